@@ -1922,6 +1922,14 @@ def _not_deferred(result: T) -> T:
     return _not_awaitable(result)
 
 
+def _notify(name: str, function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a caller's function. What it raises is logged only: it must not break the call."""
+    try:
+        _not_deferred(function(*arguments))
+    except Exception:
+        logger.warning("%s raised", name, exc_info=True)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Call(_ByValue):
     """One attempt at an outbound call, as the observer sees it. It holds no key and no value.
@@ -2147,7 +2155,6 @@ class CallPolicy:
 
     @staticmethod
     def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
-        """Return whether the attempt ran out of time before it sent anything."""
         return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
 
     @staticmethod
@@ -2173,10 +2180,7 @@ class CallPolicy:
         call = Call(self.service, operation, outcome, seconds, number)
         logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
         if self._observer is not None:
-            try:
-                _not_deferred(self._observer(call))
-            except Exception:  # a broken observer must not break the call
-                logger.warning("the observer raised", exc_info=True)
+            _notify("the observer", self._observer, call)
 
 
 class _RunPolicy(CallPolicy):
@@ -2332,15 +2336,16 @@ def _was_unsent(exc: BaseException | None) -> bool:
     return any(hasattr(cause, "_before_request") for cause in _causes(exc))
 
 
-def _start_thread(thread: threading.Thread) -> bool:
-    """Start the thread. Return False if Python shuts down: 3.12 and later then start none."""
+def _start_thread(target: Callable[[], None], name: str) -> threading.Thread | None:
+    """Start a daemon thread. None: Python shuts down, when 3.12 and later start no thread."""
+    thread = threading.Thread(target=target, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError as error:
         if "interpreter shutdown" not in str(error):
             raise
-        return False
-    return True
+        return None
+    return thread
 
 
 def _twin_socket(original: Any) -> socket.socket:
@@ -2387,10 +2392,9 @@ class _Watchdog:
         if due < self._wakes_at:
             thread = self._thread
             if thread is None or not thread.is_alive():  # a second thread does no harm
-                thread = threading.Thread(target=self._run, name="infra-watchdog", daemon=True)
-                if not _start_thread(thread):
+                self._thread = _start_thread(self._run, "infra-watchdog")
+                if self._thread is None:
                     return  # the server's own timeouts remain
-                self._thread = thread
             with contextlib.suppress(RuntimeError):  # it is awake already
                 self._changed.release()
 
@@ -2837,7 +2841,6 @@ class _Pool(Generic[T]):
         return slot.resources[0]
 
     def _wait(self, lease: _Lease[T], attempt: Attempt) -> None:
-        """Wait until ``lease`` has a slot."""
         self.check_open()
         if not self._queue and self._open(lease):
             return
@@ -2911,7 +2914,6 @@ class _Pool(Generic[T]):
             self._wake()
 
     def _drop(self, lease: _Lease[T]) -> None:
-        """Give up the slot in ``lease``."""
         with contextlib.suppress(ValueError):  # it is from before a fork, or was removed already
             self._slots.remove(weakref.ref(lease.slots[0]))
         lease.slots.clear()
@@ -3063,9 +3065,8 @@ class _SignalPipe:
         self.reader.settimeout(None)
         self.writer.settimeout(0)
         self.descriptor = self.writer.fileno()
-        thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
         try:
-            self.has_reader = _start_thread(thread)
+            self.has_reader = _start_thread(self._run, "infra-interrupts") is not None
         except RuntimeError:
             self.close()
             raise
@@ -3224,7 +3225,7 @@ def _interruptibly(work: Callable[[], T]) -> T:
         finally:
             running.release()
 
-    if not _start_thread(threading.Thread(target=run, name="infra-connect", daemon=True)):
+    if _start_thread(run, "infra-connect") is None:
         return work()
     running.acquire()
     if failures:
@@ -11461,17 +11462,11 @@ class Listener(_Closeable):
         self._apply(command, [_check_key(name, "channel") for name in names])
 
     def _deliver(self, channel: str, pattern: str | None, payload: str) -> None:
-        try:
-            _not_deferred(self._on_message(channel, pattern, payload))
-        except Exception:
-            logger.warning("a handler of channel %s raised", channel, exc_info=True)
+        _notify(f"a handler of channel {channel}", self._on_message, channel, pattern, payload)
 
     def _announce_reconnect(self) -> None:
         if self._on_reconnect is not None:
-            try:
-                _not_deferred(self._on_reconnect())
-            except Exception:
-                logger.warning("on_reconnect raised", exc_info=True)
+            _notify("on_reconnect", self._on_reconnect)
 
     def _may_unsubscribe(self, command: str, name: str) -> bool:
         """Return whether nothing needs the name that the command unsubscribes from.

@@ -1639,8 +1639,9 @@ REDIS: list[Mutant] = [
         "Listener: handlers are told the glob for the channel",
         Replace(
             "Listener._deliver",
-            "self._on_message(channel, pattern, payload)",
-            "self._on_message(pattern or channel, pattern, payload)",
+            "_notify(f'a handler of channel {channel}', self._on_message, channel, pattern, "
+            "payload)",
+            "_notify('', self._on_message, pattern or channel, pattern, payload)",
         ),
         CLIENT,
     ),
