@@ -2476,7 +2476,9 @@ class _ErrorRule(NamedTuple):
 
 
 _no_connection = functools.partial(_ErrorRule, ConnectionError, may_have_acted=False)
+_outage = functools.partial(_no_connection, retryable=True)
 _refusal = functools.partial(_ErrorRule, DatabaseError)
+_NO_ANSWER = _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
 
 
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
@@ -4864,8 +4866,8 @@ _DEADLOCK = _refusal("ended the transaction in favour of another: run it again",
 _LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
-_BUSY = _no_connection("takes no further connections at present", retryable=True)
-_UNREACHABLE = _no_connection("could not be reached", retryable=True)
+_BUSY = _outage("takes no further connections at present")
+_UNREACHABLE = _outage("could not be reached")
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
 _BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
@@ -4882,15 +4884,13 @@ _UNKNOWN_NAME = _refusal("knows no table or column of that name (are all migrati
 _UNKNOWN = _refusal("knows nothing of that name")
 _DISK_FULL = _refusal("has no room left on its disk, or in its table space")
 _NO_MEMORY = _refusal("has too little memory for that")
-_NO_COPY = _ErrorRule(
-    DatabaseError,
+_NO_COPY = _refusal(
     "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
     "callback (set_wait_callback, as psycogreen sets it)",
     may_have_acted=False,
 )
 _FORBIDDEN = _refusal("does not permit this user to do that")
-_READ_ONLY = _ErrorRule(
-    DatabaseError,
+_READ_ONLY = _refusal(
     "takes no writes: the server, the user or the transaction is read-only",
     may_have_acted=False,
     read_only=True,
@@ -4900,11 +4900,10 @@ _REFUSED = _refusal("refused the statement")
 _RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
 
-_NO_BACKEND = _no_connection(
-    "is a pooler or proxy that gets no connection to the server behind it: see its log",
-    retryable=True,
+_NO_BACKEND = _outage(
+    "is a pooler or proxy that gets no connection to the server behind it: see its log"
 )
-_NO_ROOM = _no_connection("has too little memory for another connection at present", retryable=True)
+_NO_ROOM = _outage("has too little memory for another connection at present")
 #: replaces rules for statement codes at a login, where no statement was sent
 _AT_LOGIN = {
     _REFUSED: _no_connection("refused the login: see its manual or its log for the reason"),
@@ -4995,17 +4994,17 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
     (
         r"the database system is (?:starting up|in recovery|not )",
         "57P03",
-        _no_connection("is starting up", retryable=True),
+        _outage("is starting up"),
     ),
     (
         r"the database system is shutting down|terminating connection due to administrator",
         "57P03",
-        _no_connection("is shutting down", retryable=True),
+        _outage("is shutting down"),
     ),
     (
         r"terminating connection because of crash|canceling authentication due to timeout",
         "57P02",
-        _no_connection("ended the login", retryable=True),
+        _outage("ended the login"),
     ),
 )
 _FOREIGN_WORDS = _no_connection(
@@ -5027,24 +5026,20 @@ _LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
     ),
     (
         "session is read-only|server is in hot standby|could not make a writable connection",
-        _no_connection(
-            "takes no writes at present, and the URL's target_session_attrs does not allow that",
-            retryable=True,
+        _outage(
+            "takes no writes at present, and the URL's target_session_attrs does not allow that"
         ),
     ),
     (
         "authentication method|SCRAM authentication|channel binding",
         "requires a login method that libpq does not support: see pg_hba.conf",
     ),
-    (
-        "could not (?:translate|resolve) host",
-        _no_connection("could not be reached: host name not found", retryable=True),
-    ),
+    ("could not (?:translate|resolve) host", _outage("could not be reached: host name not found")),
     (
         "server closed the connection|unexpected eof|EOF detected",
-        _no_connection("could not be reached: it ended the connection", retryable=True),
+        _outage("could not be reached: it ended the connection"),
     ),
-    ("timeout expired", _ErrorRule(TimeoutError, "did not answer in time", retryable=True)),
+    ("timeout expired", _NO_ANSWER),
 )
 _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
@@ -5071,7 +5066,7 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
             return None, _login_rule(rule)
     for reason in map(os.strerror, _NETWORK_ERRORS):
         if reason in text:
-            return None, _no_connection(f"could not be reached: {reason}", retryable=True)
+            return None, _outage(f"could not be reached: {reason}")
     return None, _UNREACHABLE
 
 
@@ -5436,7 +5431,7 @@ class _ErrorReader(ABC):
     def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         """Return the code and the rule for a driver's exception."""
         if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
-            return None, _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
+            return None, _NO_ANSWER
         return self._rule_by_code(exc)
 
     @abstractmethod
@@ -5505,8 +5500,8 @@ class _MySqlErrorReader(_ErrorReader):
         (*range(1154, 1162), 2013, 2055, 4031, _LOST),
         (1040, 1135, 1203, 1226, _BUSY),
         (2002, 2003, 2005, _UNREACHABLE),
-        (1042, _no_connection("cannot look up the name of this client's address", retryable=True)),
-        (3032, _no_connection("is in offline mode", retryable=True)),
+        (1042, _outage("cannot look up the name of this client's address")),
+        (3032, _outage("is in offline mode")),
         (1129, _BLOCKED),
         (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
         (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
@@ -5535,10 +5530,7 @@ class _MySqlErrorReader(_ErrorReader):
     worded_rules: ClassVar = {
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
-        1047: (
-            "WSREP",
-            _no_connection("is a node of a cluster that is not ready yet", retryable=True),
-        ),
+        1047: ("WSREP", _outage("is a node of a cluster that is not ready yet")),
         9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
     }
     #: the column at the end of the server's text, after the value
