@@ -3208,7 +3208,7 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self._pipe: _SignalPipe | None = None
-        self._main = threading.main_thread().ident
+        self._forget_parent()
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
@@ -3279,25 +3279,19 @@ def _interruptibly(work: Callable[[], T]) -> T:
     """Run ``work``. The main thread runs it in a helper thread, so that Ctrl-C ends the wait."""
     if threading.current_thread() is not threading.main_thread():
         return work()
-    results: list[T] = []
-    failures: list[BaseException] = []
-    running = threading.Lock()
-    running.acquire()
+    from concurrent.futures import Future
+
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.append(work())
+            outcome.set_result(work())
         except BaseException as failure:
-            failures.append(failure)
-        finally:
-            running.release()
+            outcome.set_exception(failure)
 
     if not _start_thread(threading.Thread(target=run, name="infra-connect", daemon=True)):
         return work()
-    running.acquire()
-    if failures:
-        raise failures.pop()
-    return results.pop()
+    return outcome.result()
 
 
 def _this_task() -> object:
@@ -3343,8 +3337,6 @@ class _Block:
 class _Blocks:
     """The current block of one database in each thread, asyncio task and greenlet (PEP 567)."""
 
-    __slots__ = ("_variable", "get")
-
     def __init__(self) -> None:
         self._variable: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
             "infra-block", default=None
@@ -3372,8 +3364,6 @@ class _Blocks:
 
 class _OpenBlocks:
     """The open blocks of one thread. They are rolled back when the thread ends."""
-
-    __slots__ = ("_databases", "_process")
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -3674,7 +3664,6 @@ class Database(_Transactions):
         engine: "mysql" (MariaDB too) or "postgres".
     """
 
-    engine: str
     #: the class of the repositories on this backend
     _backend: ClassVar[type]
     #: the base classes of those that ``Repository.on`` returns
@@ -3808,12 +3797,7 @@ class Database(_Transactions):
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[_Into]
     ) -> Iterator[_Into]: ...
     def stream(
-        self,
-        sql: str,
-        params: Any = None,
-        batch_size: int = 1000,
-        *,
-        into: type[Any] | None = None,
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[Any] | None = None
     ) -> Iterator[Any]:
         """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
 
@@ -4068,8 +4052,12 @@ def _marker_place(text: str, at: int, word: str) -> int:
     """Return where the marker begins whose ``word`` is at that position, or -1 if it is prose."""
     before = text[max(0, at - 100) : at]
     line = _LINE_START.search(before)
+    opening = line or _COMMENT_START.search(before)
+    if opening is None:
+        return -1
+    start = at - len(opening[1])
     if line and line[1] == "-- " and text.startswith("migration ", at):
-        return at - 3
+        return start
     signs = line[1].strip(" \t\ufeff") if line else ""
     if (
         signs
@@ -4078,17 +4066,12 @@ def _marker_place(text: str, at: int, word: str) -> int:
         and not set(signs) & set("'\"`(),=")
         and _MARKER_SHORT.match(text, at)
     ):
-        return at - len(line[1]) if line else -1
+        return start
     if not _MARKER_SHAPE.match(text, at):
         return -1
     from difflib import get_close_matches
 
-    if not get_close_matches(word, _MARKER_WORDS, 1, 0.7):
-        return -1
-    comment = _COMMENT_START.search(before)
-    if line:
-        return at - len(line[1])
-    return at - len(comment[1]) if comment else -1
+    return start if get_close_matches(word, _MARKER_WORDS, 1, 0.7) else -1
 
 
 #: ASCII characters that a Postgres name cannot hold; it may hold a dollar sign
@@ -4356,8 +4339,6 @@ class _MySqlScript(_Script):
         r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
         r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
     )
-    #: prefixes of a sql_mode that is not the session's
-    other_scopes = ("@@global", "@@persist")
     #: modes that include ANSI_QUOTES
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
     executable = _lazy(r"/\*M?!(?!999999)")
@@ -4370,20 +4351,18 @@ class _MySqlScript(_Script):
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         comment = _MySqlScript._line_comment(breaks)
         blank = _repeated(r"\s+", comment, r"/\*(?!M?!(?!999999)).*?\*/")
-        body = _MySqlScript._body_pattern(
-            escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
-        )
-        return blank, body
+        stops = r";\\\ufeff" if strict else ";"
+        return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> _Scanner:
+    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str) -> _Scanner:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
             _quoted("'", escapes[0]),
             _quoted('"', escapes[1]),
             "`[^`]*`",
-            more,
+            r"\\N|\*(?!/)",
             _MySqlScript._line_comment(breaks),
             r"-(?!-(?:[\0- \x7f]|\Z))",
             r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
@@ -4428,7 +4407,7 @@ class _MySqlScript(_Script):
         return self._after("*/", at + 3, at)
 
     def _pass_inside(self, at: int) -> int:
-        inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
+        inside = self._body_pattern(self._escapes, self._breaks, "*")
         end = at + 3
         while not self.sql.startswith("*/", end):
             end = inside.match(self.sql, end).end()
@@ -4466,14 +4445,12 @@ class _MySqlScript(_Script):
             )
         for found in self.assignment.finditer(statement):
             scope, target, value = found[1], found[2].lower().replace("`", ""), found[3]
+            if scope or target.startswith(("@@global", "@@persist")):
+                continue  # it is not the session's
             escapes = self._escapes_of(value, statement[found.start(3) :])
             if target.startswith("@") and not target.startswith("@@"):
                 self._saved[target] = escapes
-            elif (
-                target.endswith("sql_mode")
-                and not scope
-                and not target.startswith(self.other_scopes)
-            ):
+            elif target.endswith("sql_mode"):
                 self._settle(first, escapes)
 
     def _escapes_of(self, value: str, rest: str) -> _Escapes:
@@ -4716,7 +4693,7 @@ class _Syntax(ABC):
     refusal: ClassVar[str]
 
     def __init__(self) -> None:
-        self._known_changes: dict[str, bool] = {}  # results of may_change_session
+        self._known_change = functools.lru_cache(1000)(self._may_change_session)
 
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
@@ -4761,16 +4738,11 @@ class _Syntax(ABC):
     def may_change_session(self, sql: str) -> bool:
         """Return whether a statement may change its session, for example a setting.
 
-        Every call asks, so results are kept for up to 1000 statements.
+        Every call asks, so the results for short statements are kept.
         """
-        found = self._known_changes.get(sql)
-        if found is None:
-            found = self._may_change_session(sql)
-            if len(self._known_changes) >= 1000:
-                self._known_changes.clear()
-            if len(sql) < 2000:
-                self._known_changes[sql] = found
-        return found
+        if len(sql) < 2000:
+            return self._known_change(sql)
+        return self._may_change_session(sql)
 
     def _may_change_session(self, sql: str) -> bool:
         if not _MAY_SET.match(sql):
@@ -5189,23 +5161,24 @@ class _Catalogue(ABC):
         return None
 
 
+#: a condition on queries of MySQL's catalogue, with the parameters of ``table_params``
+_IS_TABLE = "table_schema = COALESCE(%s, DATABASE()) AND table_name = %s"
+
+
 class _MySqlCatalogue(_Catalogue):
     table_columns = (
         "SELECT column_name, is_nullable = 'YES', "
         "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
         "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
-        "FROM information_schema.columns "
-        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
-        "ORDER BY ordinal_position"
+        f"FROM information_schema.columns WHERE {_IS_TABLE} ORDER BY ordinal_position"
     )
     table_key = (
         "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
-        "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY seq_in_index"
+        f"AND {_IS_TABLE} ORDER BY seq_in_index"
     )
     table_transactional = (
-        "SELECT count(*) FROM information_schema.tables t JOIN information_schema.engines e "
-        "ON e.engine = t.engine WHERE e.transactions = 'YES' "
-        "AND t.table_schema = COALESCE(%s, DATABASE()) AND t.table_name = %s"
+        "SELECT count(*) FROM information_schema.tables JOIN information_schema.engines "
+        f"USING (engine) WHERE transactions = 'YES' AND {_IS_TABLE}"
     )
     #: by flavour: the table's JSON columns, which MariaDB's catalogue calls LONGTEXT
     json_columns: ClassVar = {
@@ -5371,8 +5344,10 @@ def _position(sql: str, at: int) -> str:
     return f"line {_line(sql, at)}, column {at - line_start + 1}"
 
 
-def _in_quotes(name: str) -> str:
-    return name if name[:1] in ('"', "`") else f'"{name}"'
+def _name_at(name: str, sql: str, at: int) -> str:
+    """Describe a name in a statement."""
+    quoted = name if name[:1] in ('"', "`") else f'"{name}"'
+    return f"{quoted}, {_position(sql, at)}"
 
 
 def _placeholder_error(sql: str, params: Any, reason: str) -> ValidationError:
@@ -5597,7 +5572,7 @@ class _MySqlErrorReader(_ErrorReader):
         found = re.compile(shape).search(code, start, end)
         if found is None:
             return f"line {line}"
-        return f"{_in_quotes(found[0])}, {_position(sql, found.start())}"
+        return _name_at(found[0], sql, found.start())
 
 
 class _PostgresErrorReader(_ErrorReader):
@@ -5713,8 +5688,7 @@ class _PostgresErrorReader(_ErrorReader):
             at, last = at - width, mark.end()
         at += last
         name = _NAME_PATH.match(self._syntax.masked(sql), at)
-        position = _position(sql, at)
-        return f"{_in_quotes(name[0])}, {position}" if name else position
+        return _name_at(name[0], sql, at) if name else _position(sql, at)
 
 
 def _document_text(value: Any) -> str:
@@ -5830,16 +5804,15 @@ class _Dialect(ABC):
         return converted
 
     def convert_one(self, value: Any) -> Any:
-        try:
-            converter = self.converters[value.__class__]
-        except KeyError:
-            for known, converter in self.converters.items():
-                if isinstance(value, known):  # a subclass, such as an enumeration of str
-                    value = _plain(value)
-                    return value if converter is None else converter(value)
-            raise ValidationError(
-                f"a value should not be of type {type(value).__name__}: {self.engine} takes none"
-            ) from None
+        kind = value.__class__
+        if kind not in self.converters:  # a subclass, such as an enumeration of str
+            known = [base for base in self.converters if isinstance(value, base)]
+            if not known:
+                raise ValidationError(
+                    f"a value should not be of type {kind.__name__}: {self.engine} takes none"
+                )
+            kind, value = known[0], _plain(value)
+        converter = self.converters[kind]
         return value if converter is None else converter(value)
 
     def convert_many(self, values: Any) -> Any:
