@@ -3334,34 +3334,6 @@ class _Block:
         return self.thread == threading.get_ident() and self.task is _this_task()
 
 
-class _Blocks:
-    """The current block of one database in each thread, asyncio task and greenlet (PEP 567)."""
-
-    def __init__(self) -> None:
-        self._variable: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
-            "infra-block", default=None
-        )
-        self.get = self._variable.get  # may return a block that is over, or of another task
-
-    def mine(self) -> _Block | None:
-        """Return the caller's open block, or None."""
-        block = self.get()
-        return block if block is not None and block.depth and block.is_ours() else None
-
-    def put(self, block: _Block) -> None:
-        block.token = self._variable.set(block)
-
-    def remove(self, block: _Block) -> None:
-        token, block.token = block.token, None
-        if token is None:
-            return
-        try:
-            self._variable.reset(token)
-        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
-            if self.get() is block:
-                self._variable.set(None)
-
-
 class _OpenBlocks:
     """The open blocks of one thread. They are rolled back when the thread ends."""
 
@@ -3447,7 +3419,7 @@ class _Transaction:
         database, block, innermost = self._database, self._block, True
         try:
             block.guards.pop(id(self), None)
-            innermost = block is database._blocks.mine() and block.depth == self._depth
+            innermost = block is database._own_block() and block.depth == self._depth
             if innermost:
                 database._leave(block, error)
         except BaseException as caught:  # Ctrl-C may have interrupted _leave
@@ -3486,10 +3458,22 @@ class _Transactions(_Closeable):
     engine: str
 
     def __init__(self) -> None:
-        self._blocks = _Blocks()
+        self._forget_parent()
+
+    def _forget_parent(self) -> None:
+        #: The block of each thread, asyncio task and greenlet (PEP 567). It may be over, or of
+        #: another task.
+        self._blocks: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
+            "infra-block", default=None
+        )
+
+    def _own_block(self) -> _Block | None:
+        """Return the caller's open block, or None."""
+        block = self._blocks.get()
+        return block if block is not None and block.depth and block.is_ours() else None
 
     def _current(self) -> _Block | None:
-        """Return the caller's open transaction, or None."""
+        """Return the caller's open block, or None. Raises DatabaseError in another task's."""
         block = self._blocks.get()
         if block is None or not block.depth:
             return None
@@ -3518,7 +3502,7 @@ class _Transactions(_Closeable):
             return
         self._begin(block)
         block.depth = 1
-        self._blocks.put(block)
+        block.token = self._blocks.set(block)
         _thread_local.open.add(block, self)
         if block.task is not None:
             block.on_done = functools.partial(self._task_done, block)
@@ -3556,7 +3540,7 @@ class _Transactions(_Closeable):
         if block.depth:
             out_of_order = DatabaseError("its blocks did not end in the reverse order")
             self._doom(block, out_of_order, outermost=True)
-            if block is self._blocks.mine():
+            if block is self._own_block():
                 block.depth -= 1
                 if not block.depth:
                     self._drop(block)
@@ -3586,12 +3570,21 @@ class _Transactions(_Closeable):
     def _finish(self, block: _Block) -> None:
         """Forget a block that is over, and release its connection. Idempotent."""
         block.depth = 0
-        self._blocks.remove(block)
+        token, block.token = block.token, None
+        if token is not None:
+            self._restore(block, token)
         _thread_local.open.discard(block)
         on_done, block.on_done = block.on_done, None
         if on_done is not None:
             block.task.remove_done_callback(on_done)
         self._abandon(block)
+
+    def _restore(self, block: _Block, token: contextvars.Token[_Block | None]) -> None:
+        try:
+            self._blocks.reset(token)
+        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
+            if self._blocks.get() is block:
+                self._blocks.set(None)
 
     def _task_done(self, block: _Block, task: object) -> None:
         _thread_local.open.discard(block)
@@ -4503,12 +4496,7 @@ class _PostgresScript(_Script):
     tag = _lazy(rf"\${_TAG_NAME}\$")
     #: a comment; comments nested in it hold no further ones
     comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
-    #: the parts of nested comments: text, a run of opening marks, a run of closing marks
-    nested: tuple[_Scanner, ...] = (
-        _lazy(rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}"),
-        _lazy(r"(?:/\*[^*/]*){0,1000}"),
-        _lazy(r"(?:\*/[^*/]*){0,1000}"),
-    )
+    comment_mark = _lazy(r"/\*|\*/")
     word = _lazy(rf"(?![0-9$])[^{_SIGNS}]+")
 
     @staticmethod
@@ -4549,25 +4537,12 @@ class _PostgresScript(_Script):
         return self.at
 
     def _pass_nested(self, opened: int) -> int:
-        sql, at, depth = self.sql, opened + 2, 1
-        neutral, opens, closes = self.nested
-        while depth:
-            begun, at = at, neutral.match(sql, at).end()
-            end = opens.match(sql, at).end()
-            depth += sql.count("/*", at, end)
-            at = end
-            end = closes.match(sql, at).end()
-            closing = sql.count("*/", at, end)
-            while closing > depth:  # the last marks are outside of this comment
-                end = sql.rfind("*/", at, end)
-                closing -= 1
-            depth -= closing
+        depth = 0
+        for mark in self.comment_mark.finditer(self.sql, opened):
+            depth += 1 if mark[0] == "/*" else -1
             if not depth:
-                return sql.rfind("*/", at, end) + 2
-            if end == begun:
-                self._refuse_open(opened)
-            at = end
-        return at
+                return mark.end()
+        self._refuse_open(opened)
 
     def _pass_special(self, at: int) -> int:
         sql = self.sql
@@ -7138,9 +7113,6 @@ class _SqlStatements(Database):
             "infra-locking", default=None
         )
         _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._blocks = _Blocks()
 
     def _parameters(self, operation: str, params: Any) -> Any:
         try:
