@@ -3330,7 +3330,6 @@ class _Block:
         self.guards: dict[int, Any] = {}  # weak references to _Transactions that are not left yet
 
     def is_ours(self) -> bool:
-        """Return whether the caller's thread and task began this transaction."""
         return self.thread == threading.get_ident() and self.task is _this_task()
 
 
@@ -3730,9 +3729,7 @@ class Database(_Transactions):
         return self._statement("execute", _check_sql(sql), params, _row_count)
 
     @overload
-    def fetch_one(
-        self, sql: str, params: Any = None, *, into: None = None
-    ) -> tuple[Any, ...] | None: ...
+    def fetch_one(self, sql: str, params: Any = None, *, into: None = None) -> _Row | None: ...
     @overload
     def fetch_one(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -3749,9 +3746,7 @@ class Database(_Transactions):
         return next(self._made("fetch_one", into, names, rows), None)
 
     @overload
-    def fetch_all(
-        self, sql: str, params: Any = None, *, into: None = None
-    ) -> list[tuple[Any, ...]]: ...
+    def fetch_all(self, sql: str, params: Any = None, *, into: None = None) -> list[_Row]: ...
     @overload
     def fetch_all(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -3780,7 +3775,7 @@ class Database(_Transactions):
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: None = None
-    ) -> Iterator[tuple[Any, ...]]: ...
+    ) -> Iterator[_Row]: ...
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[dict[str, Any]]
@@ -4211,7 +4206,6 @@ class _Script(ABC):
         return "\n".join(parts).strip()
 
     def first(self) -> int:
-        """Return where the first statement begins, after space and comments."""
         self._find_limit(self.at)
         return self._pass_blanks()
 
@@ -4582,11 +4576,10 @@ class _PostgresScript(_Script):
 
     @staticmethod
     def _escapes_of(plain: re.Match[str] | None) -> bool | None:
-        value = (plain[1] or "default").lower() if plain else "?"
-        if value in ("default", "on", "1") or "true".startswith(value) or "yes".startswith(value):
+        value = (plain[1] or "default").lower() if plain else ""
+        if re.fullmatch("default|on|1|t(r(ue?)?)?|y(es?)?", value):
             return False
-        off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
-        return True if off else None
+        return True if re.fullmatch("off?|0|f(a(l(se?)?)?)?|no?", value) else None
 
     def _program_end(self, at: int, is_rule: bool) -> int:
         """Return the closing semicolon as psql finds it.
@@ -4647,7 +4640,6 @@ class _Syntax(ABC):
     """An engine's syntax, as far as this library reads statements."""
 
     script: ClassVar[type[_Script]]
-    #: the quote of names
     quote: ClassVar[str]
     #: the start of a string, comment or quoted name
     literal_start: ClassVar[re.Pattern[str]]
@@ -4763,7 +4755,6 @@ class _MySqlSyntax(_Syntax):
     )
 
     def written_table(self, sql: str) -> str | None:
-        """Return the table that a statement writes to, or None."""
         found = self.write_target.match(sql, _first_word(sql, "mysql"))
         return found[1] if found else None
 
@@ -5065,7 +5056,6 @@ _LONGEST = 2**31 - 1  # the most milliseconds that poll, libpq and Postgres acce
 
 
 def _timeout(seconds: float) -> int:
-    """Return ``seconds`` as whole milliseconds, at most ``_LONGEST``."""
     return min(_whole_milliseconds(seconds), _LONGEST)
 
 
@@ -5081,7 +5071,6 @@ _SCALED = frozenset(
 
 
 def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
-    """Return the entries for types of columns that hold the same values."""
     return dict.fromkeys(names, _ColumnType(kind, **bounds))
 
 
@@ -5314,13 +5303,11 @@ _BODY = _lazy(
 
 
 def _position(sql: str, at: int) -> str:
-    """Describe a position in a statement by line and column."""
     line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
     return f"line {_line(sql, at)}, column {at - line_start + 1}"
 
 
 def _name_at(name: str, sql: str, at: int) -> str:
-    """Describe a name in a statement."""
     quoted = name if name[:1] in ('"', "`") else f'"{name}"'
     return f"{quoted}, {_position(sql, at)}"
 
@@ -5388,7 +5375,6 @@ class _ErrorReader(ABC):
     def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]: ...
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        """Return the code and the rule for a failed login."""
         code, rule = self.rule_of(exc)
         return code, _AT_LOGIN.get(rule, rule)
 
@@ -5841,9 +5827,9 @@ class _Dialect(ABC):
         self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
-    def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
-        """Insert the rows, given as columns, and return the number of bytes of their text."""
-
+    def insert_rows(
+        self, session: _Session, table: str, names: _Names, columns: _Columns
+    ) -> int: ...
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
