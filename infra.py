@@ -3312,11 +3312,6 @@ class _Block:
     threads (``asyncio.to_thread``) and tasks (``create_task``), so both are compared.
     """
 
-    __slots__ = (
-        "depth", "doom", "doom_depth", "guards", "handle", "lost", "on_done", "task", "thread",
-        "token",
-    )  # fmt: skip
-
     def __init__(self) -> None:
         self.depth = 0  # 0: not begun, or over
         self.lost = 0  # nested blocks that ended in another thread or task
@@ -3387,8 +3382,6 @@ class _Transaction:
     Ctrl-C can interrupt ``__exit__`` before its first step. Then the callback of the block's weak
     reference to this object ends the block.
     """
-
-    __slots__ = ("__weakref__", "_block", "_database", "_depth", "_leaves")
 
     def __init__(self, database: _Transactions) -> None:
         self._database = database
@@ -3729,7 +3722,9 @@ class Database(_Transactions):
         return self._statement("execute", _check_sql(sql), params, _row_count)
 
     @overload
-    def fetch_one(self, sql: str, params: Any = None, *, into: None = None) -> _Row | None: ...
+    def fetch_one(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> tuple[Any, ...] | None: ...
     @overload
     def fetch_one(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -3746,7 +3741,9 @@ class Database(_Transactions):
         return next(self._made("fetch_one", into, names, rows), None)
 
     @overload
-    def fetch_all(self, sql: str, params: Any = None, *, into: None = None) -> list[_Row]: ...
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> list[tuple[Any, ...]]: ...
     @overload
     def fetch_all(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -3775,7 +3772,7 @@ class Database(_Transactions):
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: None = None
-    ) -> Iterator[_Row]: ...
+    ) -> Iterator[tuple[Any, ...]]: ...
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[dict[str, Any]]
@@ -5031,11 +5028,6 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
 
 class _Session(_WatchedSocket):
     """A connection of the driver, with its state in the pool."""
-
-    __slots__ = (
-        "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited",
-        "process", "read_only", "retires_at",
-    )  # fmt: skip
 
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
         super().__init__(raw)
