@@ -3131,19 +3131,13 @@ class _SignalPipe:
         self.reader.settimeout(None)
         self.writer.settimeout(0)
         self.descriptor = self.writer.fileno()
-        thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
-        try:
-            self.has_reader = _start_thread(thread)
-        except RuntimeError:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close both ends. Only for a pipe that has no reader."""
         self.reader.close()
         self.writer.close()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         import signal
 
         while numbers := self.reader.recv(64):
@@ -3220,17 +3214,19 @@ class _Interrupts:
 
     def _open(self) -> _SignalPipe | None:
         pipe = _SignalPipe()
-        if not pipe.has_reader:
-            pipe.close()
-            return None
+        thread = threading.Thread(target=pipe.run, name="infra-interrupts", daemon=True)
         try:
             pipe.set_wakeup_fd(pipe.set_wakeup_fd(-1))
+            if _start_thread(thread):
+                self._pipe = pipe
+                return pipe
         except ValueError:  # this is not Python's main interpreter
             self._main = None
-            pipe.writer.close()
-            return None
-        self._pipe = pipe
-        return pipe
+        except RuntimeError:
+            pipe.close()
+            raise
+        pipe.close()
+        return None
 
     def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
         """Run ``work``. Ctrl-C stops the session, which cannot be used afterwards."""
@@ -3563,20 +3559,17 @@ class _Transactions(_Closeable):
         """Forget a block that is over, and release its connection. Idempotent."""
         block.depth = 0
         token, block.token = block.token, None
-        if token is not None:
-            self._restore(block, token)
+        try:
+            if token is not None:
+                self._blocks.reset(token)
+        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
+            if self._blocks.get() is block:
+                self._blocks.set(None)
         _thread_local.open.discard(block)
         on_done, block.on_done = block.on_done, None
         if on_done is not None:
             block.task.remove_done_callback(on_done)
         self._abandon(block)
-
-    def _restore(self, block: _Block, token: contextvars.Token[_Block | None]) -> None:
-        try:
-            self._blocks.reset(token)
-        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
-            if self._blocks.get() is block:
-                self._blocks.set(None)
 
     def _task_done(self, block: _Block, task: object) -> None:
         _thread_local.open.discard(block)
@@ -3923,9 +3916,7 @@ class Database(_Transactions):
     # For data moves
 
     @abstractmethod
-    def _rows_of(self, table: str) -> _TableRows:
-        """Return an object that reads and writes the rows of a table."""
-
+    def _rows_of(self, table: str) -> _TableRows: ...
     @abstractmethod
     def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
         """Create a repository's table if it does not exist. ``statement`` returns the SQL."""
@@ -4372,10 +4363,9 @@ class _MySqlScript(_Script):
         return end
 
     def _pass_special(self, at: int) -> int:
-        character = self.sql[at]
-        if character == "`":
+        if self.sql[at] == "`":
             return self._pass_quoted(at, False)
-        if character == "/" and self.executable.match(self.sql, at):
+        if self.executable.match(self.sql, at):
             return self._pass_executable(at)
         if self.sql.startswith("\\N", at):  # NULL, as mariadb-dump writes it
             return at
@@ -4443,11 +4433,12 @@ class _MySqlScript(_Script):
             modes = {mode.strip() for mode in value[1:-1].upper().split(",")}
             single = "NO_BACKSLASH_ESCAPES" not in modes
             return single, single and not modes & self.ansi
-        if value.lower() in self._saved:
-            return self._saved[value.lower()]
-        if value.upper() == "DEFAULT":
+        name = value.lower()
+        if name in self._saved:
+            return self._saved[name]
+        if name == "default":
             return self.default_escapes
-        if value.lower() in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
+        if name in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
             return self._escapes
         if re.search(r"NO_BACKSLASH_ESCAPES|\bANSI|^[1-9]", rest, re.IGNORECASE):
             return None, None
@@ -4485,8 +4476,8 @@ class _PostgresScript(_Script):
     line_comment = _lazy(r"--[^\r\n]*")
     gap: _Scanner = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
     tag = _lazy(rf"\${_TAG_NAME}\$")
-    #: a comment; comments nested in it hold no further ones
-    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
+    #: a comment that has no other in it
+    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*))[^*/]*){0,50}\*/"
     comment_mark = _lazy(r"/\*|\*/")
     word = _lazy(rf"(?![0-9$])[^{_SIGNS}]+")
 
@@ -4642,7 +4633,6 @@ class _Syntax(ABC):
     literal_start: ClassVar[re.Pattern[str]]
     #: a run of strings without backslashes, and the code between them
     plain_strings: ClassVar[re.Pattern[str]]
-    #: the name of the history's table in code
     history_name: ClassVar[re.Pattern[str]]
     #: statements that only change the session; a resumed migration repeats them
     session_statement: ClassVar[re.Pattern[str]]
@@ -5195,12 +5185,10 @@ class _MySqlCatalogue(_Catalogue):
         return _parse_json if is_text else None
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
-        name = text.partition("(")[0]
-        choices: frozenset[str] = frozenset()
-        if name in ("enum", "set"):
-            found = re.findall(r"'((?:[^']|'')*)'", text)
-            choices = frozenset(choice.replace("''", "'").lower() for choice in found)
-            text = name
+        found = re.findall(r"'((?:[^']|'')*)'", text)
+        if found:  # "enum('a','b')"
+            text = text.partition("(")[0]
+        choices = frozenset(choice.replace("''", "'").lower() for choice in found)
         column = self.column_type(text.removesuffix(" zerofill"))._replace(choices=choices)
         if column.octets is not None and not collation.startswith("utf8"):
             column = column._replace(size=column.octets, octets=None)
@@ -5399,8 +5387,8 @@ class _ErrorReader(ABC):
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
                 if found:
-                    position = "" if sent.is_ours else f", {_position(sent.sql, found.start())}"
-                    return f'"{part}"{position}'
+                    is_ours = sent.is_ours
+                    return f'"{part}"' if is_ours else _name_at(part, sent.sql, found.start())
         return ""
 
 
@@ -5492,11 +5480,11 @@ class _MySqlErrorReader(_ErrorReader):
             _, marked, name = text.rpartition("for key '")
             if not marked:
                 return None
-            name = name.rstrip("'")
-            if name == "PRIMARY" or name.endswith(".PRIMARY"):
-                table = name.rpartition(".")[0] or table
-                return f"{table}_pkey" if table else None
-            return name.rpartition(".")[2]
+            owner, _, name = name.rstrip("'").rpartition(".")
+            if name != "PRIMARY":
+                return name
+            table = owner or table
+            return f"{table}_pkey" if table else None
         found = re.search("CONSTRAINT `([^`]*)`", text) or re.search(
             "constraint '([^']*)'", text, re.IGNORECASE
         )
@@ -5635,7 +5623,7 @@ class _PostgresErrorReader(_ErrorReader):
             else:
                 key = mark[1] if mark[1] is not None else number
                 number += 1
-                width = len(cursor.mogrify("%s", [sent.params[key]]).decode())
+                width = len(cursor.mogrify("%s", [params[key]]).decode())
                 if at < width:
                     return f"parameter {mark[1] or number}"
             at, last = at - width, mark.end()
@@ -5648,7 +5636,6 @@ def _document_text(value: Any) -> str:
     return _document("a document", value).text
 
 
-#: the converters that both engines share
 _CONVERTERS: Mapping[type, _Converter | None] = {
     type(None): None,
     bool: None,
@@ -5708,7 +5695,6 @@ class _Dialect(ABC):
     dump_without: ClassVar[str]
     #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
-    #: the prefix of a streamed query
     stream_prefix: ClassVar[str] = ""
     #: ends an INSERT of which ``made_id`` reads the id that the server made
     returning: ClassVar[str] = ""
