@@ -859,13 +859,13 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         self._shut()
 
     def _take_fault(self, name: str) -> _Fault | None:
-        if (self._down or self._closed) and self._blocks.mine() is not None:
+        if (self._down or self._closed) and self._own_block() is not None:
             return None  # an open block raises in _atomically, and outlives close()
         return super()._take_fault(name)
 
     def _apply_fault(self, error: BaseException) -> None:
         """Let an injected fault affect the caller's open block, as on a real server."""
-        block = self._blocks.mine()
+        block = self._own_block()
         if block is None or block.doom is not None:
             return
         gone = isinstance(error, (infra.ConnectionError, infra.TimeoutError))

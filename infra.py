@@ -2440,7 +2440,9 @@ class _ErrorRule(NamedTuple):
 
 
 _no_connection = functools.partial(_ErrorRule, ConnectionError, may_have_acted=False)
+_outage = functools.partial(_no_connection, retryable=True)
 _refusal = functools.partial(_ErrorRule, DatabaseError)
+_NO_ANSWER = _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
 
 
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
@@ -3065,18 +3067,13 @@ class _SignalPipe:
         self.reader.settimeout(None)
         self.writer.settimeout(0)
         self.descriptor = self.writer.fileno()
-        try:
-            self.has_reader = _start_thread(self._run, "infra-interrupts") is not None
-        except RuntimeError:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close both ends. Only for a pipe that has no reader."""
         self.reader.close()
         self.writer.close()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         import signal
 
         while numbers := self.reader.recv(64):
@@ -3141,7 +3138,7 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self._pipe: _SignalPipe | None = None
-        self._main = threading.main_thread().ident
+        self._forget_parent()
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
@@ -3153,17 +3150,18 @@ class _Interrupts:
 
     def _open(self) -> _SignalPipe | None:
         pipe = _SignalPipe()
-        if not pipe.has_reader:
-            pipe.close()
-            return None
         try:
             pipe.set_wakeup_fd(pipe.set_wakeup_fd(-1))
+            if _start_thread(pipe.run, "infra-interrupts") is not None:
+                self._pipe = pipe
+                return pipe
         except ValueError:  # this is not Python's main interpreter
             self._main = None
-            pipe.writer.close()
-            return None
-        self._pipe = pipe
-        return pipe
+        except RuntimeError:
+            pipe.close()
+            raise
+        pipe.close()
+        return None
 
     def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
         """Run ``work``. Ctrl-C stops the session, which cannot be used afterwards."""
@@ -3212,25 +3210,19 @@ def _interruptibly(work: Callable[[], T]) -> T:
     """Run ``work``. The main thread runs it in a helper thread, so that Ctrl-C ends the wait."""
     if threading.current_thread() is not threading.main_thread():
         return work()
-    results: list[T] = []
-    failures: list[BaseException] = []
-    running = threading.Lock()
-    running.acquire()
+    from concurrent.futures import Future
+
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.append(work())
+            outcome.set_result(work())
         except BaseException as failure:
-            failures.append(failure)
-        finally:
-            running.release()
+            outcome.set_exception(failure)
 
     if _start_thread(run, "infra-connect") is None:
         return work()
-    running.acquire()
-    if failures:
-        raise failures.pop()
-    return results.pop()
+    return outcome.result()
 
 
 def _this_task() -> object:
@@ -3251,11 +3243,6 @@ class _Block:
     threads (``asyncio.to_thread``) and tasks (``create_task``), so both are compared.
     """
 
-    __slots__ = (
-        "depth", "doom", "doom_depth", "guards", "handle", "lost", "on_done", "task", "thread",
-        "token",
-    )  # fmt: skip
-
     def __init__(self) -> None:
         self.depth = 0  # 0: not begun, or over
         self.lost = 0  # nested blocks that ended in another thread or task
@@ -3269,44 +3256,11 @@ class _Block:
         self.guards: dict[int, Any] = {}  # weak references to _Transactions that are not left yet
 
     def is_ours(self) -> bool:
-        """Return whether the caller's thread and task began this transaction."""
         return self.thread == threading.get_ident() and self.task is _this_task()
-
-
-class _Blocks:
-    """The current block of one database in each thread, asyncio task and greenlet (PEP 567)."""
-
-    __slots__ = ("_variable", "get")
-
-    def __init__(self) -> None:
-        self._variable: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
-            "infra-block", default=None
-        )
-        self.get = self._variable.get  # may return a block that is over, or of another task
-
-    def mine(self) -> _Block | None:
-        """Return the caller's open block, or None."""
-        block = self.get()
-        return block if block is not None and block.depth and block.is_ours() else None
-
-    def put(self, block: _Block) -> None:
-        block.token = self._variable.set(block)
-
-    def remove(self, block: _Block) -> None:
-        token, block.token = block.token, None
-        if token is None:
-            return
-        try:
-            self._variable.reset(token)
-        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
-            if self.get() is block:
-                self._variable.set(None)
 
 
 class _OpenBlocks:
     """The open blocks of one thread. They are rolled back when the thread ends."""
-
-    __slots__ = ("_databases", "_process")
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -3360,8 +3314,6 @@ class _Transaction:
     reference to this object ends the block.
     """
 
-    __slots__ = ("__weakref__", "_block", "_database", "_depth", "_leaves")
-
     def __init__(self, database: _Transactions) -> None:
         self._database = database
         self._leaves = False  # a ``with`` statement holds this object: see _Exit
@@ -3390,7 +3342,7 @@ class _Transaction:
         database, block, innermost = self._database, self._block, True
         try:
             block.guards.pop(id(self), None)
-            innermost = block is database._blocks.mine() and block.depth == self._depth
+            innermost = block is database._own_block() and block.depth == self._depth
             if innermost:
                 database._leave(block, error)
         except BaseException as caught:  # Ctrl-C may have interrupted _leave
@@ -3429,10 +3381,22 @@ class _Transactions(_Closeable):
     engine: str
 
     def __init__(self) -> None:
-        self._blocks = _Blocks()
+        self._forget_parent()
+
+    def _forget_parent(self) -> None:
+        #: The block of each thread, asyncio task and greenlet (PEP 567). It may be over, or of
+        #: another task.
+        self._blocks: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
+            "infra-block", default=None
+        )
+
+    def _own_block(self) -> _Block | None:
+        """Return the caller's open block, or None."""
+        block = self._blocks.get()
+        return block if block is not None and block.depth and block.is_ours() else None
 
     def _current(self) -> _Block | None:
-        """Return the caller's open transaction, or None."""
+        """Return the caller's open block, or None. Raises DatabaseError in another task's."""
         block = self._blocks.get()
         if block is None or not block.depth:
             return None
@@ -3461,7 +3425,7 @@ class _Transactions(_Closeable):
             return
         self._begin(block)
         block.depth = 1
-        self._blocks.put(block)
+        block.token = self._blocks.set(block)
         _thread_local.open.add(block, self)
         if block.task is not None:
             block.on_done = functools.partial(self._task_done, block)
@@ -3499,7 +3463,7 @@ class _Transactions(_Closeable):
         if block.depth:
             out_of_order = DatabaseError("its blocks did not end in the reverse order")
             self._doom(block, out_of_order, outermost=True)
-            if block is self._blocks.mine():
+            if block is self._own_block():
                 block.depth -= 1
                 if not block.depth:
                     self._drop(block)
@@ -3529,7 +3493,13 @@ class _Transactions(_Closeable):
     def _finish(self, block: _Block) -> None:
         """Forget a block that is over, and release its connection. Idempotent."""
         block.depth = 0
-        self._blocks.remove(block)
+        token, block.token = block.token, None
+        try:
+            if token is not None:
+                self._blocks.reset(token)
+        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
+            if self._blocks.get() is block:
+                self._blocks.set(None)
         _thread_local.open.discard(block)
         on_done, block.on_done = block.on_done, None
         if on_done is not None:
@@ -3607,7 +3577,6 @@ class Database(_Transactions):
         engine: "mysql" (MariaDB too) or "postgres".
     """
 
-    engine: str
     #: the class of the repositories on this backend
     _backend: ClassVar[type]
     #: the base classes of those that ``Repository.on`` returns
@@ -3741,12 +3710,7 @@ class Database(_Transactions):
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[_Into]
     ) -> Iterator[_Into]: ...
     def stream(
-        self,
-        sql: str,
-        params: Any = None,
-        batch_size: int = 1000,
-        *,
-        into: type[Any] | None = None,
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[Any] | None = None
     ) -> Iterator[Any]:
         """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
 
@@ -3886,9 +3850,7 @@ class Database(_Transactions):
     # For data moves
 
     @abstractmethod
-    def _rows_of(self, table: str) -> _TableRows:
-        """Return an object that reads and writes the rows of a table."""
-
+    def _rows_of(self, table: str) -> _TableRows: ...
     @abstractmethod
     def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
         """Create a repository's table if it does not exist. ``statement`` returns the SQL."""
@@ -4000,8 +3962,12 @@ def _marker_place(text: str, at: int, word: str) -> int:
     """Return where the marker begins whose ``word`` is at that position, or -1 if it is prose."""
     before = text[max(0, at - 100) : at]
     line = _LINE_START.search(before)
+    opening = line or _COMMENT_START.search(before)
+    if opening is None:
+        return -1
+    start = at - len(opening[1])
     if line and line[1] == "-- " and text.startswith("migration ", at):
-        return at - 3
+        return start
     signs = line[1].strip(" \t\ufeff") if line else ""
     if (
         signs
@@ -4010,17 +3976,12 @@ def _marker_place(text: str, at: int, word: str) -> int:
         and not set(signs) & set("'\"`(),=")
         and _MARKER_SHORT.match(text, at)
     ):
-        return at - len(line[1]) if line else -1
+        return start
     if not _MARKER_SHAPE.match(text, at):
         return -1
     from difflib import get_close_matches
 
-    if not get_close_matches(word, _MARKER_WORDS, 1, 0.7):
-        return -1
-    comment = _COMMENT_START.search(before)
-    if line:
-        return at - len(line[1])
-    return at - len(comment[1]) if comment else -1
+    return start if get_close_matches(word, _MARKER_WORDS, 1, 0.7) else -1
 
 
 #: ASCII characters that a Postgres name cannot hold; it may hold a dollar sign
@@ -4167,7 +4128,6 @@ class _Script(ABC):
         return "\n".join(parts).strip()
 
     def first(self) -> int:
-        """Return where the first statement begins, after space and comments."""
         self._find_limit(self.at)
         return self._pass_blanks()
 
@@ -4288,8 +4248,6 @@ class _MySqlScript(_Script):
         r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
         r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
     )
-    #: prefixes of a sql_mode that is not the session's
-    other_scopes = ("@@global", "@@persist")
     #: modes that include ANSI_QUOTES
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
     executable = _lazy(r"/\*M?!(?!999999)")
@@ -4302,20 +4260,18 @@ class _MySqlScript(_Script):
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         comment = _MySqlScript._line_comment(breaks)
         blank = _repeated(r"\s+", comment, r"/\*(?!M?!(?!999999)).*?\*/")
-        body = _MySqlScript._body_pattern(
-            escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
-        )
-        return blank, body
+        stops = r";\\\ufeff" if strict else ";"
+        return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> _Scanner:
+    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str) -> _Scanner:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
             _quoted("'", escapes[0]),
             _quoted('"', escapes[1]),
             "`[^`]*`",
-            more,
+            r"\\N|\*(?!/)",
             _MySqlScript._line_comment(breaks),
             r"-(?!-(?:[\0- \x7f]|\Z))",
             r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
@@ -4341,10 +4297,9 @@ class _MySqlScript(_Script):
         return end
 
     def _pass_special(self, at: int) -> int:
-        character = self.sql[at]
-        if character == "`":
+        if self.sql[at] == "`":
             return self._pass_quoted(at, False)
-        if character == "/" and self.executable.match(self.sql, at):
+        if self.executable.match(self.sql, at):
             return self._pass_executable(at)
         if self.sql.startswith("\\N", at):  # NULL, as mariadb-dump writes it
             return at
@@ -4360,7 +4315,7 @@ class _MySqlScript(_Script):
         return self._after("*/", at + 3, at)
 
     def _pass_inside(self, at: int) -> int:
-        inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
+        inside = self._body_pattern(self._escapes, self._breaks, "*")
         end = at + 3
         while not self.sql.startswith("*/", end):
             end = inside.match(self.sql, end).end()
@@ -4398,14 +4353,12 @@ class _MySqlScript(_Script):
             )
         for found in self.assignment.finditer(statement):
             scope, target, value = found[1], found[2].lower().replace("`", ""), found[3]
+            if scope or target.startswith(("@@global", "@@persist")):
+                continue  # it is not the session's
             escapes = self._escapes_of(value, statement[found.start(3) :])
             if target.startswith("@") and not target.startswith("@@"):
                 self._saved[target] = escapes
-            elif (
-                target.endswith("sql_mode")
-                and not scope
-                and not target.startswith(self.other_scopes)
-            ):
+            elif target.endswith("sql_mode"):
                 self._settle(first, escapes)
 
     def _escapes_of(self, value: str, rest: str) -> _Escapes:
@@ -4414,11 +4367,12 @@ class _MySqlScript(_Script):
             modes = {mode.strip() for mode in value[1:-1].upper().split(",")}
             single = "NO_BACKSLASH_ESCAPES" not in modes
             return single, single and not modes & self.ansi
-        if value.lower() in self._saved:
-            return self._saved[value.lower()]
-        if value.upper() == "DEFAULT":
+        name = value.lower()
+        if name in self._saved:
+            return self._saved[name]
+        if name == "default":
             return self.default_escapes
-        if value.lower() in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
+        if name in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
             return self._escapes
         if re.search(r"NO_BACKSLASH_ESCAPES|\bANSI|^[1-9]", rest, re.IGNORECASE):
             return None, None
@@ -4456,14 +4410,9 @@ class _PostgresScript(_Script):
     line_comment = _lazy(r"--[^\r\n]*")
     gap: _Scanner = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
     tag = _lazy(rf"\${_TAG_NAME}\$")
-    #: a comment; comments nested in it hold no further ones
-    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
-    #: the parts of nested comments: text, a run of opening marks, a run of closing marks
-    nested: tuple[_Scanner, ...] = (
-        _lazy(rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}"),
-        _lazy(r"(?:/\*[^*/]*){0,1000}"),
-        _lazy(r"(?:\*/[^*/]*){0,1000}"),
-    )
+    #: a comment that has no other in it
+    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*))[^*/]*){0,50}\*/"
+    comment_mark = _lazy(r"/\*|\*/")
     word = _lazy(rf"(?![0-9$])[^{_SIGNS}]+")
 
     @staticmethod
@@ -4504,25 +4453,12 @@ class _PostgresScript(_Script):
         return self.at
 
     def _pass_nested(self, opened: int) -> int:
-        sql, at, depth = self.sql, opened + 2, 1
-        neutral, opens, closes = self.nested
-        while depth:
-            begun, at = at, neutral.match(sql, at).end()
-            end = opens.match(sql, at).end()
-            depth += sql.count("/*", at, end)
-            at = end
-            end = closes.match(sql, at).end()
-            closing = sql.count("*/", at, end)
-            while closing > depth:  # the last marks are outside of this comment
-                end = sql.rfind("*/", at, end)
-                closing -= 1
-            depth -= closing
+        depth = 0
+        for mark in self.comment_mark.finditer(self.sql, opened):
+            depth += 1 if mark[0] == "/*" else -1
             if not depth:
-                return sql.rfind("*/", at, end) + 2
-            if end == begun:
-                self._refuse_open(opened)
-            at = end
-        return at
+                return mark.end()
+        self._refuse_open(opened)
 
     def _pass_special(self, at: int) -> int:
         sql = self.sql
@@ -4562,11 +4498,10 @@ class _PostgresScript(_Script):
 
     @staticmethod
     def _escapes_of(plain: re.Match[str] | None) -> bool | None:
-        value = (plain[1] or "default").lower() if plain else "?"
-        if value in ("default", "on", "1") or "true".startswith(value) or "yes".startswith(value):
+        value = (plain[1] or "default").lower() if plain else ""
+        if re.fullmatch("default|on|1|t(r(ue?)?)?|y(es?)?", value):
             return False
-        off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
-        return True if off else None
+        return True if re.fullmatch("off?|0|f(a(l(se?)?)?)?|no?", value) else None
 
     def _program_end(self, at: int, is_rule: bool) -> int:
         """Return the closing semicolon as psql finds it.
@@ -4627,13 +4562,11 @@ class _Syntax(ABC):
     """An engine's syntax, as far as this library reads statements."""
 
     script: ClassVar[type[_Script]]
-    #: the quote of names
     quote: ClassVar[str]
     #: the start of a string, comment or quoted name
     literal_start: ClassVar[re.Pattern[str]]
     #: a run of strings without backslashes, and the code between them
     plain_strings: ClassVar[re.Pattern[str]]
-    #: the name of the history's table in code
     history_name: ClassVar[re.Pattern[str]]
     #: statements that only change the session; a resumed migration repeats them
     session_statement: ClassVar[re.Pattern[str]]
@@ -4648,7 +4581,7 @@ class _Syntax(ABC):
     refusal: ClassVar[str]
 
     def __init__(self) -> None:
-        self._known_changes: dict[str, bool] = {}  # results of may_change_session
+        self._known_change = functools.lru_cache(1000)(self._may_change_session)
 
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
@@ -4693,16 +4626,11 @@ class _Syntax(ABC):
     def may_change_session(self, sql: str) -> bool:
         """Return whether a statement may change its session, for example a setting.
 
-        Every call asks, so results are kept for up to 1000 statements.
+        Every call asks, so the results for short statements are kept.
         """
-        found = self._known_changes.get(sql)
-        if found is None:
-            found = self._may_change_session(sql)
-            if len(self._known_changes) >= 1000:
-                self._known_changes.clear()
-            if len(sql) < 2000:
-                self._known_changes[sql] = found
-        return found
+        if len(sql) < 2000:
+            return self._known_change(sql)
+        return self._may_change_session(sql)
 
     def _may_change_session(self, sql: str) -> bool:
         if not _MAY_SET.match(sql):
@@ -4748,7 +4676,6 @@ class _MySqlSyntax(_Syntax):
     )
 
     def written_table(self, sql: str) -> str | None:
-        """Return the table that a statement writes to, or None."""
         found = self.write_target.match(sql, _first_word(sql, "mysql"))
         return found[1] if found else None
 
@@ -4798,8 +4725,8 @@ _DEADLOCK = _refusal("ended the transaction in favour of another: run it again",
 _LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
-_BUSY = _no_connection("takes no further connections at present", retryable=True)
-_UNREACHABLE = _no_connection("could not be reached", retryable=True)
+_BUSY = _outage("takes no further connections at present")
+_UNREACHABLE = _outage("could not be reached")
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
 _BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
@@ -4816,15 +4743,13 @@ _UNKNOWN_NAME = _refusal("knows no table or column of that name (are all migrati
 _UNKNOWN = _refusal("knows nothing of that name")
 _DISK_FULL = _refusal("has no room left on its disk, or in its table space")
 _NO_MEMORY = _refusal("has too little memory for that")
-_NO_COPY = _ErrorRule(
-    DatabaseError,
+_NO_COPY = _refusal(
     "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
     "callback (set_wait_callback, as psycogreen sets it)",
     may_have_acted=False,
 )
 _FORBIDDEN = _refusal("does not permit this user to do that")
-_READ_ONLY = _ErrorRule(
-    DatabaseError,
+_READ_ONLY = _refusal(
     "takes no writes: the server, the user or the transaction is read-only",
     may_have_acted=False,
     read_only=True,
@@ -4834,11 +4759,10 @@ _REFUSED = _refusal("refused the statement")
 _RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
 
-_NO_BACKEND = _no_connection(
-    "is a pooler or proxy that gets no connection to the server behind it: see its log",
-    retryable=True,
+_NO_BACKEND = _outage(
+    "is a pooler or proxy that gets no connection to the server behind it: see its log"
 )
-_NO_ROOM = _no_connection("has too little memory for another connection at present", retryable=True)
+_NO_ROOM = _outage("has too little memory for another connection at present")
 #: replaces rules for statement codes at a login, where no statement was sent
 _AT_LOGIN = {
     _REFUSED: _no_connection("refused the login: see its manual or its log for the reason"),
@@ -4929,17 +4853,17 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
     (
         r"the database system is (?:starting up|in recovery|not )",
         "57P03",
-        _no_connection("is starting up", retryable=True),
+        _outage("is starting up"),
     ),
     (
         r"the database system is shutting down|terminating connection due to administrator",
         "57P03",
-        _no_connection("is shutting down", retryable=True),
+        _outage("is shutting down"),
     ),
     (
         r"terminating connection because of crash|canceling authentication due to timeout",
         "57P02",
-        _no_connection("ended the login", retryable=True),
+        _outage("ended the login"),
     ),
 )
 _FOREIGN_WORDS = _no_connection(
@@ -4961,24 +4885,20 @@ _LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
     ),
     (
         "session is read-only|server is in hot standby|could not make a writable connection",
-        _no_connection(
-            "takes no writes at present, and the URL's target_session_attrs does not allow that",
-            retryable=True,
+        _outage(
+            "takes no writes at present, and the URL's target_session_attrs does not allow that"
         ),
     ),
     (
         "authentication method|SCRAM authentication|channel binding",
         "requires a login method that libpq does not support: see pg_hba.conf",
     ),
-    (
-        "could not (?:translate|resolve) host",
-        _no_connection("could not be reached: host name not found", retryable=True),
-    ),
+    ("could not (?:translate|resolve) host", _outage("could not be reached: host name not found")),
     (
         "server closed the connection|unexpected eof|EOF detected",
-        _no_connection("could not be reached: it ended the connection", retryable=True),
+        _outage("could not be reached: it ended the connection"),
     ),
-    ("timeout expired", _ErrorRule(TimeoutError, "did not answer in time", retryable=True)),
+    ("timeout expired", _NO_ANSWER),
 )
 _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
@@ -5005,7 +4925,7 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
             return None, _login_rule(rule)
     for reason in map(os.strerror, _NETWORK_ERRORS):
         if reason in text:
-            return None, _no_connection(f"could not be reached: {reason}", retryable=True)
+            return None, _outage(f"could not be reached: {reason}")
     return None, _UNREACHABLE
 
 
@@ -5033,11 +4953,6 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
 class _Session(_WatchedSocket):
     """A connection of the driver, with its state in the pool."""
 
-    __slots__ = (
-        "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited",
-        "process", "read_only", "retires_at",
-    )  # fmt: skip
-
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
         super().__init__(raw)
         self.process = os.getpid()
@@ -5057,7 +4972,6 @@ _LONGEST = 2**31 - 1  # the most milliseconds that poll, libpq and Postgres acce
 
 
 def _timeout(seconds: float) -> int:
-    """Return ``seconds`` as whole milliseconds, at most ``_LONGEST``."""
     return min(_whole_milliseconds(seconds), _LONGEST)
 
 
@@ -5073,7 +4987,6 @@ _SCALED = frozenset(
 
 
 def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
-    """Return the entries for types of columns that hold the same values."""
     return dict.fromkeys(names, _ColumnType(kind, **bounds))
 
 
@@ -5128,23 +5041,24 @@ class _Catalogue(ABC):
         return None
 
 
+#: a condition on queries of MySQL's catalogue, with the parameters of ``table_params``
+_IS_TABLE = "table_schema = COALESCE(%s, DATABASE()) AND table_name = %s"
+
+
 class _MySqlCatalogue(_Catalogue):
     table_columns = (
         "SELECT column_name, is_nullable = 'YES', "
         "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
         "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
-        "FROM information_schema.columns "
-        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
-        "ORDER BY ordinal_position"
+        f"FROM information_schema.columns WHERE {_IS_TABLE} ORDER BY ordinal_position"
     )
     table_key = (
         "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
-        "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY seq_in_index"
+        f"AND {_IS_TABLE} ORDER BY seq_in_index"
     )
     table_transactional = (
-        "SELECT count(*) FROM information_schema.tables t JOIN information_schema.engines e "
-        "ON e.engine = t.engine WHERE e.transactions = 'YES' "
-        "AND t.table_schema = COALESCE(%s, DATABASE()) AND t.table_name = %s"
+        "SELECT count(*) FROM information_schema.tables JOIN information_schema.engines "
+        f"USING (engine) WHERE transactions = 'YES' AND {_IS_TABLE}"
     )
     #: by flavour: the table's JSON columns, which MariaDB's catalogue calls LONGTEXT
     json_columns: ClassVar = {
@@ -5205,12 +5119,10 @@ class _MySqlCatalogue(_Catalogue):
         return _parse_json if is_text else None
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
-        name = text.partition("(")[0]
-        choices: frozenset[str] = frozenset()
-        if name in ("enum", "set"):
-            found = re.findall(r"'((?:[^']|'')*)'", text)
-            choices = frozenset(choice.replace("''", "'").lower() for choice in found)
-            text = name
+        found = re.findall(r"'((?:[^']|'')*)'", text)
+        if found:  # "enum('a','b')"
+            text = text.partition("(")[0]
+        choices = frozenset(choice.replace("''", "'").lower() for choice in found)
         column = self.column_type(text.removesuffix(" zerofill"))._replace(choices=choices)
         if column.octets is not None and not collation.startswith("utf8"):
             column = column._replace(size=column.octets, octets=None)
@@ -5305,13 +5217,13 @@ _BODY = _lazy(
 
 
 def _position(sql: str, at: int) -> str:
-    """Describe a position in a statement by line and column."""
     line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
     return f"line {_line(sql, at)}, column {at - line_start + 1}"
 
 
-def _in_quotes(name: str) -> str:
-    return name if name[:1] in ('"', "`") else f'"{name}"'
+def _name_at(name: str, sql: str, at: int) -> str:
+    quoted = name if name[:1] in ('"', "`") else f'"{name}"'
+    return f"{quoted}, {_position(sql, at)}"
 
 
 def _placeholder_error(sql: str, params: Any, reason: str) -> ValidationError:
@@ -5370,14 +5282,13 @@ class _ErrorReader(ABC):
     def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         """Return the code and the rule for a driver's exception."""
         if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
-            return None, _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
+            return None, _NO_ANSWER
         return self._rule_by_code(exc)
 
     @abstractmethod
     def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]: ...
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        """Return the code and the rule for a failed login."""
         code, rule = self.rule_of(exc)
         return code, _AT_LOGIN.get(rule, rule)
 
@@ -5410,8 +5321,8 @@ class _ErrorReader(ABC):
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
                 if found:
-                    position = "" if sent.is_ours else f", {_position(sent.sql, found.start())}"
-                    return f'"{part}"{position}'
+                    is_ours = sent.is_ours
+                    return f'"{part}"' if is_ours else _name_at(part, sent.sql, found.start())
         return ""
 
 
@@ -5439,8 +5350,8 @@ class _MySqlErrorReader(_ErrorReader):
         (*range(1154, 1162), 2013, 2055, 4031, _LOST),
         (1040, 1135, 1203, 1226, _BUSY),
         (2002, 2003, 2005, _UNREACHABLE),
-        (1042, _no_connection("cannot look up the name of this client's address", retryable=True)),
-        (3032, _no_connection("is in offline mode", retryable=True)),
+        (1042, _outage("cannot look up the name of this client's address")),
+        (3032, _outage("is in offline mode")),
         (1129, _BLOCKED),
         (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
         (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
@@ -5469,10 +5380,7 @@ class _MySqlErrorReader(_ErrorReader):
     worded_rules: ClassVar = {
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
-        1047: (
-            "WSREP",
-            _no_connection("is a node of a cluster that is not ready yet", retryable=True),
-        ),
+        1047: ("WSREP", _outage("is a node of a cluster that is not ready yet")),
         9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
     }
     #: the column at the end of the server's text, after the value
@@ -5506,11 +5414,11 @@ class _MySqlErrorReader(_ErrorReader):
             _, marked, name = text.rpartition("for key '")
             if not marked:
                 return None
-            name = name.rstrip("'")
-            if name == "PRIMARY" or name.endswith(".PRIMARY"):
-                table = name.rpartition(".")[0] or table
-                return f"{table}_pkey" if table else None
-            return name.rpartition(".")[2]
+            owner, _, name = name.rstrip("'").rpartition(".")
+            if name != "PRIMARY":
+                return name
+            table = owner or table
+            return f"{table}_pkey" if table else None
         found = re.search("CONSTRAINT `([^`]*)`", text) or re.search(
             "constraint '([^']*)'", text, re.IGNORECASE
         )
@@ -5539,7 +5447,7 @@ class _MySqlErrorReader(_ErrorReader):
         found = re.compile(shape).search(code, start, end)
         if found is None:
             return f"line {line}"
-        return f"{_in_quotes(found[0])}, {_position(sql, found.start())}"
+        return _name_at(found[0], sql, found.start())
 
 
 class _PostgresErrorReader(_ErrorReader):
@@ -5649,21 +5557,19 @@ class _PostgresErrorReader(_ErrorReader):
             else:
                 key = mark[1] if mark[1] is not None else number
                 number += 1
-                width = len(cursor.mogrify("%s", [sent.params[key]]).decode())
+                width = len(cursor.mogrify("%s", [params[key]]).decode())
                 if at < width:
                     return f"parameter {mark[1] or number}"
             at, last = at - width, mark.end()
         at += last
         name = _NAME_PATH.match(self._syntax.masked(sql), at)
-        position = _position(sql, at)
-        return f"{_in_quotes(name[0])}, {position}" if name else position
+        return _name_at(name[0], sql, at) if name else _position(sql, at)
 
 
 def _document_text(value: Any) -> str:
     return _document("a document", value).text
 
 
-#: the converters that both engines share
 _CONVERTERS: Mapping[type, _Converter | None] = {
     type(None): None,
     bool: None,
@@ -5723,7 +5629,6 @@ class _Dialect(ABC):
     dump_without: ClassVar[str]
     #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
-    #: the prefix of a streamed query
     stream_prefix: ClassVar[str] = ""
     #: ends an INSERT of which ``made_id`` reads the id that the server made
     returning: ClassVar[str] = ""
@@ -5772,16 +5677,15 @@ class _Dialect(ABC):
         return converted
 
     def convert_one(self, value: Any) -> Any:
-        try:
-            converter = self.converters[value.__class__]
-        except KeyError:
-            for known, converter in self.converters.items():
-                if isinstance(value, known):  # a subclass, such as an enumeration of str
-                    value = _plain(value)
-                    return value if converter is None else converter(value)
-            raise ValidationError(
-                f"a value should not be of type {type(value).__name__}: {self.engine} takes none"
-            ) from None
+        kind = value.__class__
+        if kind not in self.converters:  # a subclass, such as an enumeration of str
+            known = [base for base in self.converters if isinstance(value, base)]
+            if not known:
+                raise ValidationError(
+                    f"a value should not be of type {kind.__name__}: {self.engine} takes none"
+                )
+            kind, value = known[0], _plain(value)
+        converter = self.converters[kind]
         return value if converter is None else converter(value)
 
     def convert_many(self, values: Any) -> Any:
@@ -5835,9 +5739,9 @@ class _Dialect(ABC):
         self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
-    def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
-        """Insert the rows, given as columns, and return the number of bytes of their text."""
-
+    def insert_rows(
+        self, session: _Session, table: str, names: _Names, columns: _Columns
+    ) -> int: ...
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
@@ -7107,9 +7011,6 @@ class _SqlStatements(Database):
             "infra-locking", default=None
         )
         _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._blocks = _Blocks()
 
     def _parameters(self, operation: str, params: Any) -> Any:
         try:
