@@ -7425,13 +7425,6 @@ class _SqlLocks(_SqlTransactions):
         self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
 
     @contextlib.contextmanager
-    def _migration_history(self) -> Iterator[_MigrationHistory]:
-        """Lend the connection that holds the lock of migrations and writes their history."""
-        with self._dedicated(_Lease()) as session:
-            self._give_time(session)
-            yield _MigrationHistory(self, session)
-
-    @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
         """Open a connection for one migration, outside the pool, which may be in full use.
 
@@ -7675,27 +7668,6 @@ class _RunnerSession:
             lambda attempt: _perform(dialect, attempt, self._session, sql, params, fetch),
             retries=0,
         )
-
-
-class _MigrationHistory(_RunnerSession):
-    """The session that holds the lock and writes the history. No migration runs on it."""
-
-    def __init__(self, pool: _SqlLocks, session: _Session) -> None:
-        super().__init__(pool, session)
-        dialect = self.dialect
-        self.execute(dialect.history_session)
-        # Qualified, because a migration may change the schema: by USE, or by SET search_path.
-        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        prefix = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
-        self.table = f"{prefix}.schema_migrations"
-        self.absent = f"{prefix}.schema_migrations_absent"
-        name = dialect.lock_name(schema)
-        self.lock = [name]
-        self.busy = [f"{name} busy"]
-
-    def check(self) -> None:
-        """Raise ConnectionError if the connection was lost, and the lock with it."""
-        self.fetch_all("SELECT 1")
 
 
 def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -8138,22 +8110,40 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
     return found
 
 
-def _write_record(
-    session: _RunnerSession,
-    table: str,
-    migration: Migration,
-    statement: int,
-    state: str,
-    now: datetime,
-) -> None:
-    table = table.replace("%", "%%")
-    values = _MigrationRecord(migration.name, "", state, statement, now)
-    values = values._replace(checksum=_record_checksum(migration, values))
-    key = migration.source, migration.number
-    changes = ", ".join(f"{column} = %s" for column in values._fields)
-    where = "WHERE source = %s AND number = %s"
-    if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-        session.execute(f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s", ((*key, *values),))
+class _MigrationHistory(_RunnerSession):
+    """The session that holds the lock and writes the history. No migration runs on it."""
+
+    def __init__(self, pool: ConnectionPool, session: _Session, clock: Clock) -> None:
+        super().__init__(pool, session)
+        self._clock = clock
+        dialect = self.dialect
+        self.execute(dialect.history_session)
+        # Qualified, because a migration may change the schema: by USE, or by SET search_path.
+        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
+        prefix = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
+        self.table = f"{prefix}.schema_migrations"
+        self.absent = f"{prefix}.schema_migrations_absent"
+        name = dialect.lock_name(schema)
+        self.lock = [name]
+        self.busy = [f"{name} busy"]
+
+    def check(self) -> None:
+        """Raise ConnectionError if the connection was lost, and the lock with it."""
+        self.fetch_all("SELECT 1")
+
+    def write(
+        self, session: _RunnerSession, migration: Migration, statement: int, state: str
+    ) -> None:
+        """Write a migration's record over this session, or over the migration's own."""
+        table = self.table.replace("%", "%%")
+        values = _MigrationRecord(migration.name, "", state, statement, self._clock.now())
+        values = values._replace(checksum=_record_checksum(migration, values))
+        key = migration.source, migration.number
+        changes = ", ".join(f"{column} = %s" for column in values._fields)
+        where = "WHERE source = %s AND number = %s"
+        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
+            sql = f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s"
+            session.execute(sql, ((*key, *values),))
 
 
 class _MigrationFiles:
@@ -8367,9 +8357,7 @@ class Migrator:
                 _not_deferred(self._progress(f"applying {migration}"))
                 history.check()
                 with self.pool._migration_session(history.busy) as session:
-                    run = _MigrationRun(
-                        self._files, self._clock, history, session, migration, first
-                    )
+                    run = _MigrationRun(self._files, history, session, migration, first)
                     if migration.transaction:
                         run.apply_together()
                     else:
@@ -8399,7 +8387,7 @@ class Migrator:
             first = records[dirty.source, number].first_in_doubt
             step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
-            _write_record(history, history.table, migration, step, state, self._clock.now())
+            history.write(history, migration, step, state)
 
     def take_over(self, stem: str) -> int:
         """Move the records of a renamed file to the one file of this Migrator; return how many.
@@ -8445,7 +8433,9 @@ class Migrator:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[tuple[_MigrationHistory, _MigrationRecords]]:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
-        with self.pool._migration_history() as history:
+        with self.pool._dedicated(_Lease()) as session:
+            self.pool._give_time(session)
+            history = _MigrationHistory(self.pool, session, self._clock)
             deadline = self._clock.monotonic() + self._lock_timeout
             for lock, words in (
                 (history.lock, "another runner holds the lock of migrations"),
@@ -8487,14 +8477,12 @@ class _MigrationRun:
     def __init__(
         self,
         files: _MigrationFiles,
-        clock: Clock,
         history: _MigrationHistory,
         session: _RunnerSession,
         migration: Migration,
         first: int,
     ) -> None:
         self._files = files
-        self._clock = clock
         self._history = history
         self._session = session
         self._migration = migration
@@ -8568,8 +8556,7 @@ class _MigrationRun:
 
     def _record(self, session: _RunnerSession, statement: int, state: str) -> None:
         self._recording = True
-        now = self._clock.now()
-        _write_record(session, self._history.table, self._migration, statement, state, now)
+        self._history.write(session, self._migration, statement, state)
         self._recording = False
 
     def _note_transaction(self, sql: str) -> None:

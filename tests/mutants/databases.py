@@ -235,7 +235,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a percent sign in a schema is a placeholder",
         INFRA,
-        Replace("_write_record", "table.replace('%', '%%')", "table"),
+        Replace("_MigrationHistory.write", "self.table.replace('%', '%%')", "self.table"),
         ("faults/test_migrations.py::test_a_percent_sign_in_the_name_of_a_database_or_schema",),
     ),
     OnServers(
