@@ -6111,14 +6111,10 @@ def _stoppable(base: Any, packet: Any) -> Any:
 def _forgetful(base: Any) -> Any:
     """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) that never drains a stream.
 
-    PyMySQL's destructors of results and cursors would, also after Ctrl-C.
+    PyMySQL's destructors of results and cursors would, also after Ctrl-C. ``bool`` does nothing: in
+    Python code that a destructor calls, Ctrl-C would be lost.
     """
-
-    class ForgetfulResult(base):  # type: ignore[misc]
-        #: Does nothing. In Python code that a destructor calls, Ctrl-C would be lost.
-        _finish_unbuffered_query = bool
-
-    return ForgetfulResult
+    return type("ForgetfulResult", (base,), {"_finish_unbuffered_query": bool})
 
 
 class _InsertTexts(_RowTexts):
@@ -6794,13 +6790,13 @@ class _CopySource:
 _DIALECTS: dict[str, type[_Dialect]] = {"mysql": _MySqlDialect, "postgres": _PostgresDialect}
 
 
-class _RawLease(_Lease[_Session]):
-    """The context manager that ``ConnectionPool.connection`` returns."""
+class _SessionLease(_Lease[_Session]):
+    """A claim on a session as a context manager, which ``ConnectionPool.connection`` returns."""
 
-    __slots__ = ("_pool", "_session", "_timeout")
-    _session: _Session
+    __slots__ = ("_pool", "_timeout", "session")
+    session: _Session
 
-    def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
+    def __init__(self, pool: _SqlStatements, timeout: float | None = None) -> None:
         # Without a call of super().__init__() a checkout takes 6 % less.
         self.slots, self.signal = [], None
         self._pool = pool
@@ -6810,7 +6806,7 @@ class _RawLease(_Lease[_Session]):
         sessions = self._pool._sessions
         try:
             session = sessions.take(self) or sessions.wait(self, self._timeout)
-            self._session = session
+            self.session = session
             return session.raw
         except BaseException:
             try:
@@ -6820,7 +6816,7 @@ class _RawLease(_Lease[_Session]):
             raise
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        sessions, session, sound = self._pool._sessions, self._session, False
+        sessions, session, sound = self._pool._sessions, self.session, False
         try:
             try:
                 if error is None or self._is_drivers(error):
@@ -6836,14 +6832,22 @@ class _RawLease(_Lease[_Session]):
         dialect = self._pool._dialect
         if not isinstance(error, dialect.driver.Error):
             return False
-        self._session.read_only = dialect.errors.rule_of(error)[1].read_only
+        self.session.read_only = dialect.errors.rule_of(error)[1].read_only
         return True
 
 
-class _LockLease(_Lease[_Session]):
+class _LockLease(_SessionLease):
     """A claim on the session that holds a lock. It outlives the transactions that run on it."""
 
     __slots__ = ()
+
+    def __exit__(self, *_: object) -> None:
+        """Close the session: its locks end with it."""
+        sessions = self._pool._sessions
+        try:
+            sessions.release(self, broken=True)
+        finally:
+            sessions.release(self, broken=True)  # Ctrl-C may have interrupted the first
 
 
 def _row_count(cursor: Any) -> int:
@@ -7028,7 +7032,7 @@ class _Sessions:
         self._idle_timeout = config.idle_timeout
         self._opened: weakref.WeakSet[_Session] = weakref.WeakSet()
         self._generation = 0  # counts failovers: sessions of an earlier generation are replaced
-        pool: _Pool[_Session] = _Pool(
+        self.pool: _Pool[_Session] = _Pool(
             "ConnectionPool",
             config.max_connections,
             connect=self.open,
@@ -7037,9 +7041,8 @@ class _Sessions:
             is_stale=self._is_stale,
             keep=config.min_connections,
         )
-        self.pool = pool
-        self.take, self.acquire, self.renew = pool.take, pool.acquire, pool.renew
-        self.release = pool.release
+        self.take, self.acquire = self.pool.take, self.pool.acquire
+        self.renew, self.release = self.pool.renew, self.pool.release
         self.is_idle = dialect.is_idle
         _fork_aware.add(self)
 
@@ -7291,26 +7294,22 @@ class _SqlTransactions(_SqlStatements):
     def _begin(self, block: _Block) -> None:
         block.handle = lease = self._locking.get()
         if lease is None:
-            self._begin_anywhere(block)
+            self._policy.call("begin", functools.partial(self._begin_anywhere, block))
         elif lease.resource is not None:
             self._sessions.control(lease.resource, "begin")
         else:
             raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
 
-    def _begin_anywhere(self, block: _Block) -> None:
+    def _begin_anywhere(self, block: _Block, attempt: Attempt) -> None:
         sessions = self._sessions
-
-        def attempt(current: Attempt) -> None:
-            lease: _Lease[_Session] = _Lease()
-            block.handle = lease
-            try:
-                session = sessions.take(lease) or sessions.acquire(lease, current)
-                _perform(self._dialect, current, session, "BEGIN", None, _row_count)
-            except BaseException:
-                sessions.release(lease, broken=True)
-                raise
-
-        self._policy.call("begin", attempt)
+        lease: _Lease[_Session] = _Lease()
+        block.handle = lease
+        try:
+            session = sessions.take(lease) or sessions.acquire(lease, attempt)
+            _perform(self._dialect, attempt, session, "BEGIN", None, _row_count)
+        except BaseException:
+            sessions.release(lease, broken=True)
+            raise
 
     def _end(self, block: _Block, command: str) -> None:
         session = block.handle.resource
@@ -7409,18 +7408,6 @@ class _SqlInserts(_SqlTransactions):
 class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
-    @contextlib.contextmanager
-    def _dedicated(self, lease: _Lease[_Session]) -> Iterator[_Session]:
-        """Lend a session and close it afterwards: its locks end with it."""
-        sessions = self._sessions
-        try:
-            yield sessions.take(lease) or sessions.wait(lease)
-        finally:
-            try:
-                sessions.release(lease, broken=True)
-            finally:
-                sessions.release(lease, broken=True)  # Ctrl-C may have interrupted the first
-
     def _give_time(self, session: _Session) -> None:
         self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
 
@@ -7451,9 +7438,9 @@ class _SqlLocks(_SqlTransactions):
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
         if self.config.max_connections < 2:
             raise ConfigurationError("a data move needs a pool with at least two max_connections")
-        names, lease = [self._lock_name(lock)], _LockLease()
-        with self._dedicated(lease) as session:
-            holder = _RunnerSession(self, session)
+        names, lease = [self._lock_name(lock)], _LockLease(self)
+        with lease:
+            holder = _RunnerSession(self, lease.session)
             if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
                 others = holder.fetch_all(self._dialect.lock_holder, names)
                 number = f" (the server's connection {others[0][0]})" if others else ""
@@ -7484,27 +7471,20 @@ class _RowStream(NamedTuple):
     into: type[Any] | None
 
     def rows(self) -> Iterator[Any]:
-        sessions, dialect, sound = self.pool._sessions, self.pool._dialect, False
-        lease: _Lease[_Session] = _Lease()
-        try:
-            session = sessions.take(lease) or sessions.wait(lease)
+        pool, dialect, into = self.pool, self.pool._dialect, self.into
+        lease = _SessionLease(pool)
+        with lease:
+            session = lease.session
             self._call(lambda _: dialect.limit(session, False))
             cursor = self._call(lambda attempt: self._begin(attempt, session))
             batch: Sequence[_Row] = [()] * self.batch_size
             while len(batch) == self.batch_size:
                 batch = self._call(lambda _: self._next(session, cursor))
-                yield from batch if self.into is None else self._made(cursor, batch)
+                if into is None:
+                    yield from batch
+                else:
+                    yield from pool._made("stream", into, _column_names(cursor), batch)
             self._call(lambda _: dialect.limit(session, True))
-            sound = sessions.is_idle(session)
-        finally:
-            try:
-                sessions.give_back(lease, lease.resource, sound)
-            finally:
-                sessions.release(lease, broken=True)  # Ctrl-C may have interrupted give_back
-
-    def _made(self, cursor: Any, batch: Sequence[_Row]) -> Iterator[Any]:
-        assert self.into is not None
-        return self.pool._made("stream", self.into, _column_names(cursor), batch)
 
     def _call(self, step: Callable[[Attempt], T]) -> T:
         return self.pool._policy.call("stream", step, retries=0)
@@ -7571,7 +7551,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         """
         if timeout is not None and not _is_number(timeout, 0, _YEAR):
             raise ValidationError("timeout should be a number of seconds")
-        return _RawLease(self, timeout)
+        return _SessionLease(self, timeout)
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
@@ -8433,9 +8413,10 @@ class Migrator:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[tuple[_MigrationHistory, _MigrationRecords]]:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
-        with self.pool._dedicated(_Lease()) as session:
-            self.pool._give_time(session)
-            history = _MigrationHistory(self.pool, session, self._clock)
+        lease = _LockLease(self.pool)
+        with lease:
+            self.pool._give_time(lease.session)
+            history = _MigrationHistory(self.pool, lease.session, self._clock)
             deadline = self._clock.monotonic() + self._lock_timeout
             for lock, words in (
                 (history.lock, "another runner holds the lock of migrations"),
