@@ -6855,8 +6855,7 @@ def _row_count(cursor: Any) -> int:
 
 
 def _first_row(cursor: Any) -> _Row | None:
-    row: _Row | None = cursor.fetchone() if cursor.description else None
-    return row
+    return cursor.fetchone() if cursor.description else None
 
 
 def _no_id(cursor: Any) -> None:
@@ -7453,7 +7452,6 @@ class _SqlLocks(_SqlTransactions):
                 holder.unlock(names)
 
     def _lock_name(self, lock: str) -> str:
-        """MySQL's locks belong to the server, and their names have at most 64 characters."""
         import hashlib
 
         sql = f"SELECT {self._dialect.current_schema}"
@@ -7909,13 +7907,10 @@ def _checksum(statements: Sequence[str]) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for first in range(0, len(statements), 1000):
-        if first:
-            digest.update(b"\0")
-        for piece in _pieces("\0".join(statements[first : first + 1000])):
-            if "\r" in piece:
-                piece = piece.replace("\r\n", "\n").replace("\r", "\n")
-            digest.update(_BLANK_ENDS.sub("\n", piece).encode())
+    for piece in _pieces("\0".join(statements)):
+        if "\r" in piece:
+            piece = piece.replace("\r\n", "\n").replace("\r", "\n")
+        digest.update(_BLANK_ENDS.sub("\n", piece).encode())
     return digest.hexdigest()
 
 
@@ -7982,8 +7977,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 def _migration_text(path: Path) -> str:
     reason = ""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
-            text = file.read()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as exc:
         text, reason = "", f"{type(exc).__name__}{_binary_hint(exc)}"
     if reason:  # outside the except clause: the error's context holds the file's bytes
@@ -8076,15 +8070,15 @@ def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -
     return record.state == "applied" or (number, record.name) == (migration.number, migration.name)
 
 
-def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
+def _naming_history(syntax: _Syntax, statements: Sequence[str]) -> Sequence[int]:
     """Return the numbers of the statements that name the history outside literals and comments."""
     named = [step for step, sql in enumerate(statements, 1) if "schema_migrations" in sql.lower()]
-    found, script = [], _script("", dialect.engine)
+    found, script = [], syntax.script("")
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
         if step in named and any(
-            dialect.syntax.history_name.search("".join(dialect.syntax.code(text, escapes)))
-            for text in (sql, *dialect.syntax.executed_strings(sql))
+            syntax.history_name.search("".join(syntax.code(text, escapes)))
+            for text in (sql, *syntax.executed_strings(sql))
         ):
             found.append(step)
     return found
@@ -8234,17 +8228,17 @@ class _MigrationFiles:
 
     def _check_statements(self, migration: Migration, first: int) -> None:
         """Refuse statements that would change the history or escape it, before any of them runs."""
-        dialect = self._dialect
-        named = _naming_history(dialect, migration.statements)
+        syntax = self._dialect.syntax
+        named = _naming_history(syntax, migration.statements)
         for step, sql in enumerate(migration.statements[first - 1 :], first):
             where = f"migration {migration}, statement {step}"
             if step in named:
                 self.refuse(
                     f"{where}: it names schema_migrations, the history of migrations: "
-                    f"leave that out (of a dump with {dialect.dump_without})"
+                    f"leave that out (of a dump with {self._dialect.dump_without})"
                 )
-            if dialect.syntax.refused.match(dialect.syntax.start_of_code(sql).upper()):
-                self.refuse(f"{where}: {dialect.syntax.refusal}")
+            if syntax.refused.match(syntax.start_of_code(sql).upper()):
+                self.refuse(f"{where}: {syntax.refusal}")
 
     def error(self, message: str, code: str | int | None = None) -> DatabaseError:
         return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
@@ -8455,6 +8449,12 @@ _STATEMENT_BEGINS = _lazy(
 class _MigrationRun:
     """Run one migration on a connection of its own, from its statement ``first`` on."""
 
+    #: by the server's code: what to do before the migration runs again
+    REMEDIES: ClassVar[Mapping[Any, str]] = {
+        "25001": "end its marker with no-transaction",
+        "55P04": "give ALTER TYPE a migration of its own, in front of this one,",
+    }
+
     def __init__(
         self,
         files: _MigrationFiles,
@@ -8466,6 +8466,7 @@ class _MigrationRun:
         self._files = files
         self._history = history
         self._session = session
+        self._syntax = session.dialect.syntax
         self._migration = migration
         self._first = first
         self._step = 0  # number of the current statement
@@ -8517,10 +8518,9 @@ class _MigrationRun:
 
     def _resume(self) -> None:
         """Repeat the session settings of the statements that are done: a new session lacks them."""
-        dialect = self._session.dialect
         for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
             self._step = step
-            if dialect.syntax.session_statement.match(dialect.syntax.start_of_code(sql)):
+            if self._syntax.session_statement.match(self._syntax.start_of_code(sql)):
                 self._session.execute(sql)
 
     def _statements(self, before: Callable[[], None] = lambda: None) -> Iterator[str]:
@@ -8541,11 +8541,10 @@ class _MigrationRun:
         self._recording = False
 
     def _note_transaction(self, sql: str) -> None:
-        dialect = self._session.dialect
         if not self._session.in_transaction():
             self._opened = 0
-        elif not self._opened or dialect.syntax.transaction_end.match(
-            dialect.syntax.start_of_code(sql)
+        elif not self._opened or self._syntax.transaction_end.match(
+            self._syntax.start_of_code(sql)
         ):
             self._opened = self._step
 
@@ -8582,13 +8581,8 @@ class _MigrationRun:
         if self._recording and error.code == "25006":
             reason = "it makes its transaction READ ONLY, so its record cannot be written"
             return f"{reason}: leave that out; {fate}"
-        if error.code == "25001":
-            return f"{fate}; end its marker with no-transaction and run again"
-        if error.code == "55P04":
-            advice = "give ALTER TYPE a migration of its own, in front of this one, and run again"
-            return f"{fate}; {advice}"
         if isinstance(error, DatabaseError):
-            return f"{fate}; mend it and run again"
+            return f"{fate}; {self.REMEDIES.get(error.code, 'mend it')} and run again"
         return f"the connection was lost: see {self._files.command} --status, and run again"
 
     def _fate_each(self, error: InfrastructureError) -> str:
@@ -8614,7 +8608,7 @@ class _MigrationRun:
     def _words(self, step: int) -> str:
         """Return a statement's number, first words and object, but no value: it may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
-        start = self._session.dialect.syntax.start_of_code(sql)[:500]
+        start = self._syntax.start_of_code(sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
         found = _STATEMENT_BEGINS.match(code.partition("''")[0])
         return f"{step}, {' '.join(found[0].split()) if found else '…'} …"
