@@ -7195,7 +7195,6 @@ class _SqlStatements(Database):
         *,
         repeatable: bool = False,
     ) -> T:
-        """Run a statement and return what ``fetch`` reads from its cursor."""
         params = self._parameters(operation, params)
         block = self._current()
         if block is not None:
