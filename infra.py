@@ -7062,9 +7062,8 @@ class _Sessions:
     def wait(self, lease: _Lease[_Session], timeout: float | None = None) -> _Session:
         """Return a session for a lease for which ``take`` had none, within ``timeout`` seconds."""
         until = None if timeout is None else self._monotonic() + timeout
-        return self._policy.call(
-            "connection", lambda attempt: self.acquire(lease, attempt), until=until
-        )
+        acquire = functools.partial(self.acquire, lease)
+        return self._policy.call("connection", acquire, until=until)
 
     def give_back(self, lease: _Lease[_Session], session: _Session | None, sound: bool) -> None:
         """Return the session to the pool. It is closed unless the next borrower can use it."""
@@ -7959,14 +7958,15 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
                 f"{path.name}, line {line}: the numbers of {engine} migrations should rise"
             )
         script = _script(text, dialect, below, **options)
-        statements = tuple(_statements(script, f"{path.name}, migration {number}"))
+        where = f"{path.name}, migration {number}"
+        statements = tuple(_statements(script, where))
         if dialect != engine:
             continue
         transaction = engine == "postgres" and not alone
         if transaction and any(_controls_transaction(sql, engine) for sql in statements):
             raise ConfigurationError(
-                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one "
-                "transaction already, unless its marker ends in no-transaction"
+                f"{where}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction already, "
+                "unless its marker ends in no-transaction"
             )
         checksum = _checksum(statements)
         found.append(Migration(path.stem, number, name, statements, checksum, transaction))
@@ -8135,7 +8135,7 @@ class _MigrationFiles:
                 "two files of migrations have the same name: it is part of their record"
             )
         self.paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
-        self.command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
+        self.command = shlex.join(["infra", "migrate", *map(str, paths)])
 
     def by_key(self) -> dict[tuple[str, int], Migration]:
         return {(each.source, each.number): each for each in self.migrations}
@@ -8566,12 +8566,11 @@ class _MigrationRun:
 
     def _roll_back(self) -> str:
         """Roll back the open transaction; return what to do next, or "" if that is unknown."""
-        opened, rolled_back = self._opened, self._session.roll_back()
-        if not rolled_back:
+        if not self._session.roll_back():
             return ""
-        self._record(self._history, opened - 1, "done")
+        self._record(self._history, self._opened - 1, "done")
         return (
-            f"the transaction that its statement {opened} began was rolled back; "
+            f"the transaction that its statement {self._opened} began was rolled back; "
             "mend it and run again"
         )
 
@@ -8600,8 +8599,7 @@ class _MigrationRun:
         return fate or self._advice()
 
     def _advice(self) -> str:
-        command = self._files.command
-        repair = f"{command} --repair {self._migration.number}"
+        repair = f"{self._files.command} --repair {self._migration.number}"
         return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
