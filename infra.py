@@ -5949,14 +5949,10 @@ def _stoppable(base: Any, packet: Any) -> Any:
 def _forgetful(base: Any) -> Any:
     """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) that never drains a stream.
 
-    PyMySQL's destructors of results and cursors would, also after Ctrl-C.
+    PyMySQL's destructors of results and cursors would, also after Ctrl-C. ``bool`` does nothing: in
+    Python code that a destructor calls, Ctrl-C would be lost.
     """
-
-    class ForgetfulResult(base):  # type: ignore[misc]
-        #: Does nothing. In Python code that a destructor calls, Ctrl-C would be lost.
-        _finish_unbuffered_query = bool
-
-    return ForgetfulResult
+    return type("ForgetfulResult", (base,), {"_finish_unbuffered_query": bool})
 
 
 class _InsertTexts(_RowTexts):
@@ -6632,13 +6628,13 @@ class _CopySource:
 _DIALECTS: dict[str, type[_Dialect]] = {"mysql": _MySqlDialect, "postgres": _PostgresDialect}
 
 
-class _RawLease(_Lease[_Session]):
-    """The context manager that ``ConnectionPool.connection`` returns."""
+class _SessionLease(_Lease[_Session]):
+    """A claim on a session as a context manager, which ``ConnectionPool.connection`` returns."""
 
-    __slots__ = ("_pool", "_session", "_timeout")
-    _session: _Session
+    __slots__ = ("_pool", "_timeout", "session")
+    session: _Session
 
-    def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
+    def __init__(self, pool: _SqlStatements, timeout: float | None = None) -> None:
         # Without a call of super().__init__() a checkout takes 6 % less.
         self.slots, self.signal = [], None
         self._pool = pool
@@ -6648,7 +6644,7 @@ class _RawLease(_Lease[_Session]):
         sessions = self._pool._sessions
         try:
             session = sessions.take(self) or sessions.wait(self, self._timeout)
-            self._session = session
+            self.session = session
             return session.raw
         except BaseException:
             try:
@@ -6658,7 +6654,7 @@ class _RawLease(_Lease[_Session]):
             raise
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        sessions, session, sound = self._pool._sessions, self._session, False
+        sessions, session, sound = self._pool._sessions, self.session, False
         try:
             try:
                 if error is None or self._is_drivers(error):
@@ -6674,14 +6670,22 @@ class _RawLease(_Lease[_Session]):
         dialect = self._pool._dialect
         if not isinstance(error, dialect.driver.Error):
             return False
-        self._session.read_only = dialect.errors.rule_of(error)[1].read_only
+        self.session.read_only = dialect.errors.rule_of(error)[1].read_only
         return True
 
 
-class _LockLease(_Lease[_Session]):
+class _LockLease(_SessionLease):
     """A claim on the session that holds a lock. It outlives the transactions that run on it."""
 
     __slots__ = ()
+
+    def __exit__(self, *_: object) -> None:
+        """Close the session: its locks end with it."""
+        sessions = self._pool._sessions
+        try:
+            sessions.release(self, broken=True)
+        finally:
+            sessions.release(self, broken=True)  # Ctrl-C may have interrupted the first
 
 
 def _row_count(cursor: Any) -> int:
@@ -6689,8 +6693,7 @@ def _row_count(cursor: Any) -> int:
 
 
 def _first_row(cursor: Any) -> _Row | None:
-    row: _Row | None = cursor.fetchone() if cursor.description else None
-    return row
+    return cursor.fetchone() if cursor.description else None
 
 
 def _no_id(cursor: Any) -> None:
@@ -6866,7 +6869,7 @@ class _Sessions:
         self._idle_timeout = config.idle_timeout
         self._opened: weakref.WeakSet[_Session] = weakref.WeakSet()
         self._generation = 0  # counts failovers: sessions of an earlier generation are replaced
-        pool: _Pool[_Session] = _Pool(
+        self.pool: _Pool[_Session] = _Pool(
             "ConnectionPool",
             config.max_connections,
             connect=self.open,
@@ -6875,9 +6878,8 @@ class _Sessions:
             is_stale=self._is_stale,
             keep=config.min_connections,
         )
-        self.pool = pool
-        self.take, self.acquire, self.renew = pool.take, pool.acquire, pool.renew
-        self.release = pool.release
+        self.take, self.acquire = self.pool.take, self.pool.acquire
+        self.renew, self.release = self.pool.renew, self.pool.release
         self.is_idle = dialect.is_idle
         _fork_aware.add(self)
 
@@ -6898,9 +6900,8 @@ class _Sessions:
     def wait(self, lease: _Lease[_Session], timeout: float | None = None) -> _Session:
         """Return a session for a lease for which ``take`` had none, within ``timeout`` seconds."""
         until = None if timeout is None else self._monotonic() + timeout
-        return self._policy.call(
-            "connection", lambda attempt: self.acquire(lease, attempt), until=until
-        )
+        acquire = functools.partial(self.acquire, lease)
+        return self._policy.call("connection", acquire, until=until)
 
     def give_back(self, lease: _Lease[_Session], session: _Session | None, sound: bool) -> None:
         """Return the session to the pool. It is closed unless the next borrower can use it."""
@@ -7028,7 +7029,6 @@ class _SqlStatements(Database):
         *,
         repeatable: bool = False,
     ) -> T:
-        """Run a statement and return what ``fetch`` reads from its cursor."""
         params = self._parameters(operation, params)
         block = self._current()
         if block is not None:
@@ -7126,26 +7126,22 @@ class _SqlTransactions(_SqlStatements):
     def _begin(self, block: _Block) -> None:
         block.handle = lease = self._locking.get()
         if lease is None:
-            self._begin_anywhere(block)
+            self._policy.call("begin", functools.partial(self._begin_anywhere, block))
         elif lease.resource is not None:
             self._sessions.control(lease.resource, "begin")
         else:
             raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
 
-    def _begin_anywhere(self, block: _Block) -> None:
+    def _begin_anywhere(self, block: _Block, attempt: Attempt) -> None:
         sessions = self._sessions
-
-        def attempt(current: Attempt) -> None:
-            lease: _Lease[_Session] = _Lease()
-            block.handle = lease
-            try:
-                session = sessions.take(lease) or sessions.acquire(lease, current)
-                _perform(self._dialect, current, session, "BEGIN", None, _row_count)
-            except BaseException:
-                sessions.release(lease, broken=True)
-                raise
-
-        self._policy.call("begin", attempt)
+        lease: _Lease[_Session] = _Lease()
+        block.handle = lease
+        try:
+            session = sessions.take(lease) or sessions.acquire(lease, attempt)
+            _perform(self._dialect, attempt, session, "BEGIN", None, _row_count)
+        except BaseException:
+            sessions.release(lease, broken=True)
+            raise
 
     def _end(self, block: _Block, command: str) -> None:
         session = block.handle.resource
@@ -7244,27 +7240,8 @@ class _SqlInserts(_SqlTransactions):
 class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
-    @contextlib.contextmanager
-    def _dedicated(self, lease: _Lease[_Session]) -> Iterator[_Session]:
-        """Lend a session and close it afterwards: its locks end with it."""
-        sessions = self._sessions
-        try:
-            yield sessions.take(lease) or sessions.wait(lease)
-        finally:
-            try:
-                sessions.release(lease, broken=True)
-            finally:
-                sessions.release(lease, broken=True)  # Ctrl-C may have interrupted the first
-
     def _give_time(self, session: _Session) -> None:
         self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
-
-    @contextlib.contextmanager
-    def _migration_history(self) -> Iterator[_MigrationHistory]:
-        """Lend the connection that holds the lock of migrations and writes their history."""
-        with self._dedicated(_Lease()) as session:
-            self._give_time(session)
-            yield _MigrationHistory(self, session)
 
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
@@ -7293,9 +7270,9 @@ class _SqlLocks(_SqlTransactions):
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
         if self.config.max_connections < 2:
             raise ConfigurationError("a data move needs a pool with at least two max_connections")
-        names, lease = [self._lock_name(lock)], _LockLease()
-        with self._dedicated(lease) as session:
-            holder = _RunnerSession(self, session)
+        names, lease = [self._lock_name(lock)], _LockLease(self)
+        with lease:
+            holder = _RunnerSession(self, lease.session)
             if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
                 others = holder.fetch_all(self._dialect.lock_holder, names)
                 number = f" (the server's connection {others[0][0]})" if others else ""
@@ -7308,7 +7285,6 @@ class _SqlLocks(_SqlTransactions):
                 holder.unlock(names)
 
     def _lock_name(self, lock: str) -> str:
-        """MySQL's locks belong to the server, and their names have at most 64 characters."""
         import hashlib
 
         sql = f"SELECT {self._dialect.current_schema}"
@@ -7326,27 +7302,20 @@ class _RowStream(NamedTuple):
     into: type[Any] | None
 
     def rows(self) -> Iterator[Any]:
-        sessions, dialect, sound = self.pool._sessions, self.pool._dialect, False
-        lease: _Lease[_Session] = _Lease()
-        try:
-            session = sessions.take(lease) or sessions.wait(lease)
+        pool, dialect, into = self.pool, self.pool._dialect, self.into
+        lease = _SessionLease(pool)
+        with lease:
+            session = lease.session
             self._call(lambda _: dialect.limit(session, False))
             cursor = self._call(lambda attempt: self._begin(attempt, session))
             batch: Sequence[_Row] = [()] * self.batch_size
             while len(batch) == self.batch_size:
                 batch = self._call(lambda _: self._next(session, cursor))
-                yield from batch if self.into is None else self._made(cursor, batch)
+                if into is None:
+                    yield from batch
+                else:
+                    yield from pool._made("stream", into, _column_names(cursor), batch)
             self._call(lambda _: dialect.limit(session, True))
-            sound = sessions.is_idle(session)
-        finally:
-            try:
-                sessions.give_back(lease, lease.resource, sound)
-            finally:
-                sessions.release(lease, broken=True)  # Ctrl-C may have interrupted give_back
-
-    def _made(self, cursor: Any, batch: Sequence[_Row]) -> Iterator[Any]:
-        assert self.into is not None
-        return self.pool._made("stream", self.into, _column_names(cursor), batch)
 
     def _call(self, step: Callable[[Attempt], T]) -> T:
         return self.pool._policy.call("stream", step, retries=0)
@@ -7413,7 +7382,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         """
         if timeout is not None and not _is_number(timeout, 0, _YEAR):
             raise ValidationError("timeout should be a number of seconds")
-        return _RawLease(self, timeout)
+        return _SessionLease(self, timeout)
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
@@ -7510,27 +7479,6 @@ class _RunnerSession:
             lambda attempt: _perform(dialect, attempt, self._session, sql, params, fetch),
             retries=0,
         )
-
-
-class _MigrationHistory(_RunnerSession):
-    """The session that holds the lock and writes the history. No migration runs on it."""
-
-    def __init__(self, pool: _SqlLocks, session: _Session) -> None:
-        super().__init__(pool, session)
-        dialect = self.dialect
-        self.execute(dialect.history_session)
-        # Qualified, because a migration may change the schema: by USE, or by SET search_path.
-        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        prefix = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
-        self.table = f"{prefix}.schema_migrations"
-        self.absent = f"{prefix}.schema_migrations_absent"
-        name = dialect.lock_name(schema)
-        self.lock = [name]
-        self.busy = [f"{name} busy"]
-
-    def check(self) -> None:
-        """Raise ConnectionError if the connection was lost, and the lock with it."""
-        self.fetch_all("SELECT 1")
 
 
 def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -7792,13 +7740,10 @@ def _checksum(statements: Sequence[str]) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for first in range(0, len(statements), 1000):
-        if first:
-            digest.update(b"\0")
-        for piece in _pieces("\0".join(statements[first : first + 1000])):
-            if "\r" in piece:
-                piece = piece.replace("\r\n", "\n").replace("\r", "\n")
-            digest.update(_BLANK_ENDS.sub("\n", piece).encode())
+    for piece in _pieces("\0".join(statements)):
+        if "\r" in piece:
+            piece = piece.replace("\r\n", "\n").replace("\r", "\n")
+        digest.update(_BLANK_ENDS.sub("\n", piece).encode())
     return digest.hexdigest()
 
 
@@ -7848,14 +7793,15 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
                 f"{path.name}, line {line}: the numbers of {engine} migrations should rise"
             )
         script = _script(text, dialect, below, **options)
-        statements = tuple(_statements(script, f"{path.name}, migration {number}"))
+        where = f"{path.name}, migration {number}"
+        statements = tuple(_statements(script, where))
         if dialect != engine:
             continue
         transaction = engine == "postgres" and not alone
         if transaction and any(_controls_transaction(sql, engine) for sql in statements):
             raise ConfigurationError(
-                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one "
-                "transaction already, unless its marker ends in no-transaction"
+                f"{where}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction already, "
+                "unless its marker ends in no-transaction"
             )
         checksum = _checksum(statements)
         found.append(Migration(path.stem, number, name, statements, checksum, transaction))
@@ -7865,8 +7811,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 def _migration_text(path: Path) -> str:
     reason = ""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
-            text = file.read()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as exc:
         text, reason = "", f"{type(exc).__name__}{_binary_hint(exc)}"
     if reason:  # outside the except clause: the error's context holds the file's bytes
@@ -7959,36 +7904,54 @@ def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -
     return record.state == "applied" or (number, record.name) == (migration.number, migration.name)
 
 
-def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
+def _naming_history(syntax: _Syntax, statements: Sequence[str]) -> Sequence[int]:
     """Return the numbers of the statements that name the history outside literals and comments."""
     named = [step for step, sql in enumerate(statements, 1) if "schema_migrations" in sql.lower()]
-    found, script = [], _script("", dialect.engine)
+    found, script = [], syntax.script("")
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
         if step in named and any(
-            dialect.syntax.history_name.search("".join(dialect.syntax.code(text, escapes)))
-            for text in (sql, *dialect.syntax.executed_strings(sql))
+            syntax.history_name.search("".join(syntax.code(text, escapes)))
+            for text in (sql, *syntax.executed_strings(sql))
         ):
             found.append(step)
     return found
 
 
-def _write_record(
-    session: _RunnerSession,
-    table: str,
-    migration: Migration,
-    statement: int,
-    state: str,
-    now: datetime,
-) -> None:
-    table = table.replace("%", "%%")
-    values = _MigrationRecord(migration.name, "", state, statement, now)
-    values = values._replace(checksum=_record_checksum(migration, values))
-    key = migration.source, migration.number
-    changes = ", ".join(f"{column} = %s" for column in values._fields)
-    where = "WHERE source = %s AND number = %s"
-    if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-        session.execute(f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s", ((*key, *values),))
+class _MigrationHistory(_RunnerSession):
+    """The session that holds the lock and writes the history. No migration runs on it."""
+
+    def __init__(self, pool: ConnectionPool, session: _Session, clock: Clock) -> None:
+        super().__init__(pool, session)
+        self._clock = clock
+        dialect = self.dialect
+        self.execute(dialect.history_session)
+        # Qualified, because a migration may change the schema: by USE, or by SET search_path.
+        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
+        prefix = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
+        self.table = f"{prefix}.schema_migrations"
+        self.absent = f"{prefix}.schema_migrations_absent"
+        name = dialect.lock_name(schema)
+        self.lock = [name]
+        self.busy = [f"{name} busy"]
+
+    def check(self) -> None:
+        """Raise ConnectionError if the connection was lost, and the lock with it."""
+        self.fetch_all("SELECT 1")
+
+    def write(
+        self, session: _RunnerSession, migration: Migration, statement: int, state: str
+    ) -> None:
+        """Write a migration's record over this session, or over the migration's own."""
+        table = self.table.replace("%", "%%")
+        values = _MigrationRecord(migration.name, "", state, statement, self._clock.now())
+        values = values._replace(checksum=_record_checksum(migration, values))
+        key = migration.source, migration.number
+        changes = ", ".join(f"{column} = %s" for column in values._fields)
+        where = "WHERE source = %s AND number = %s"
+        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
+            sql = f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s"
+            session.execute(sql, ((*key, *values),))
 
 
 class _MigrationFiles:
@@ -8007,7 +7970,7 @@ class _MigrationFiles:
                 "two files of migrations have the same name: it is part of their record"
             )
         self.paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
-        self.command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
+        self.command = shlex.join(["infra", "migrate", *map(str, paths)])
 
     def by_key(self) -> dict[tuple[str, int], Migration]:
         return {(each.source, each.number): each for each in self.migrations}
@@ -8099,17 +8062,17 @@ class _MigrationFiles:
 
     def _check_statements(self, migration: Migration, first: int) -> None:
         """Refuse statements that would change the history or escape it, before any of them runs."""
-        dialect = self._dialect
-        named = _naming_history(dialect, migration.statements)
+        syntax = self._dialect.syntax
+        named = _naming_history(syntax, migration.statements)
         for step, sql in enumerate(migration.statements[first - 1 :], first):
             where = f"migration {migration}, statement {step}"
             if step in named:
                 self.refuse(
                     f"{where}: it names schema_migrations, the history of migrations: "
-                    f"leave that out (of a dump with {dialect.dump_without})"
+                    f"leave that out (of a dump with {self._dialect.dump_without})"
                 )
-            if dialect.syntax.refused.match(dialect.syntax.start_of_code(sql).upper()):
-                self.refuse(f"{where}: {dialect.syntax.refusal}")
+            if syntax.refused.match(syntax.start_of_code(sql).upper()):
+                self.refuse(f"{where}: {syntax.refusal}")
 
     def error(self, message: str, code: str | int | None = None) -> DatabaseError:
         return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
@@ -8202,9 +8165,7 @@ class Migrator:
                 _not_deferred(self._progress(f"applying {migration}"))
                 history.check()
                 with self.pool._migration_session(history.busy) as session:
-                    run = _MigrationRun(
-                        self._files, self._clock, history, session, migration, first
-                    )
+                    run = _MigrationRun(self._files, history, session, migration, first)
                     if migration.transaction:
                         run.apply_together()
                     else:
@@ -8234,7 +8195,7 @@ class Migrator:
             first = records[dirty.source, number].first_in_doubt
             step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
-            _write_record(history, history.table, migration, step, state, self._clock.now())
+            history.write(history, migration, step, state)
 
     def take_over(self, stem: str) -> int:
         """Move the records of a renamed file to the one file of this Migrator; return how many.
@@ -8280,7 +8241,10 @@ class Migrator:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[tuple[_MigrationHistory, _MigrationRecords]]:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
-        with self.pool._migration_history() as history:
+        lease = _LockLease(self.pool)
+        with lease:
+            self.pool._give_time(lease.session)
+            history = _MigrationHistory(self.pool, lease.session, self._clock)
             deadline = self._clock.monotonic() + self._lock_timeout
             for lock, words in (
                 (history.lock, "another runner holds the lock of migrations"),
@@ -8319,19 +8283,24 @@ _STATEMENT_BEGINS = _lazy(
 class _MigrationRun:
     """Run one migration on a connection of its own, from its statement ``first`` on."""
 
+    #: by the server's code: what to do before the migration runs again
+    REMEDIES: ClassVar[Mapping[Any, str]] = {
+        "25001": "end its marker with no-transaction",
+        "55P04": "give ALTER TYPE a migration of its own, in front of this one,",
+    }
+
     def __init__(
         self,
         files: _MigrationFiles,
-        clock: Clock,
         history: _MigrationHistory,
         session: _RunnerSession,
         migration: Migration,
         first: int,
     ) -> None:
         self._files = files
-        self._clock = clock
         self._history = history
         self._session = session
+        self._syntax = session.dialect.syntax
         self._migration = migration
         self._first = first
         self._step = 0  # number of the current statement
@@ -8383,10 +8352,9 @@ class _MigrationRun:
 
     def _resume(self) -> None:
         """Repeat the session settings of the statements that are done: a new session lacks them."""
-        dialect = self._session.dialect
         for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
             self._step = step
-            if dialect.syntax.session_statement.match(dialect.syntax.start_of_code(sql)):
+            if self._syntax.session_statement.match(self._syntax.start_of_code(sql)):
                 self._session.execute(sql)
 
     def _statements(self, before: Callable[[], None] = lambda: None) -> Iterator[str]:
@@ -8403,16 +8371,14 @@ class _MigrationRun:
 
     def _record(self, session: _RunnerSession, statement: int, state: str) -> None:
         self._recording = True
-        now = self._clock.now()
-        _write_record(session, self._history.table, self._migration, statement, state, now)
+        self._history.write(session, self._migration, statement, state)
         self._recording = False
 
     def _note_transaction(self, sql: str) -> None:
-        dialect = self._session.dialect
         if not self._session.in_transaction():
             self._opened = 0
-        elif not self._opened or dialect.syntax.transaction_end.match(
-            dialect.syntax.start_of_code(sql)
+        elif not self._opened or self._syntax.transaction_end.match(
+            self._syntax.start_of_code(sql)
         ):
             self._opened = self._step
 
@@ -8435,12 +8401,11 @@ class _MigrationRun:
 
     def _roll_back(self) -> str:
         """Roll back the open transaction; return what to do next, or "" if that is unknown."""
-        opened, rolled_back = self._opened, self._session.roll_back()
-        if not rolled_back:
+        if not self._session.roll_back():
             return ""
-        self._record(self._history, opened - 1, "done")
+        self._record(self._history, self._opened - 1, "done")
         return (
-            f"the transaction that its statement {opened} began was rolled back; "
+            f"the transaction that its statement {self._opened} began was rolled back; "
             "mend it and run again"
         )
 
@@ -8449,13 +8414,8 @@ class _MigrationRun:
         if self._recording and error.code == "25006":
             reason = "it makes its transaction READ ONLY, so its record cannot be written"
             return f"{reason}: leave that out; {fate}"
-        if error.code == "25001":
-            return f"{fate}; end its marker with no-transaction and run again"
-        if error.code == "55P04":
-            advice = "give ALTER TYPE a migration of its own, in front of this one, and run again"
-            return f"{fate}; {advice}"
         if isinstance(error, DatabaseError):
-            return f"{fate}; mend it and run again"
+            return f"{fate}; {self.REMEDIES.get(error.code, 'mend it')} and run again"
         return f"the connection was lost: see {self._files.command} --status, and run again"
 
     def _fate_each(self, error: InfrastructureError) -> str:
@@ -8474,14 +8434,13 @@ class _MigrationRun:
         return fate or self._advice()
 
     def _advice(self) -> str:
-        command = self._files.command
-        repair = f"{command} --repair {self._migration.number}"
+        repair = f"{self._files.command} --repair {self._migration.number}"
         return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
         """Return a statement's number, first words and object, but no value: it may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
-        start = self._session.dialect.syntax.start_of_code(sql)[:500]
+        start = self._syntax.start_of_code(sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
         found = _STATEMENT_BEGINS.match(code.partition("''")[0])
         return f"{step}, {' '.join(found[0].split()) if found else '…'} …"

@@ -236,7 +236,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a percent sign in a schema is a placeholder",
         INFRA,
-        Replace("_write_record", "table.replace('%', '%%')", "table"),
+        Replace("_MigrationHistory.write", "self.table.replace('%', '%%')", "self.table"),
         ("faults/test_migrations.py::test_a_percent_sign_in_the_name_of_a_database_or_schema",),
     ),
     OnServers(
@@ -521,7 +521,9 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a new value of an enum has no advice",
         INFRA,
-        Never("_MigrationRun._fate_together", "error.code == '55P04'"),
+        Replace(
+            "_MigrationRun._fate_together", "self.REMEDIES.get(error.code, 'mend it')", "'mend it'"
+        ),
         ("faults/test_migrations.py::test_a_new_value_of_an_enum",),
     ),
     OnServers(
@@ -578,7 +580,7 @@ SCHEMAS: list[Mutant] = [
         Replace(
             "_MigrationRun._note_transaction",
             "not self._opened"
-            " or dialect.syntax.transaction_end.match(dialect.syntax.start_of_code(sql))",
+            " or self._syntax.transaction_end.match(self._syntax.start_of_code(sql))",
             "not self._opened",
         ),
         ("faults/test_migrations.py::test_a_transaction_that_ends_another",),
@@ -653,8 +655,8 @@ SCHEMAS: list[Mutant] = [
         INFRA,
         Replace(
             "_migration_text",
-            "path.open(encoding='utf-8-sig', newline='')",
-            "path.open(encoding='utf-8-sig')",
+            "path.read_bytes().decode('utf-8-sig')",
+            "path.read_text(encoding='utf-8-sig')",
         ),
         ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
     ),
