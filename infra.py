@@ -10386,8 +10386,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
         hash_key: text or bytes; None: hashes have no key, and the constructor logs a WARNING.
         clock: for ids and times; by default that of ``database``.
 
-    All methods raise ValidationError for an invalid argument, and what the database raises. The
-    constructor raises ConfigurationError for a key that is too short, or another invalid argument.
+    The constructor raises ConfigurationError for a key that is too short, or another invalid
+    argument.
 
     Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
     """
@@ -10422,7 +10422,7 @@ class PhoneUserRepository(Repository[PhoneUser]):
         """Create a user for the phone, and return it as stored.
 
         Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one. Raises
-        ValidationError for what is no phone, and for another ``user_type``.
+        ValidationError for an invalid phone, and for another ``user_type``.
         """
         (code,) = _CALLING_CODES.findall(normalize_phone(phone))
         return self.create(PhoneUser(self._hash(phone), code, user_type))
@@ -10451,8 +10451,8 @@ class TokenRepository(Repository[RefreshToken]):
     The table holds only the SHA-256 hashes of tokens, which are random and have 256 bits. A token
     is valid until it expires, by the repository's clock, or is revoked.
 
-    All methods raise ValidationError for an invalid argument, and what the database raises. A token
-    may be any text: one that was never issued is no error. A reason has at most 100 characters.
+    A token may be any text: one that was never issued is no error. A reason has at most 100
+    characters.
 
     Constraints: ``refresh_tokens_pkey``, ``refresh_tokens_token_hash_key``,
     ``refresh_tokens_user_id_fkey``.
@@ -10668,9 +10668,6 @@ class UserRepository(Repository[User]):
     a user who belongs to an organization, has submitted something or made a benchmark raises
     ConflictError (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``,
     ``benchmarks_created_by_fkey``).
-
-    All methods raise ValidationError for an invalid argument, SerializationError for a profile that
-    is not JSON, and what the database raises.
 
     Constraints: ``users_pkey``, ``users_email_key``, ``users_username_key``, ``users_role_check``.
     """
@@ -10902,8 +10899,6 @@ class OrganizationRepository(_SluggedRepository[Organization]):
     Deleting one ends its memberships. Deleting one that submissions name raises ConflictError
     (``submissions_organization_id_fkey``).
 
-    All methods raise ValidationError for an invalid argument, and what the database raises.
-
     Constraints: ``organizations_pkey``, ``organizations_slug_key``,
     ``organizations_organization_type_check``.
     """
@@ -11024,9 +11019,6 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
     A benchmark has at most 100 tags of 1 to 50 characters. Deleting one deletes its tags and its
     history. Deleting one that has submissions raises ConflictError
     (``submissions_benchmark_version_id_fkey``).
-
-    All methods raise ValidationError for an invalid argument, SerializationError for a document
-    that is not JSON, and what the database raises.
 
     Constraints: ``benchmarks_pkey``, ``benchmarks_slug_key``, ``benchmarks_created_by_fkey``,
     ``benchmarks_category_check``, ``benchmarks_status_check``.
@@ -11185,9 +11177,6 @@ class SubmissionRepository(Repository[Submission]):
     does not exist, and ConflictError ``submissions_as_read`` if the level, its time or the
     visibility differs from what is stored.
 
-    All methods raise ValidationError for an invalid argument, SerializationError for a document
-    that is not JSON, and what the database raises.
-
     Constraints: ``submissions_pkey``; ``submissions_benchmark_version_id_fkey`` (the version exists
     and belongs to the benchmark), ``submissions_user_id_fkey``,
     ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
@@ -11298,39 +11287,39 @@ class SubmissionRepository(Repository[Submission]):
 
 
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on MySQL or MariaDB. Arguments: pool, hash_key, clock=None."""
+    """``PhoneUserRepository`` on MySQL or MariaDB."""
 
 
 class PostgresPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on Postgres. Arguments: pool, hash_key, clock=None."""
+    """``PhoneUserRepository`` on Postgres."""
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``TokenRepository`` on MySQL or MariaDB."""
 
 
 class PostgresTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``TokenRepository`` on Postgres."""
 
 
 class MySQLUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``UserRepository`` on MySQL or MariaDB."""
 
 
 class PostgresUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``UserRepository`` on Postgres."""
 
 
 class MySQLOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``OrganizationRepository`` on MySQL or MariaDB."""
 
 
 class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``OrganizationRepository`` on Postgres."""
 
 
 class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``BenchmarkRepository`` on MySQL or MariaDB."""
 
     # MySQL's JSON_ARRAYAGG has no ORDER BY.
     _others: ClassVar = {
@@ -11343,7 +11332,7 @@ class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
 
 
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``BenchmarkRepository`` on Postgres."""
 
     _others: ClassVar = {
         "tags": (
@@ -11383,7 +11372,7 @@ class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
 
 
 class MySQLSubmissionRepository(_SqlSubmissionRepository):
-    """``SubmissionRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``SubmissionRepository`` on MySQL or MariaDB."""
 
     # The submissions are read first, however few users there are.
     _users = "STRAIGHT_JOIN users u ON u.id = s.user_id"
@@ -11391,7 +11380,7 @@ class MySQLSubmissionRepository(_SqlSubmissionRepository):
 
 
 class PostgresSubmissionRepository(_SqlSubmissionRepository):
-    """``SubmissionRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``SubmissionRepository`` on Postgres."""
 
     # LATERAL and its LIMIT keep the planner from reading all users. The last LIMIT removes no row.
     # It is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
