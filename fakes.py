@@ -525,16 +525,16 @@ class Table:
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
         infra._check_declared(repository)
-        held = repository._columns()
-        rules = repository._rules(held)
+        columns = repository._columns()
+        rules = repository._rules(columns)
 
         def named(fields: Iterable[str]) -> tuple[str, ...]:
             return tuple(map(repository._column, fields))
 
-        only = [*named(rules.ascii), *infra._check_many("ascii", ascii)]
+        only = [*named(repository.ascii), *infra._check_many("ascii", ascii)]
         table = cls(
             repository.table,
-            cls._columns_of(repository, held, only),
+            cls._columns_of(repository, columns, only),
             named(repository.key),
             {rule: named(key) for rule, key in rules.unique.items()}
             | {**infra._check_mapping("unique", unique)},
@@ -551,26 +551,26 @@ class Table:
 
     @staticmethod
     def _columns_of(
-        repository: Any, held: Mapping[str, Any], only_ascii: Collection[str]
+        repository: Any, columns: Mapping[str, Any], only_ascii: Collection[str]
     ) -> dict[str, Column]:
         defaults, key_lengths = repository._defaults(), repository._key_lengths()
-        made = repository._made_id(held)
-        columns = {}
-        for field_name, one in held.items():
-            holds, name = repository._column_type(field_name, one), repository._column(field_name)
-            length, precision = (None, holds.size) if one.kind is Decimal else (holds.size, None)
-            columns[name] = Column(
-                one.stored,
-                one.optional,
+        made = repository._made_id(columns)
+        found = {}
+        for field_name, column in columns.items():
+            holds = column.column_type()
+            length, precision = (None, holds.size) if column.kind is Decimal else (holds.size, None)
+            found[column.column] = Column(
+                column.stored,
+                column.optional,
                 length,
                 precision,
                 holds.scale,
-                name in only_ascii,
+                column.column in only_ascii,
                 key_lengths.get(field_name),
                 field_name == made,
                 defaults.get(field_name),
             )
-        return columns
+        return found
 
 
 #: the tables of schema.sql, equal on both engines; a contract test compares them
@@ -2051,16 +2051,14 @@ class FakeRepository(infra.Repository[R]):
         self._service, self._below = database.engine, database
         table = database.table(self.table)
         self._check_columns = table._check_columns
-        is_whole = table.rules.columns.keys() >= {*map(self._column, self._held_types)}
+        is_whole = table.rules.columns.keys() >= {*map(self._column, self._held)}
         self._reading = self._read if is_whole else self._read_known
         #: the field whose values the server would make, if the table does not have its column
         self._absent = "" if self._column(self._made) in table.rules.columns else self._made
         self._table = _TableByField(table, self.column_names) if self.column_names else table
         #: what makes a field's value of a row's, in this order
         self._row_readers: list[tuple[str, Callable[[Any], Any]]] = [
-            (name, _copied)
-            for name, held in self._held_types.items()
-            if held.stored in (dict, list)
+            (name, _copied) for name, held in self._held.items() if held.stored in (dict, list)
         ]
         self._row_readers += self._readers.items()
 

@@ -8757,14 +8757,13 @@ class ForeignKey(_ByValue):
     on_delete: str = "restrict"
 
     def __post_init__(self) -> None:
-        _check_many("columns", self.columns)
-        if len(_check_many("target", self.target)) != len(self.columns):
+        for name in ("columns", "target"):
+            object.__setattr__(self, name, tuple(_check_many(name, getattr(self, name))))
+        if len(self.target) != len(self.columns):
             names = ", ".join(map(str, self.columns))
             raise ConfigurationError(
                 f"target should have as many columns as the key itself: {names}"
             )
-        object.__setattr__(self, "columns", tuple(self.columns))
-        object.__setattr__(self, "target", tuple(self.target))
         if not isinstance(self.table, str):
             raise ConfigurationError("table should be the name of a table")
         _check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
@@ -8799,44 +8798,58 @@ class _Choice(NamedTuple):
         return row[self.column] is None or row[self.column] in self.texts
 
 
-def _choices(formats: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the texts of the formats that are lists of words, such as "customer|worker"."""
-    found = {}
-    for name, pattern in formats.items():
-        texts = pattern.split("|")
-        if len(texts) > 1 and all(
-            text.replace("-", "_").replace("_", "").isalnum() for text in texts
-        ):
-            found[name] = texts
-    return found
+_WORDS = _lazy(r"[\w-]+(\|[\w-]+)+")
 
 
-def _named_keys(table: str, unique: Any, column: Callable[[str], str]) -> dict[str, Any]:
-    """Return the unique keys by name. In a list each gets the name ``<table>_<columns>_key``."""
-    if isinstance(unique, Mapping):
-        return {**unique}
-    if isinstance(unique, list | tuple) and all(isinstance(each, list | tuple) for each in unique):
-        return {f"{table}_{'_'.join(map(str, map(column, key)))}_key": key for key in unique}
-    raise ConfigurationError("unique should be a dict, or a list of tuples of columns")
+class _Rules:
+    """The constraints of a repository's table, by name, those of ``columns`` with members too.
 
+    Raises ConfigurationError for a wrong one.
+    """
 
-class _Rules(NamedTuple):
-    """The constraints of a table, by name."""
+    def __init__(self, port: Any, columns: Mapping[str, _FieldColumn]) -> None:
+        table = _plain(port.table).rpartition(".")[2]
+        self.primary_key = f"{table}_pkey"
+        self.unique = self._unique_keys(port, table)
+        self.foreign_keys: Mapping[str, ForeignKey] = port.foreign_keys
+        self.checks: dict[str, Check | _Choice] = {}
+        texts = {
+            name: one.split("|") for name, one in port.formats.items() if _WORDS.fullmatch(one)
+        }
+        texts |= {name: [*one.members] for name, one in columns.items() if one.members}
+        for name, some in texts.items():
+            choice = _Choice(port._column(name), some)
+            self.checks[f"{table}_{choice.column}_check"] = choice
+        self.checks |= port.checks
+        others = {name: [*getattr(port, name)] for name in ("column_names", "defaults", "ascii")}
+        if self.unique or self.foreign_keys or self.checks or any(others.values()):
+            own = {*port._own_fields(), *port.hidden, *port.folded}
+            columns_of_own = [*map(port._column, own)]
+            if not all(map(_is_text, columns_of_own)) or len({*columns_of_own}) < len(own):
+                raise ConfigurationError("column_names should give each field its own column")
+            self._check_columns(own, others)
+            self._check_names()
+        self.unique = {rule: tuple(key) for rule, key in self.unique.items()}
 
-    unique: Mapping[str, tuple[str, ...]]
-    foreign_keys: Mapping[str, ForeignKey]
-    checks: Mapping[str, Check | _Choice]
-    ascii: tuple[str, ...]
+    @staticmethod
+    def _unique_keys(port: Any, table: str) -> dict[str, Any]:
+        """Return the unique keys. In a list each gets the name ``<table>_<columns>_key``."""
+        keys = port.unique
+        if isinstance(keys, Mapping):
+            return {**keys}
+        if isinstance(keys, list | tuple) and all(isinstance(each, list | tuple) for each in keys):
+            return {
+                f"{table}_{'_'.join(map(str, map(port._column, key)))}_key": key for key in keys
+            }
+        raise ConfigurationError("unique should be a dict, or a list of tuples of columns")
 
-    def check(self, columns: Collection[str], **others: Any) -> None:
-        """Raise ConfigurationError for a wrong rule of a table with these columns."""
-        for rules, expected in ((self.foreign_keys, ForeignKey), (self.checks, Check | _Choice)):
-            for rule, value in rules.items():
-                if not isinstance(value, expected):
-                    kind = "ForeignKey" if expected is ForeignKey else "Check"
-                    raise ConfigurationError(f"{rule} should be of class {kind}")
-        others["ascii"] = self.ascii
+    def _check_columns(self, columns: Collection[str], others: Mapping[str, Any]) -> None:
+        """Check that the rules, and the ``others``, which may be empty, are of these columns."""
         named = {**others, **self.unique}
+        for kind, rules in ((ForeignKey, self.foreign_keys), (Check, self.checks)):
+            for rule, value in rules.items():
+                if not isinstance(value, (kind, _Choice)):
+                    raise ConfigurationError(f"{rule} should be of class {kind.__name__}")
         named |= {rule: key.columns for rule, key in self.foreign_keys.items()}
         for rule, names in named.items():
             if not isinstance(names, list | tuple) or not (names or rule in others):
@@ -8844,9 +8857,8 @@ class _Rules(NamedTuple):
             if unknown := [str(name) for name in names if name not in columns]:
                 raise ConfigurationError(f"{rule} names no column: {', '.join(unknown)}")
 
-    def check_names(self, key: str) -> None:
-        """Raise ConfigurationError for a bad name. ``key`` is the primary key's."""
-        names = [key, *self.unique, *self.foreign_keys, *self.checks]
+    def _check_names(self) -> None:
+        names = [self.primary_key, *self.unique, *self.foreign_keys, *self.checks]
         for name in names[1:]:
             if not (isinstance(name, str) and name.isascii() and name.isidentifier()):
                 raise ConfigurationError(f"{name} should be letters, digits and underscores")
@@ -8909,15 +8921,6 @@ class _Among(NamedTuple):
 _STORED_AS: Mapping[Any, type] = {day_time: day_time, timedelta: int, tuple: list}
 
 
-class _FieldType(NamedTuple):
-    kind: Any
-    optional: bool
-    #: the type of the column's values
-    stored: type
-    #: the values of an Enum or Literal, whose kind is str, by their texts
-    members: Mapping[str, Any]
-
-
 def _field_kind(hint: Any) -> tuple[Any, dict[str, Any]]:
     """Return a field's kind (None: no column has it) and members."""
     kind: Any = get_origin(hint) or hint
@@ -8934,30 +8937,72 @@ def _field_kind(hint: Any) -> tuple[Any, dict[str, Any]]:
     return (str, dict(zip(texts, values))) if values and fit and "" not in texts else (None, {})
 
 
-class _ColumnCheck:
-    """Checks values for one column, and returns each as it is stored. ``read`` reverts that.
+class _FieldColumn:
+    """The column of a field: its type, and the check of values, which returns them as stored.
 
     There is one method for each type of column. All raise ValidationError; ``document`` raises
-    SerializationError for what is not JSON.
+    SerializationError for what is not JSON. ``read`` reverts what they do.
     """
 
-    def __init__(self, schema: Any, name: str, held: _FieldType) -> None:
-        self._name, self._column = name, schema._column(name)
-        self._kind, self._optional, _, self._members = held
-        self._enums: Any = tuple({*map(type, held.members.values())} - {str})
+    def __init__(self, schema: Any, name: str, hint: Any) -> None:
+        self._name, self.column = name, schema._column(name)
+        types = _alternatives(hint)
+        kinds = [each for each in types if each is not type(None)]
+        found = _field_kind(kinds[0]) if len(kinds) == 1 else (None, {})
+        self.kind: Any = found[0]
+        #: the values of an Enum or Literal, whose kind is str, by their texts
+        self.members: Mapping[str, Any] = found[1]
+        if self.kind is None:
+            raise ConfigurationError(
+                f"{schema.record.__name__}.{name} has a type that no column has"
+            )
+        self._enums: Any = tuple({*map(type, self.members.values())} - {str})
+        #: the type of the column's values
+        self.stored: type = _STORED_AS.get(self.kind, self.kind)
+        self.optional = type(None) in types
         is_key = name in schema.key
-        self._optional = self._optional and not is_key
+        self._accepts_none = self.optional and not is_key
         self._trimmed = is_key or name in schema.trimmed
         self._visible = name in schema.visible
-        self._longest = schema.lengths.get(name, 0)
-        pattern = schema.formats.get(name)
-        self._format = None if pattern is None else re.compile(pattern)
-        self._scale = schema.scales.get(name)
-        self._step = _fraction(self._scale) if self._kind is datetime else 1
+        self._longest, self._scale = schema.lengths.get(name, 0), schema.scales.get(name)
+        problem = ""
+        if name in schema.scales and not self._can_have_scale(self._scale):
+            problem = "scale that no column has"
+        elif name in schema.lengths and not self._can_have_length(self._longest):
+            problem = f"length that no column of type {self.kind.__name__} has"
+        if problem:
+            raise ConfigurationError(f"{schema.__name__}: {name} has a {problem}")
+        self._format = schema.formats.get(name)
+        self._matches: Any = None
+        #: the resolution of times in microseconds
+        self.step = _fraction(self._scale) if self.kind is datetime else 1
         self._bound = 1 << (self._longest or 32) - 1 if is_key else 1 << 64
 
-    def for_type(self) -> _Converter:
+    def _can_have_length(self, length: Any) -> bool:
+        if self.kind is int:
+            return length in (32, 64)  # bits
+        return self.kind in (str, bytes) and _COUNT.valid(length)
+
+    def _can_have_scale(self, scale: Any) -> bool:
+        if self.kind is datetime:
+            return _COUNT_OR_0.valid(scale) and scale <= 6
+        if self.kind is not Decimal or not isinstance(scale, tuple) or len(scale) != 2:
+            return False
+        precision, digits = scale
+        return _COUNT.valid(precision) and _COUNT_OR_0.valid(digits) and digits <= precision
+
+    def column_type(self) -> _ColumnType:
+        if self.kind is Decimal and self._scale is not None:
+            return _ColumnType("decimal", *self._scale)
+        size = max(self._longest, 0, *map(len, self.members))
+        if self.kind is timedelta:
+            size = 64
+        return _ColumnType(_VALUE_TYPES[self.stored].column_kind, size or None, self._scale)
+
+    def check(self) -> _Converter:
         """Return the method for the column's type."""
+        if self._format is not None:  # not in __init__: tables, as of ``import fakes``, need none
+            self._matches = re.compile(self._format).fullmatch
         checks: dict[type, _Converter] = {
             str: self.text,
             datetime: self.moment,
@@ -8971,28 +9016,28 @@ class _ColumnCheck:
             timedelta: self.duration,
             tuple: self.texts,
         }
-        return self.member if self._members else checks.get(self._kind, self.plain)
+        return self.member if self.members else checks.get(self.kind, self.plain)
 
     def read(self, value: Any) -> Any:
         """Return the field's value for a stored one, or raise DatabaseError."""
         kind = value.__class__
-        if kind is str and value in self._members:
-            return self._members[value]
-        if kind is int and self._kind is timedelta:
+        if kind is str and value in self.members:
+            return self.members[value]
+        if kind is int and self.kind is timedelta:
             return value * _MICROSECOND
-        if self._kind is tuple and kind is list and all(text.__class__ is str for text in value):
+        if self.kind is tuple and kind is list and all(text.__class__ is str for text in value):
             return tuple(value)
-        if self._kind is day_time and kind is timedelta and not value.days:
+        if self.kind is day_time and kind is timedelta and not value.days:
             return (datetime.min + value).time()  # so PyMySQL reads a TIME
-        if self._kind is day_time is kind:
+        if self.kind is day_time is kind:
             return value
-        raise DatabaseError(f"a stored value is not one that the field can have: {self._column}")
+        raise DatabaseError(f"a stored value is not one that the field can have: {self.column}")
 
     def plain(self, value: Any) -> Any:
-        if value.__class__ is self._kind:
+        if value.__class__ is self.kind:
             return value
         value = _plain(value)
-        return value if value.__class__ is self._kind else self._null(value)
+        return value if value.__class__ is self.kind else self._null(value)
 
     def text(self, value: Any) -> Any:
         value = value if value.__class__ is str else _plain(value)
@@ -9006,8 +9051,8 @@ class _ColumnCheck:
             _check_text(
                 self._name, value, blank_ends=not trimmed, empty=not trimmed, longest=longest
             )
-        if self._format is not None and not self._format.fullmatch(value):
-            raise self._invalid(f"match {self._format.pattern}")
+        if self._matches is not None and not self._matches(value):
+            raise self._invalid(f"match {self._format}")
         if not usual and self._visible and (not value.isprintable() or _UNSEEN.search(value)):
             raise self._invalid("not hold characters that cannot be seen")
         return value
@@ -9016,7 +9061,7 @@ class _ColumnCheck:
         if not isinstance(value, datetime):
             return self._null(value)
         value = _to_utc(value, self._name)
-        if value.microsecond % self._step:
+        if value.microsecond % self.step:
             raise self._invalid(f"have at most {self._scale} digits of a second")
         return value
 
@@ -9055,16 +9100,16 @@ class _ColumnCheck:
         return exact
 
     def document(self, value: Any) -> Any:
-        if isinstance(value, self._kind):
+        if isinstance(value, self.kind):
             return _document(self._name, value)
         return self._null(value)
 
     def member(self, value: Any) -> Any:
         """Accept the text of a member too."""
         text = value.value if isinstance(value, self._enums) else _plain(value)
-        if text.__class__ is str and text in self._members:
+        if text.__class__ is str and text in self.members:
             return self.text(text)
-        return self._null(value, f"one of: {', '.join(self._members)}")
+        return self._null(value, f"one of: {', '.join(self.members)}")
 
     def time(self, value: Any) -> Any:
         value = self.plain(value)
@@ -9086,18 +9131,12 @@ class _ColumnCheck:
 
     def _null(self, value: Any, words: str = "") -> Any:
         """Return None if that is the value and the column may be NULL, else raise."""
-        if value is None and self._optional:
+        if value is None and self._accepts_none:
             return None
-        raise self._invalid(f"be {words or _VALUE_TYPES[self._kind].words}")
+        raise self._invalid(f"be {words or _VALUE_TYPES[self.kind].words}")
 
     def _invalid(self, rule: str) -> ValidationError:
         return ValidationError(f"{self._name} should {rule}")
-
-
-_LISTS_OF_FIELDS = (
-    "key", "ids", "trimmed", "visible", "elsewhere", "guarded", "kept", "sort_fields",
-    "filter_fields",
-)  # fmt: skip
 
 
 class _RecordSchema(ABC, Generic[R]):
@@ -9138,37 +9177,20 @@ class _RecordSchema(ABC, Generic[R]):
             cls._made_id(cls._columns())
 
     @classmethod
-    def _rules(cls, held: Mapping[str, _FieldType] | None = None) -> _Rules:
-        """Return the constraints, those of members if ``held``. Raises ConfigurationError."""
-        table = _plain(cls.table).rpartition(".")[2]
+    def _rules(cls, columns: Mapping[str, _FieldColumn] | None = None) -> _Rules:
+        """Return the constraints, those of members if ``columns``. Raises ConfigurationError."""
         try:
-            for name in ("lengths", "scales", "formats", "folded", "hidden"):
-                _check_mapping(name, getattr(cls, name))
-            for name in _LISTS_OF_FIELDS:
-                _check_many(name, getattr(cls, name))
-            names = _check_mapping("column_names", cls.column_names)
-            defaults = [*_check_mapping("defaults", cls.defaults)]
-            texts = _choices(cls.formats)
-            texts |= {name: [*one.members] for name, one in (held or {}).items() if one.members}
-            choices = [_Choice(cls._column(name), some) for name, some in texts.items()]
-            rules = _Rules(
-                _named_keys(table, cls.unique, cls._column),
-                _check_mapping("foreign_keys", cls.foreign_keys),
-                {f"{table}_{one.column}_check": one for one in choices}
-                | {**_check_mapping("checks", cls.checks)},
-                tuple(_check_many("ascii", cls.ascii)),
-            )
-            if names or defaults or any(rules):
-                own = {*cls._own_fields(), *cls.hidden, *cls.folded}
-                columns = [*map(cls._column, own)]
-                if not all(map(_is_text, columns)) or len({*columns}) < len(own):
-                    raise ConfigurationError("column_names should give each field its own column")
-                rules.check(own, column_names=[*names], defaults=defaults)
-                rules.check_names(f"{table}_pkey")
+            for name in _RecordSchema.__annotations__:
+                default = getattr(_RecordSchema, name, None)
+                if isinstance(default, dict):
+                    _check_mapping(name, getattr(cls, name))
+                elif isinstance(default, tuple) and name != "unique":
+                    _check_many(name, getattr(cls, name))
+            rules = _Rules(cls, columns or {})
             cls._defaults()
         except InfrastructureError as error:
             raise ConfigurationError(f"{cls.__name__}: {error}") from None
-        return rules._replace(unique={rule: tuple(key) for rule, key in rules.unique.items()})
+        return rules
 
     @classmethod
     def _column(cls, name: str) -> str:
@@ -9178,15 +9200,14 @@ class _RecordSchema(ABC, Generic[R]):
     @classmethod
     def _defaults(cls) -> dict[str, Any]:
         """Return the defaults as they are stored. Raises as ``create`` for a wrong one."""
-        held = cls._columns() if cls.defaults else {}
-        checks = {name: _ColumnCheck(cls, name, held[name]).for_type() for name in cls.defaults}
-        if (made := cls._made_id(held)) in checks:
+        columns = cls._columns() if cls.defaults else {}
+        if (made := cls._made_id(columns)) in cls.defaults:
             raise ConfigurationError(f"defaults names {made}, whose values the server makes")
-        return {name: checks[name](value) for name, value in cls.defaults.items()}
+        return {name: columns[name].check()(value) for name, value in cls.defaults.items()}
 
     def __init__(self) -> None:
-        self._held_types = self._columns()
-        self._fields = tuple(name for name in self._arguments() if name in self._held_types)
+        self._held = self._columns()
+        self._fields = tuple(self._own_fields())
         self._shown = (*self._fields, *self.elsewhere)
         own = {one.name for one in fields(self.record)}  # type: ignore[arg-type]
         #: whether it is a record of this module, whose ``__init__`` only sets the fields
@@ -9195,11 +9216,9 @@ class _RecordSchema(ABC, Generic[R]):
         names = [each.name for each in taken if each.kind is each.POSITIONAL_OR_KEYWORD]
         #: whether the record takes the fields by position, which is twice as fast as by name
         self._in_order = names == [*self._shown]
-        self._documents = [
-            name for name in self._fields if self._held_types[name].stored in (dict, list)
-        ]
+        self._documents = [name for name in self._fields if self._held[name].stored in (dict, list)]
         #: the column whose values the server makes, or ""
-        self._made = self._made_id(self._held_types)
+        self._made = self._made_id(self._held)
         #: columns that ``create`` fills
         self._fillable = [name for name in self.ids if name != self._made]
         self._fillable += "created_at", "updated_at"
@@ -9210,12 +9229,12 @@ class _RecordSchema(ABC, Generic[R]):
         }
         if problem := self._problem():
             raise ConfigurationError(f"{type(self).__name__}: {problem}")
-        self._checks, self._readers = {}, {}
-        for name, held in self._held_types.items():
-            column = _ColumnCheck(self, name, held)
-            self._checks[name] = column.for_type()
-            if held.members or held.kind in _STORED_AS:
-                self._readers[name] = column.read
+        self._checks = {name: column.check() for name, column in self._held.items()}
+        self._readers = {
+            name: column.read
+            for name, column in self._held.items()
+            if column.members or column.kind in _STORED_AS
+        }
 
     def _problem(self) -> str:
         """Return which attribute would make a query fail or go wrong, or ""."""
@@ -9226,7 +9245,7 @@ class _RecordSchema(ABC, Generic[R]):
         own_sorts = self.sort_fields is not _RecordSchema.sort_fields
         if own_sorts:  # the inherited created_at may be absent
             named.update(self.sort_fields)
-        if unknown := sorted(named - self._held_types.keys()):
+        if unknown := sorted(named - self._held.keys()):
             return f"there is no column {', '.join(unknown)}"
         if own_sorts and (unseen := sorted({*self.sort_fields} - {*self._fields})):
             return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
@@ -9242,66 +9261,30 @@ class _RecordSchema(ABC, Generic[R]):
                 return "a folded column holds fields that are kept, all of them or none"
         return ""
 
-    @staticmethod
-    def _is_length(kind: type, length: Any) -> bool:
-        if kind is int:
-            return length in (32, 64)  # bits
-        return kind in (str, bytes) and _COUNT.valid(length)
-
-    @staticmethod
-    def _is_scale(kind: type, scale: Any) -> bool:
-        if kind is datetime:
-            return _COUNT_OR_0.valid(scale) and scale <= 6
-        if kind is not Decimal or not isinstance(scale, tuple) or len(scale) != 2:
-            return False
-        precision, digits = scale
-        return _COUNT.valid(precision) and _COUNT_OR_0.valid(digits) and digits <= precision
-
-    @classmethod
-    def _arguments(cls) -> list[str]:
-        """Return the fields that the record's ``__init__`` takes."""
-        record: Any = cls.record
-        return [each.name for each in fields(record) if each.init]
-
     @classmethod
     def _own_fields(cls) -> list[str]:
         """Return the fields that are columns of the table."""
-        return [name for name in cls._arguments() if name not in cls.elsewhere]
+        record: Any = cls.record
+        return [
+            each.name for each in fields(record) if each.init and each.name not in cls.elsewhere
+        ]
 
     @classmethod
-    def _columns(cls) -> dict[str, _FieldType]:
-        """Return the type of each field that has a column."""
+    def _columns(cls) -> dict[str, _FieldColumn]:
+        """Return the columns by the names of their fields."""
         hints = get_type_hints(cls.record)
-        hints = {name: hints[name] for name in cls._own_fields()}
-        columns = {}
-        for name, hint in {**hints, **cls.hidden}.items():
-            choices = _alternatives(hint)
-            kinds = [each for each in choices if each is not type(None)]
-            kind, members = _field_kind(kinds[0]) if len(kinds) == 1 else (None, {})
-            if kind is None:
-                raise ConfigurationError(
-                    f"{cls.record.__name__}.{name} has a type that no column has"
-                )
-            stored = _STORED_AS.get(kind, kind)
-            columns[name] = _FieldType(kind, type(None) in choices, stored, members)
+        hints = {name: hints[name] for name in cls._own_fields()} | {**cls.hidden}
+        columns = {name: _FieldColumn(cls, name, hint) for name, hint in hints.items()}
         for name, sources in cls.folded.items():
-            texts = [source for source in sources if source in columns]
-            if texts != [*sources] or {columns[source].stored for source in sources} != {str}:
+            texts = [columns[source] for source in sources if source in columns]
+            if len(texts) < len(sources) or {text.stored for text in texts} != {str}:
                 raise ConfigurationError(f"{cls.__name__}: {name} should hold fields of text")
-            optional = any(columns[source].optional for source in sources)
-            columns[name] = _FieldType(str, optional, str, {})
-        for name, (kind, *_) in columns.items():
-            problem = ""
-            if name in cls.scales and not cls._is_scale(kind, cls.scales[name]):
-                problem = "scale that no column has"
-            elif name in cls.lengths and not cls._is_length(kind, cls.lengths[name]):
-                problem = f"length that no column of type {kind.__name__} has"
-            if problem:
-                raise ConfigurationError(f"{cls.__name__}: {name} has a {problem}")
+            optional = any(text.optional for text in texts)
+            columns[name] = _FieldColumn(cls, name, str | None if optional else str)
         return columns
 
     @classmethod
-    def _made_id(cls, columns: Mapping[str, _FieldType]) -> str:
+    def _made_id(cls, columns: Mapping[str, _FieldColumn]) -> str:
         """Return the field whose values the server makes, or "". Raises ConfigurationError."""
         made = [name for name in cls.ids if name in columns and columns[name].kind is int]
         if len(made) > 1 or made not in ([], [*cls.key]):
@@ -9310,18 +9293,6 @@ class _RecordSchema(ABC, Generic[R]):
                 "whole key (or is not in ids)"
             )
         return "".join(made)
-
-    @classmethod
-    def _column_type(cls, name: str, held: _FieldType) -> _ColumnType:
-        """Return the type of the column that holds a field of this type."""
-        scale, size = cls.scales.get(name), cls.lengths.get(name)
-        if held.kind is Decimal and scale is not None:
-            return _ColumnType("decimal", *scale)
-        if held.members:
-            size = max(size or 0, *map(len, held.members))
-        if held.kind is timedelta:
-            size = 64
-        return _ColumnType(_VALUE_TYPES[held.stored].column_kind, size, scale)
 
     @classmethod
     def _key_lengths(cls) -> dict[str, int]:
@@ -9339,8 +9310,7 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _cut(self, name: str, now: datetime) -> datetime:
         """Return the time without the digits that the field's column does not hold."""
-        scale = self.scales.get(name)
-        rest = now.microsecond % _fraction(scale) if scale is not None else 0
+        rest = now.microsecond % self._held[name].step
         return now.replace(microsecond=now.microsecond - rest) if rest else now
 
     def _checked(self, values: _ByColumn) -> dict[str, Any]:
@@ -9375,12 +9345,12 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
         """Return the condition that finds rows by an id."""
-        if name not in self._held_types:
+        if name not in self._held:
             raise ConfigurationError(
                 f"{type(self).__name__} has no column {name}: "
                 "its records are found by other methods"
             )
-        if id.__class__ is uuid.UUID is self._held_types[name].kind:
+        if id.__class__ is uuid.UUID is self._held[name].kind:
             return {name: id}
         return self._checked({name: id})
 
@@ -9405,12 +9375,6 @@ class _RecordStore(_RecordSchema[R]):
 
     def _exists(self, operation: str, where: _ByColumn) -> bool:
         return bool(self._rows(operation, tuple(self.key), where, limit=1))
-
-    def _by_id(self, operation: str, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
-        """Return the records that exist, by id. One statement."""
-        wanted = [*dict.fromkeys(ids)]
-        found = self._select(operation, {"id": _OneOf(wanted)}) if wanted else []
-        return {record.id: record for record in found}  # type: ignore[attr-defined]
 
     def _select(
         self,
@@ -9604,7 +9568,7 @@ class Repository(_PagedStore[R]):
         made = self._insert("create", values)
         if made is not None:
             values[self._made] = made
-        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
+        return self._stored(values, record)
 
     def get(self, key: _RecordKey) -> R | None:
         """Return the record with this key, or None. A key of several columns is a tuple."""
@@ -9628,7 +9592,7 @@ class Repository(_PagedStore[R]):
         """
         values = self._edited(record)
         self._overwrite(values, values)
-        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
+        return self._stored(values, record)
 
     def delete(self, key: _RecordKey) -> bool:
         """Delete the record with this key, and return whether it existed."""
@@ -9656,9 +9620,7 @@ class Repository(_PagedStore[R]):
             value = values.get(name, now)
             if value is FILLED or value is None:
                 values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
-        if not self._made:
-            return self._checked(values)
-        if _is_unfilled(values.get(self._made)):
+        if self._made and _is_unfilled(values.get(self._made)):
             values.pop(self._made, None)
         checked = self._checked(values)
         if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
@@ -9695,9 +9657,9 @@ class Repository(_PagedStore[R]):
         changes = {name: value for name, value in values.items() if name not in self._unchanged}
         return changes or {self.key[0]: values[self.key[0]]}
 
-    def _stored(self, values: _ByColumn, *others: Any) -> R:
-        """Return the record that a read would return. ``others`` are the fields ``elsewhere``."""
-        stored = {**values, **dict(zip(self.elsewhere, others))}
+    def _stored(self, values: _ByColumn, record: R) -> R:
+        """Return what a read would return after a write. ``record`` has the fields elsewhere."""
+        stored = {**{name: getattr(record, name) for name in self.elsewhere}, **values}
         for name in self._documents:
             if stored[name] is not None:
                 stored[name] = stored[name].value
@@ -9706,12 +9668,10 @@ class Repository(_PagedStore[R]):
                 stored[name] = read(stored[name])
         return self._make(map(stored.__getitem__, self._shown))
 
-    def _alter(
-        self, operation: str, key: _RecordKey, changes: _ByColumn, *, edit: bool = True
-    ) -> None:
+    def _alter(self, operation: str, key: _RecordKey, changes: _ByColumn) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
         changes = self._checked(changes)
-        if edit and "updated_at" in self._held_types:
+        if "updated_at" in self._held:
             changes["updated_at"] = self._cut("updated_at", self._clock.now())
         if not self._change(operation, self._by_key(key), changes):
             raise self._not_found(operation)
@@ -9783,7 +9743,7 @@ class SqlRepository(Repository[R]):
             )
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
-        self._names = {name: dialect.name(self._column(name)) for name in self._held_types}
+        self._names = {name: dialect.name(self._column(name)) for name in self._held}
         self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
@@ -9869,7 +9829,8 @@ class SqlRepository(Repository[R]):
         """Return the converter of the driver's values of this field, if they need one."""
         if name in self._others:
             return self._others[name][1]
-        return self.database._dialect.readers.get(self._held_types[name].stored)
+        column = self._held.get(name)  # a leaderboard has those of other tables
+        return None if column is None else self.database._dialect.readers.get(column.stored)
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
@@ -10029,39 +9990,43 @@ class _TableWriter:
         self._port, self._engine, self._syntax = port, engine, _TABLE_SYNTAX[engine]
         self._quote = self._syntax.syntax().name
         self._columns = port._columns()
-        self._types = {name: port._column_type(name, held) for name, held in self._columns.items()}
+        self._types = {name: column.column_type() for name, column in self._columns.items()}
         if self._syntax.key_bytes:
             for name, size in port._key_lengths().items():
                 self._types[name] = self._types[name]._replace(size=size)
         self._made = port._made_id(self._columns)
         self._rules = port._rules(self._columns)
         self._defaults = port._defaults()
-        #: each key's columns, by the name of the constraint
-        self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
-        self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
-        self._keys |= {rule: key.columns for rule, key in self._rules.foreign_keys.items()}
 
     def text(self) -> str:
+        table = self._name(self._port.table, _TABLE_NAME)
         self._check()
         lines = [self._column(name) for name in self._columns]
-        primary_key = self._syntax.primary_key.format(name=self._quote(self._primary_key))
+        primary_key = self._syntax.primary_key.format(name=self._quote(self._rules.primary_key))
         lines.append(f"{primary_key} {self._list(self._port.key)}")
-        for rule, names in self._rules.unique.items():
-            lines.append(f"CONSTRAINT {self._quote(rule)} UNIQUE {self._list(names)}")
+        rules = {rule: f"UNIQUE {self._list(names)}" for rule, names in self._rules.unique.items()}
         for rule, key in self._rules.foreign_keys.items():
-            parent = f"{self._quote(key.table)} ({', '.join(map(self._quote, key.target))})"
-            lines.append(
-                f"CONSTRAINT {self._quote(rule)} FOREIGN KEY {self._list(key.columns)} "
-                f"REFERENCES {parent} ON DELETE {key.on_delete.upper()}"
+            parent = (
+                f"{self._name(key.table, _TABLE_NAME)} ({', '.join(map(self._name, key.target))})"
+            )
+            rules[rule] = (
+                f"FOREIGN KEY {self._list(key.columns)} REFERENCES {parent} "
+                f"ON DELETE {key.on_delete.upper()}"
             )
         for rule, check in self._rules.checks.items():
-            lines.append(f"CONSTRAINT {self._quote(rule)} CHECK ({self._condition(check)})")
+            rules[rule] = f"CHECK ({self._condition(check)})"
+        lines += [f"CONSTRAINT {self._quote(rule)} {sql}" for rule, sql in rules.items()]
         body = ",\n    ".join(lines)
-        table = self._quote(self._port.table)
         return f"CREATE TABLE {table} (\n    {body}\n){self._syntax.ending};\n"
 
+    def _name(self, name: str, shape: re.Pattern[str] = _NAME) -> str:
+        """Return the name of a column or table as SQL has it."""
+        if not shape.fullmatch(name):
+            raise self._wrong(name, "should be letters, digits and underscores")
+        return self._quote(name)
+
     def _list(self, names: Iterable[str]) -> str:
-        return f"({', '.join(map(self._quote, map(self._port._column, names)))})"
+        return f"({', '.join(self._name(self._columns[name].column) for name in names)})"
 
     def _condition(self, check: Check | _Choice) -> str:
         if isinstance(check, Check):
@@ -10070,23 +10035,23 @@ class _TableWriter:
         return f"{self._quote(check.column)} IN ({texts})"
 
     def _column(self, name: str) -> str:
-        column, ending = self._types[name], ""
-        kind, default = self._kind(column), self._defaults.get(name)
+        column, default = self._types[name], self._defaults.get(name)
+        kind = self._kind(column)
         if kind not in self._syntax.types:
             raise self._wrong(name, f"needs a scale on {self._engine}")
         written = self._syntax.types[kind].format(size=column.size, scale=column.scale)
-        if default is not None:
-            ending = f" DEFAULT {self._syntax.literal(default)}"
-            if kind in self._syntax.no_default:
-                raise self._wrong(name, f"has a default, but no {written} has on {self._engine}")
-        if column.kind == "text" and name in self._rules.ascii:
+        if default is not None and kind in self._syntax.no_default:
+            raise self._wrong(name, f"has a default, but no {written} has on {self._engine}")
+        if column.kind == "text" and name in self._port.ascii:
             written += self._syntax.ascii
             if not "".join(self._columns[name].members).isascii():
                 raise self._wrong(name, "is of ASCII, and has other texts")
-        if name == self._made:
-            ending = self._syntax.made
         written += " NULL" if self._columns[name].optional else " NOT NULL"
-        return f"{self._quote(self._port._column(name))} {written}{ending}"
+        if name == self._made:
+            written += self._syntax.made
+        if default is not None:
+            written += f" DEFAULT {self._syntax.literal(default)}"
+        return f"{self._name(self._columns[name].column)} {written}"
 
     def _kind(self, column: _ColumnType) -> str:
         """Return the key of ``types``."""
@@ -10103,49 +10068,42 @@ class _TableWriter:
         return f"long {kind}"
 
     def _check(self) -> None:
-        self._check_names()
-        for rule, names in self._keys.items():
-            if unknown := [name for name in names if name not in self._columns]:
-                raise self._wrong(rule, f"names no column: {', '.join(unknown)}")
-            self._check_size(rule, names)
-        for name in self._port.key:
-            if self._columns[name].optional:
-                raise self._wrong(self._primary_key, f"should not hold {name}, which may be None")
+        if unknown := [name for name in self._port.key if name not in self._columns]:
+            raise self._wrong(self._rules.primary_key, f"names no column: {', '.join(unknown)}")
+        keys = {self._rules.primary_key: self._port.key, **self._rules.unique}
         for rule, key in self._rules.foreign_keys.items():
+            keys[rule] = key.columns
             fixed = [name for name in key.columns if not self._columns[name].optional]
             if fixed and key.on_delete == "set null":
                 raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
-
-    def _check_names(self) -> None:
-        keys = self._rules.foreign_keys.values()
-        tables = [self._port.table, *(key.table for key in keys)]
-        names = [*map(self._port._column, self._columns)]
-        names += [name for key in keys for name in key.target]
-        wrong = [name for name in tables if not _TABLE_NAME.fullmatch(name)]
-        wrong += [name for name in names if not _NAME.fullmatch(name)]
-        if wrong:
-            raise self._wrong(wrong[0], "should be letters, digits and underscores")
+        for rule, names in keys.items():
+            self._check_size(rule, names)
+        for name in self._port.key:
+            if self._columns[name].optional:
+                raise self._wrong(
+                    self._rules.primary_key, f"should not hold {name}, which may be None"
+                )
 
     def _check_size(self, rule: str, names: Iterable[str]) -> None:
-        used = 0
+        used, limit = 0, self._syntax.key_bytes
         for name in names:
             column = self._types[name]
             if column.kind == "document":
                 raise self._wrong(rule, f"names a document: {name}")
-            if self._syntax.key_bytes and self._kind(column).startswith("long "):
+            if limit and self._kind(column).startswith("long "):
                 raise self._wrong(rule, f"needs a length of {name} on {self._engine}")
             used += self._key_bytes(name, column)
-        if used > self._syntax.key_bytes > 0:
+        if used > limit > 0:
             raise self._wrong(
                 rule,
-                f"takes {used} bytes, and an index of {self._engine} has {self._syntax.key_bytes}: "
+                f"takes {used} bytes, and an index of {self._engine} has {limit}: "
                 "shorten its texts, or name those of ASCII in ascii",
             )
 
     def _key_bytes(self, name: str, column: _ColumnType) -> int:
         if column.kind not in _SIZED:
             return 36 if column.kind == "id" else 8
-        is_utf8 = column.kind == "text" and name not in self._rules.ascii
+        is_utf8 = column.kind == "text" and name not in self._port.ascii
         return (4 if is_utf8 else 1) * (column.size or 0)
 
     def _wrong(self, name: str, problem: str) -> ConfigurationError:
@@ -10167,7 +10125,7 @@ def _parents_first(ports: Sequence[Any]) -> list[Any]:
     """Return the classes in the order in which their tables can be made."""
     parents = {}
     for port in ports:
-        tables = {key.table for key in port._rules().foreign_keys.values()}
+        tables = {key.table for key in port.foreign_keys.values()}
         parents[port] = [each for each in ports if each.table in tables]
     names = ", ".join(port.__name__ for port in ports)
     circle = f"{names}: their foreign keys refer to each other in a circle"
@@ -10222,8 +10180,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
         hash_key: text or bytes; None: hashes have no key, and the constructor logs a WARNING.
         clock: for ids and times; by default that of ``database``.
 
-    All methods raise ValidationError for an invalid argument, and what the database raises. The
-    constructor raises ConfigurationError for a key that is too short, or another invalid argument.
+    The constructor raises ConfigurationError for a key that is too short, or another invalid
+    argument.
 
     Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
     """
@@ -10237,10 +10195,10 @@ class PhoneUserRepository(Repository[PhoneUser]):
         "country_code": "[1-9][0-9]{0,2}",
         "user_type": "customer|worker",
     }
-    ascii: ClassVar = ("phone_hash", "country_code", "user_type")
+    ascii = ("phone_hash", "country_code", "user_type")
     unique: ClassVar = [("phone_hash",)]
-    sort_fields: ClassVar = ("created_at", "updated_at")
-    filter_fields: ClassVar = ("country_code", "user_type", "is_verified", "is_blocked")
+    sort_fields = ("created_at", "updated_at")
+    filter_fields = ("country_code", "user_type", "is_verified", "is_blocked")
 
     def __init__(
         self, database: Database, hash_key: str | bytes | None = None, *, clock: Clock | None = None
@@ -10258,12 +10216,10 @@ class PhoneUserRepository(Repository[PhoneUser]):
         """Create a user for the phone, and return it as stored.
 
         Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one. Raises
-        ValidationError for a phone without a known calling code, and for another ``user_type``.
+        ValidationError for an invalid phone, and for another ``user_type``.
         """
-        found = _CALLING_CODES.match(normalize_phone(phone))
-        if found is None:
-            raise ValidationError("phone should begin with a calling code")
-        return self.create(PhoneUser(self._hash(phone), found[1], user_type))
+        (code,) = _CALLING_CODES.findall(normalize_phone(phone))
+        return self.create(PhoneUser(self._hash(phone), code, user_type))
 
     def find_by_phone(self, phone: str) -> PhoneUser | None:
         """Return the phone's user, or None."""
@@ -10289,8 +10245,8 @@ class TokenRepository(Repository[RefreshToken]):
     The table holds only the SHA-256 hashes of tokens, which are random and have 256 bits. A token
     is valid until it expires, by the repository's clock, or is revoked.
 
-    All methods raise ValidationError for an invalid argument, and what the database raises. A token
-    may be any text: one that was never issued is no error. A reason has at most 100 characters.
+    A token may be any text: one that was never issued is no error. A reason has at most 100
+    characters.
 
     Constraints: ``refresh_tokens_pkey``, ``refresh_tokens_token_hash_key``,
     ``refresh_tokens_user_id_fkey``.
@@ -10304,11 +10260,11 @@ class TokenRepository(Repository[RefreshToken]):
         "device_id": 255, "device_name": 255, "ip_address": 45, "user_agent": 512,
     }  # fmt: skip
     formats: ClassVar = {"token_hash": "[0-9a-f]{64}"}
-    ascii: ClassVar = ("token_hash",)
+    ascii = ("token_hash",)
     unique: ClassVar = [("token_hash",)]
     foreign_keys: ClassVar = _references("refresh_tokens", "cascade", user_id="phone_users")
-    sort_fields: ClassVar = ("created_at", "expires_at")
-    filter_fields: ClassVar = ("user_id", "family", "device_id")
+    sort_fields = ("created_at", "expires_at")
+    filter_fields = ("user_id", "family", "device_id")
 
     def issue(self, user_id: uuid.UUID, ttl: float, device: Device | None = None) -> Issued:
         """Return a new token that begins a family, valid for ``ttl`` seconds.
@@ -10324,11 +10280,11 @@ class TokenRepository(Repository[RefreshToken]):
 
     def find(self, token: str) -> RefreshToken | None:
         """Return the token's record, valid or not; None if it was never issued, or is deleted."""
-        return self._first("find", {"token_hash": self._digest(token)})
+        return self._first("find", self._of(token))
 
     def is_valid(self, token: str) -> bool:
         """Return whether the token is known, not revoked and not expired."""
-        return self._exists("is_valid", {"token_hash": self._digest(token), **self._valid()})
+        return self._exists("is_valid", {**self._of(token), **self._valid()})
 
     def find_by_user(self, user_id: uuid.UUID) -> list[RefreshToken]:
         """Return the user's valid tokens, the newest first."""
@@ -10337,7 +10293,8 @@ class TokenRepository(Repository[RefreshToken]):
 
     def revoke(self, token: str, reason: str = "revoked") -> bool:
         """Revoke the token, and return whether it was not revoked before."""
-        return self._revoke("revoke", {"token_hash": self._digest(token)}, reason) > 0
+        where = {**self._of(token), "revoked_at": None}
+        return self._change("revoke", where, self._revocation(reason)) > 0
 
     def revoke_all_for_user(self, user_id: uuid.UUID, reason: str = "revoked") -> int:
         """Revoke all tokens of the user, and return how many were not revoked before."""
@@ -10370,13 +10327,13 @@ class TokenRepository(Repository[RefreshToken]):
         It is not retried after it was sent: the new token would be lost, and its next use look like
         a theft.
         """
-        digest, lifetime = self._digest(token), self._lifetime(ttl)
+        identity, lifetime = self._of(token), self._lifetime(ttl)
         if not _is_number(grace, 0, _YEAR):
             raise ValidationError("grace should be a number of seconds, at least 0, at most a year")
         self.database._outside("rotate", "has an effect that no rollback may undo")
-        return self.database.run(lambda: self._rotate(digest, lifetime, timedelta(seconds=grace)))
+        return self.database.run(lambda: self._rotate(identity, lifetime, timedelta(seconds=grace)))
 
-    def _rotate(self, digest: str, lifetime: timedelta, grace: timedelta) -> Rotation:
+    def _rotate(self, identity: _ByColumn, lifetime: timedelta, grace: timedelta) -> Rotation:
         now, successor = self._clock.now(), new_id(self._clock)
         # The one conditional write: the row's lock picks the winner, and a revocation of the family
         # waits for it.
@@ -10386,8 +10343,8 @@ class TokenRepository(Repository[RefreshToken]):
             "revoke_reason": "rotated",
             "replaced_by": successor,
         }
-        won = self._change("rotate", {"token_hash": digest, **self._valid()}, use)
-        old = self._first("rotate", {"token_hash": digest})
+        won = self._change("rotate", {**identity, **self._valid()}, use)
+        old = self._first("rotate", identity)
         if old is None:
             return Rotation("unknown")
         if not won:
@@ -10400,9 +10357,8 @@ class TokenRepository(Repository[RefreshToken]):
                 return Rotation("reused")
             # A write again: a revocation of the family comes before it, or after the sibling is
             # stored.
-            if not self._change(
-                "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
-            ):
+            family = {"family": old.family, **self._valid()}
+            if not self._change("rotate", family, {"last_used_at": now}):
                 return Rotation("revoked")
         kept = ("user_id", "family", "device_id", "device_name", "ip_address", "user_agent")
         same = {name: getattr(old, name) for name in kept}
@@ -10420,9 +10376,9 @@ class TokenRepository(Repository[RefreshToken]):
         self._insert(operation, values)
         return Issued(token, RefreshToken(**values))
 
-    def _revoke(self, operation: str, where: _ByColumn, reason: str) -> int:
-        changes = {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
-        return self._change(operation, {**where, "revoked_at": None}, changes)
+    def _revocation(self, reason: str) -> dict[str, Any]:
+        """Return the changes of a token that is revoked now."""
+        return {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
 
     def _revoke_all(self, operation: str, where: _ByColumn, reason: str) -> int:
         """Revoke the matching tokens, and those that concurrent rotations add.
@@ -10431,15 +10387,18 @@ class TokenRepository(Repository[RefreshToken]):
         rotation needs a committed token that is not revoked, so none is in progress once no such
         token is left.
         """
-        reason = self._checked({"revoke_reason": reason})["revoke_reason"]
+        where, changes = {**where, "revoked_at": None}, self._revocation(reason)
 
         def work() -> int:
             count = 0
-            while self._number(operation, {**where, "revoked_at": None}):
-                count += self._revoke(operation, where, reason)
+            while self._number(operation, where):
+                count += self._change(operation, where, changes)
             return count
 
         return self.database.run(work)
+
+    def _of(self, token: str) -> dict[str, Any]:
+        return {"token_hash": self._digest(token)}
 
     def _valid(self) -> dict[str, Any]:
         return {"revoked_at": None, "expires_at": _Above(self._clock.now())}
@@ -10476,14 +10435,24 @@ class _MemberRepository(Repository[_Member]):
     record = _Member
     table = "organization_members"
     resource = "membership"
-    key: ClassVar = ("organization_id", "user_id")
+    key = ("organization_id", "user_id")
     lengths: ClassVar = {"role": 20}
     formats: ClassVar = {"role": "member|admin|owner"}
     foreign_keys: ClassVar = {
         **_references("organization_members", "cascade", organization_id="organizations"),
         **_references("organization_members", user_id="users"),
     }
-    filter_fields: ClassVar = ("role",)
+    filter_fields = ("role",)
+
+
+def _named_by(
+    members: Sequence[_Member], name: str, others: Repository[T], operation: str
+) -> list[tuple[T, _Member]]:
+    """Return the records that the members name in a field, each with its member. One statement."""
+    ids = [getattr(member, name) for member in members]
+    records: Any = others._select(operation, {"id": _OneOf(ids)}) if ids else []
+    found = {record.id: record for record in records}
+    return [(found[id], member) for id, member in zip(ids, members) if id in found]
 
 
 class UserRepository(Repository[User]):
@@ -10493,9 +10462,6 @@ class UserRepository(Repository[User]):
     a user who belongs to an organization, has submitted something or made a benchmark raises
     ConflictError (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``,
     ``benchmarks_created_by_fkey``).
-
-    All methods raise ValidationError for an invalid argument, SerializationError for a profile that
-    is not JSON, and what the database raises.
 
     Constraints: ``users_pkey``, ``users_email_key``, ``users_username_key``, ``users_role_check``.
     """
@@ -10515,18 +10481,18 @@ class UserRepository(Repository[User]):
         "username": r"[^\s@]+",
         "role": "anonymous|registered|contributor|reviewer|admin",
     }
-    trimmed: ClassVar = ("password_hash",)
-    visible: ClassVar = ("email", "username")
+    trimmed = ("password_hash",)
+    visible = ("email", "username")
     folded: ClassVar = {"email_folded": ("email",), "username_folded": ("username",)}
     hidden: ClassVar = {"password_hash": str | None}
     unique: ClassVar = {
         "users_email_key": ("email_folded",),
         "users_username_key": ("username_folded",),
     }
-    guarded: ClassVar = ("role", "email_verified")
-    kept: ClassVar = ("last_active_at",)
-    sort_fields: ClassVar = ("created_at", "updated_at", "username")
-    filter_fields: ClassVar = ("role", "email_verified")
+    guarded = ("role", "email_verified")
+    kept = ("last_active_at",)
+    sort_fields = ("created_at", "updated_at", "username")
+    filter_fields = ("role", "email_verified")
 
     def create(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, user: User, password_hash: str | None = None
@@ -10538,7 +10504,7 @@ class UserRepository(Repository[User]):
         """
         values = self._filled(user, password_hash=password_hash)
         self._insert("create", values)
-        return self._stored(values)
+        return self._stored(values, user)
 
     def update(self, user: User) -> User:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Store an existing user, except for ``last_active_at``, and return it as stored.
@@ -10551,10 +10517,10 @@ class UserRepository(Repository[User]):
         if values["email_verified"]:
             same = {**self._as_read(values), "email": values["email"]}
             if self._change("update", same, self._changes(values)):
-                return self._stored(values)
+                return self._stored(values, user)
         stored = {**values, "email_verified": False}
         self._overwrite(values, stored)
-        return self._stored(stored)
+        return self._stored(stored, user)
 
     def find_by_email(self, email: str) -> User | None:
         """Return the user with this e-mail address, or None."""
@@ -10618,7 +10584,9 @@ class UserRepository(Repository[User]):
 
         Raises NotFoundError if the user does not exist.
         """
-        self._alter("update_last_active", id, {"last_active_at": self._clock.now()}, edit=False)
+        operation, changes = "update_last_active", {"last_active_at": self._clock.now()}
+        if not self._change(operation, self._identity(id), changes):
+            raise self._not_found(operation)
 
     def add_to_organization(
         self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str = "member"
@@ -10668,13 +10636,8 @@ class UserRepository(Repository[User]):
         """Return the user's organizations, by name. Two statements."""
         operation = "find_organizations"
         members = self._members._select(operation, self._members._checked({"user_id": user_id}))
-        ids = (member.organization_id for member in members)
-        found = self._organizations._by_id(operation, ids)
-        memberships = [
-            Membership(found[member.organization_id], member.role, member.created_at)
-            for member in members
-            if member.organization_id in found
-        ]
+        found = _named_by(members, "organization_id", self._organizations, operation)
+        memberships = [Membership(one, member.role, member.created_at) for one, member in found]
         by_name = operator.attrgetter("organization.name", "organization.id")
         return sorted(memberships, key=by_name)
 
@@ -10706,7 +10669,7 @@ class _SluggedRepository(Repository[R]):
     """Records with a slug, which are also found by a part of their text."""
 
     folded: ClassVar = {"search_folded": ("name", "slug", "description")}
-    sort_fields: ClassVar = ("created_at", "updated_at", "name")
+    sort_fields = ("created_at", "updated_at", "name")
 
     def find_by_slug(self, slug: str) -> R | None:
         """Return the record with this slug, or None."""
@@ -10730,8 +10693,6 @@ class OrganizationRepository(_SluggedRepository[Organization]):
     Deleting one ends its memberships. Deleting one that submissions name raises ConflictError
     (``submissions_organization_id_fkey``).
 
-    All methods raise ValidationError for an invalid argument, and what the database raises.
-
     Constraints: ``organizations_pkey``, ``organizations_slug_key``,
     ``organizations_organization_type_check``.
     """
@@ -10749,10 +10710,10 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         "logo_url": r"https?://\S+",
         "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
     }
-    trimmed: ClassVar = ("name",)
+    trimmed = ("name",)
     unique: ClassVar = [("slug",)]
-    guarded: ClassVar = ("verified", "verification_date")
-    filter_fields: ClassVar = ("organization_type", "verified")
+    guarded = ("verified", "verification_date")
+    filter_fields = ("organization_type", "verified")
 
     def create(  # type: ignore[override]
         self, organization: Organization, owner_id: uuid.UUID
@@ -10770,7 +10731,7 @@ class OrganizationRepository(_SluggedRepository[Organization]):
             self._members._insert("create", owner)
 
         self.database.run(work)
-        return self._stored(values)
+        return self._stored(values, organization)
 
     def verify(self, id: uuid.UUID) -> None:
         """Mark the organization as verified now. Raises NotFoundError if it does not exist."""
@@ -10787,12 +10748,8 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         """
         operation = "find_members"
         page = self._members._page(operation, self._members._identity(id, "organization_id"), query)
-        users = self._users._by_id(operation, (member.user_id for member in page.items))
-        items = [
-            Member(users[member.user_id], member.role, member.created_at)
-            for member in page.items
-            if member.user_id in users
-        ]
+        found = _named_by(page.items, "user_id", self._users, operation)
+        items = [Member(user, member.role, member.created_at) for user, member in found]
         return Page(items, page.page, page.per_page, page.total)
 
     def count_members(self, id: uuid.UUID) -> int:
@@ -10825,10 +10782,10 @@ class _TagRepository(Repository[_Tag]):
     record = _Tag
     table = "benchmark_tags"
     resource = "tag"
-    key: ClassVar = ("benchmark_id", "tag")
+    key = ("benchmark_id", "tag")
     lengths: ClassVar = {"tag": 50}
     foreign_keys: ClassVar = _references("benchmark_tags", "cascade", benchmark_id="benchmarks")
-    trimmed: ClassVar = ("tag",)
+    trimmed = ("tag",)
 
 
 _VERSION = "(0|[1-9][0-9]{0,8})([.](0|[1-9][0-9]{0,8})){2}"
@@ -10857,9 +10814,6 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
     history. Deleting one that has submissions raises ConflictError
     (``submissions_benchmark_version_id_fkey``).
 
-    All methods raise ValidationError for an invalid argument, SerializationError for a document
-    that is not JSON, and what the database raises.
-
     Constraints: ``benchmarks_pkey``, ``benchmarks_slug_key``, ``benchmarks_created_by_fkey``,
     ``benchmarks_category_check``, ``benchmarks_status_check``.
     """
@@ -10879,11 +10833,11 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
     }
     unique: ClassVar = [("slug",)]
     foreign_keys: ClassVar = _references("benchmarks", created_by="users")
-    trimmed: ClassVar = ("name", "license")
-    ids: ClassVar = ("id", "version_id")
-    elsewhere: ClassVar = ("tags",)
-    guarded: ClassVar = ("status", "version", "version_id")
-    filter_fields: ClassVar = ("category", "status", "license", "created_by")
+    trimmed = ("name", "license")
+    ids = ("id", "version_id")
+    elsewhere = ("tags",)
+    guarded = ("status", "version", "version_id")
+    filter_fields = ("category", "status", "license", "created_by")
     #: for each status those from which a benchmark may move to it
     moves: ClassVar[Mapping[str, Sequence[str]]] = {
         "draft": ("under_review",),
@@ -10911,7 +10865,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
             self._tag("create", tags)
 
         self.database.run(work)
-        return self._stored(values, tuple(row["tag"] for row in tags))
+        return self._stored({**values, "tags": tuple(row["tag"] for row in tags)}, benchmark)
 
     def update(  # type: ignore[override]
         self, benchmark: Benchmark, *, changelog: str = "", breaking: bool = False
@@ -11017,9 +10971,6 @@ class SubmissionRepository(Repository[Submission]):
     does not exist, and ConflictError ``submissions_as_read`` if the level, its time or the
     visibility differs from what is stored.
 
-    All methods raise ValidationError for an invalid argument, SerializationError for a document
-    that is not JSON, and what the database raises.
-
     Constraints: ``submissions_pkey``; ``submissions_benchmark_version_id_fkey`` (the version exists
     and belongs to the benchmark), ``submissions_user_id_fkey``,
     ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
@@ -11046,11 +10997,11 @@ class SubmissionRepository(Repository[Submission]):
             lambda row: row["aggregate_score"] is None or math.isfinite(row["aggregate_score"]),
         )
     }
-    trimmed: ClassVar = ("model",)
-    guarded: ClassVar = ("verification_level", "verified_at", "visibility")
-    kept: ClassVar = ("verification",)
-    sort_fields: ClassVar = ("created_at", "updated_at", "aggregate_score")
-    filter_fields: ClassVar = (
+    trimmed = ("model",)
+    guarded = ("verification_level", "verified_at", "visibility")
+    kept = ("verification",)
+    sort_fields = ("created_at", "updated_at", "aggregate_score")
+    filter_fields = (
         "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id",
         "verification_level", "visibility",
     )  # fmt: skip
@@ -11059,10 +11010,10 @@ class SubmissionRepository(Repository[Submission]):
         self, benchmark_id: uuid.UUID, query: Query = Query(), *, visibility: str | None = "public"
     ) -> Page[Submission]:
         """Return a page of the benchmark's submissions with that ``visibility`` (None: any)."""
-        where = self._identity(benchmark_id, "benchmark_id")
+        where: dict[str, Any] = {"benchmark_id": benchmark_id}
         if visibility is not None:
-            where.update(self._checked({"visibility": visibility}))
-        return self._page("find_for_benchmark", where, query)
+            where["visibility"] = visibility
+        return self._page("find_for_benchmark", self._checked(where), query)
 
     def find_by_user(self, user_id: uuid.UUID, query: Query = Query()) -> Page[Submission]:
         """Return a page of the user's submissions of any visibility, for the user's own eyes."""
@@ -11095,10 +11046,8 @@ class SubmissionRepository(Repository[Submission]):
         """
         if not _COUNT.valid(limit) or limit > 1000:
             raise ValidationError("limit should be a whole number from 1 to 1000")
-        where = self._identity(benchmark_id, "benchmark_id")
-        if version_id is not None:
-            where.update(self._identity(version_id, "benchmark_version_id"))
         entries, rank, last = [], 0, None
+        where = self._at_version(benchmark_id, version_id)
         for place, row in enumerate(self._ranked(where, limit), 1):
             if row[3] != last:
                 rank, last = place, row[3]
@@ -11109,10 +11058,9 @@ class SubmissionRepository(Repository[Submission]):
         self, benchmark_id: uuid.UUID, model: str, version_id: uuid.UUID | None = None
     ) -> Submission | None:
         """Return the model's best ranked submission at the benchmark, or None."""
-        where = self._checked({"benchmark_id": benchmark_id, "model": model})
-        if version_id is not None:
-            where.update(self._identity(version_id, "benchmark_version_id"))
-        where.update({"visibility": "public", "aggregate_score": _AtMost(sys.float_info.max)})
+        where = self._at_version(benchmark_id, version_id)
+        where |= self._checked({"model": model, "visibility": "public"})
+        where["aggregate_score"] = _AtMost(sys.float_info.max)
         order = [("aggregate_score", True), ("created_at", False), ("id", False)]
         return self._first("find_best_for_model", where, order)
 
@@ -11121,45 +11069,51 @@ class SubmissionRepository(Repository[Submission]):
         where = self._checked({"benchmark_version_id": version_id, "model": model})
         return self._exists("exists_for_model_version", where)
 
+    def _at_version(self, benchmark_id: uuid.UUID, id: uuid.UUID | None) -> dict[str, Any]:
+        where = {"benchmark_id": benchmark_id}
+        if id is not None:
+            where["benchmark_version_id"] = id
+        return self._checked(where)
+
     @abstractmethod
     def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
         """Return the leaderboard's rows in order: a LeaderboardEntry's fields after the rank."""
 
 
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on MySQL or MariaDB. Arguments: pool, hash_key, clock=None."""
+    """``PhoneUserRepository`` on MySQL or MariaDB."""
 
 
 class PostgresPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on Postgres. Arguments: pool, hash_key, clock=None."""
+    """``PhoneUserRepository`` on Postgres."""
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``TokenRepository`` on MySQL or MariaDB."""
 
 
 class PostgresTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``TokenRepository`` on Postgres."""
 
 
 class MySQLUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``UserRepository`` on MySQL or MariaDB."""
 
 
 class PostgresUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``UserRepository`` on Postgres."""
 
 
 class MySQLOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``OrganizationRepository`` on MySQL or MariaDB."""
 
 
 class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``OrganizationRepository`` on Postgres."""
 
 
 class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``BenchmarkRepository`` on MySQL or MariaDB."""
 
     # MySQL's JSON_ARRAYAGG has no ORDER BY.
     _others: ClassVar = {
@@ -11172,7 +11126,7 @@ class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
 
 
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``BenchmarkRepository`` on Postgres."""
 
     _others: ClassVar = {
         "tags": (
@@ -11188,7 +11142,6 @@ class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
     #: how the leaderboard joins users, and its last LIMIT
     _users: ClassVar[str]
     _last_limit: ClassVar[str]
-    _others: ClassVar = dict.fromkeys(("username", "display_name", "organization_name"), ("", None))
     # The inner query reads an index of ranked rows, and cuts them off before names are looked up:
     # without that, stale statistics let the planner join and sort all of them.
     _ranking = """
@@ -11213,7 +11166,7 @@ class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
 
 
 class MySQLSubmissionRepository(_SqlSubmissionRepository):
-    """``SubmissionRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+    """``SubmissionRepository`` on MySQL or MariaDB."""
 
     # The submissions are read first, however few users there are.
     _users = "STRAIGHT_JOIN users u ON u.id = s.user_id"
@@ -11221,7 +11174,7 @@ class MySQLSubmissionRepository(_SqlSubmissionRepository):
 
 
 class PostgresSubmissionRepository(_SqlSubmissionRepository):
-    """``SubmissionRepository`` on Postgres. Arguments: pool, clock=None."""
+    """``SubmissionRepository`` on Postgres."""
 
     # LATERAL and its LIMIT keep the planner from reading all users. The last LIMIT removes no row.
     # It is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
@@ -18654,8 +18607,8 @@ def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
         except (ValidationError, SerializationError) as error:
             raise type(error)(f"{store.table}, row {number}: {error}") from None
     parents: dict[int, set[int]] = {at: set() for at in range(len(seeds))}
-    names = {store._column(name): name for name in store._held_types}
-    for key in store._rules().foreign_keys.values():
+    names = {store._column(name): name for name in store._held}
+    for key in store.foreign_keys.values():
         if key.table == store.table:
             target = [names.get(column, column) for column in key.target]
             places = {tuple(map(row.get, target)): at for at, row in enumerate(seeds)}

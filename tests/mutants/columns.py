@@ -20,24 +20,24 @@ def fake(name: str, edit: Edit) -> Mutant:
 CHECKS: list[Mutant] = [
     shared(
         "any text is a member's",
-        Replace("_ColumnCheck.member", "text in self._members", "True"),
+        Replace("_FieldColumn.member", "text in self.members", "True"),
     ),
     shared(
         "the member of another enumeration is a member",
-        Replace("_ColumnCheck.member", "isinstance(value, self._enums)", "hasattr(value, 'value')"),
+        Replace("_FieldColumn.member", "isinstance(value, self._enums)", "hasattr(value, 'value')"),
     ),
     shared(
         "a time has any zone",
-        Never("_ColumnCheck.time", "value is not None"),
+        Never("_FieldColumn.time", "value is not None"),
     ),
     shared(
         "the database finds that a duration is too long",
-        Never("_ColumnCheck.duration", "value is not None and abs(value) >= 2**63 * _MICROSECOND"),
+        Never("_FieldColumn.duration", "value is not None and abs(value) >= 2**63 * _MICROSECOND"),
     ),
     shared(
         "a duration has whole milliseconds",
         Replace(
-            "_ColumnCheck.duration",
+            "_FieldColumn.duration",
             "value // _MICROSECOND",
             "value // (1000 * _MICROSECOND) * 1000",
         ),
@@ -45,7 +45,7 @@ CHECKS: list[Mutant] = [
     shared(
         "a tuple holds anything",
         Replace(
-            "_ColumnCheck.texts",
+            "_FieldColumn.texts",
             "all(text.__class__ is str for text in texts)",
             "isinstance(value, tuple)",
         ),
@@ -56,11 +56,11 @@ CHECKS: list[Mutant] = [
     ),
     shared(
         "two fields have one column",
-        Replace("_RecordSchema._rules", "len({*columns}) < len(own)", "False"),
+        Replace("_Rules.__init__", "len({*columns_of_own}) < len(own)", "False"),
     ),
     shared(
         "a name without a field is dropped",
-        Replace("_RecordSchema._rules", "[*names]", "[]"),
+        Replace("_Rules.__init__", "'column_names', 'defaults', 'ascii'", "'defaults', 'ascii'"),
     ),
     shared(
         "a blank text is a value of an enumeration",
@@ -84,7 +84,9 @@ CHECKS: list[Mutant] = [
     ),
     shared(
         "a length is 0",
-        Replace("_RecordSchema._is_length", "_COUNT.valid(length)", "_COUNT_OR_0.valid(length)"),
+        Replace(
+            "_FieldColumn._can_have_length", "_COUNT.valid(length)", "_COUNT_OR_0.valid(length)"
+        ),
         OWN_TABLES,
     ),
 ]
@@ -92,7 +94,7 @@ CHECKS: list[Mutant] = [
 READS: list[Mutant] = [
     shared(
         "a member is read as its text",
-        Replace("_ColumnCheck.read", "return self._members[value]", "return value"),
+        Replace("_FieldColumn.read", "return self.members[value]", "return value"),
     ),
     shared(
         "what create returns has the text of a member",
@@ -100,15 +102,15 @@ READS: list[Mutant] = [
     ),
     shared(
         "a time of MySQL beyond a day is that of the next one",
-        Replace("_ColumnCheck.read", "not value.days", "True"),
+        Replace("_FieldColumn.read", "not value.days", "True"),
     ),
     shared(
         "a tuple is read with any items",
-        Replace("_ColumnCheck.read", "all(text.__class__ is str for text in value)", "True"),
+        Replace("_FieldColumn.read", "all(text.__class__ is str for text in value)", "True"),
     ),
     shared(
         "the error of a read names the field",
-        Replace("_ColumnCheck.__init__", "schema._column(name)", "name"),
+        Replace("_FieldColumn.__init__", "schema._column(name)", "name"),
     ),
     shared(
         "a move finds that a member and its text differ",
@@ -144,21 +146,21 @@ TABLES: list[Mutant] = [
     shared(
         "a table has no check of members",
         Drop(
-            "_RecordSchema._rules",
-            "texts |= {name: [*one.members] for name, one in (held or {}).items() if one.members}",
+            "_Rules.__init__",
+            "texts |= {name: [*one.members] for name, one in columns.items() if one.members}",
         ),
     ),
     shared(
         "a key's name has the names of fields",
-        Replace("_named_keys", "map(column, key)", "key"),
+        Replace("_Rules._unique_keys", "map(port._column, key)", "key"),
     ),
     shared(
         "the texts of an enumeration have no length",
-        Replace("_RecordSchema._column_type", "max(size or 0, *map(len, held.members))", "size"),
+        Replace("_FieldColumn.column_type", "map(len, self.members)", "()"),
     ),
     shared(
         "a duration has 32 bits",
-        Replace("_RecordSchema._column_type", "size = 64", "size = 32"),
+        Replace("_FieldColumn.column_type", "size = 64", "size = 32"),
     ),
     shared(
         "ddl: a quote in a literal is not doubled",
@@ -170,7 +172,7 @@ TABLES: list[Mutant] = [
     ),
     shared(
         "ddl: a long text of MySQL has a default",
-        Never("_TableWriter._column", "kind in self._syntax.no_default"),
+        Never("_TableWriter._column", "default is not None and kind in self._syntax.no_default"),
     ),
     shared(
         "ddl: no column has a default",
@@ -182,7 +184,7 @@ TABLES: list[Mutant] = [
     ),
     shared(
         "ddl: keys have the names of fields",
-        Replace("_TableWriter._list", "map(self._port._column, names)", "names"),
+        Replace("_TableWriter._list", "self._columns[name].column", "name"),
     ),
     fake(
         "a primary key has the names of fields",

@@ -680,8 +680,8 @@ TABLES: list[Mutant] = [
         INFRA,
         Replace(
             "TokenRepository._rotate",
-            "{'token_hash': digest, **self._valid()}",
-            "{'token_hash': digest}",
+            "{**identity, **self._valid()}",
+            "identity",
         ),
         TOKENS,
     ),
@@ -690,8 +690,7 @@ TABLES: list[Mutant] = [
         INFRA,
         Never(
             "TokenRepository._rotate",
-            "not self._change('rotate', {'family': old.family, **self._valid()},"
-            " {'last_used_at': now})",
+            "not self._change('rotate', family, {'last_used_at': now})",
         ),
         TOKENS,
     ),
@@ -701,12 +700,12 @@ TABLES: list[Mutant] = [
         Replace(
             "TokenRepository._revoke_all.work",
             """
-while self._number(operation, {**where, "revoked_at": None}):
-    count += self._revoke(operation, where, reason)
+while self._number(operation, where):
+    count += self._change(operation, where, changes)
 """,
             """
-if self._number(operation, {**where, "revoked_at": None}):
-    count += self._revoke(operation, where, reason)
+if self._number(operation, where):
+    count += self._change(operation, where, changes)
 """,
         ),
         (f"{TOKENS[0]}::TestMariaDB::test_a_family_that_ends_while_it_is_rotated",),
@@ -857,26 +856,26 @@ return made
     OnFakes(
         "records: a decimal is returned as it was given",
         INFRA,
-        Replace("_ColumnCheck.decimal", "return exact", "return value"),
+        Replace("_FieldColumn.decimal", "return exact", "return value"),
         RECORDS,
     ),
     OnFakes(
         "records: bytes have no length",
         INFRA,
-        Never("_ColumnCheck.data", "value is not None and 0 < self._longest < len(value)"),
+        Never("_FieldColumn.data", "value is not None and 0 < self._longest < len(value)"),
         RECORDS,
     ),
     OnFakes(
         "records: fractions of a second are lost",
         INFRA,
-        Never("_ColumnCheck.moment", "value.microsecond % self._step"),
+        Never("_FieldColumn.moment", "value.microsecond % self.step"),
         RECORDS,
     ),
     OnFakes(
         "records: a subclass of Decimal is not checked",
         INFRA,
         Replace(
-            "_ColumnCheck.decimal",
+            "_FieldColumn.decimal",
             "value = self.plain(value)",
             """
 if isinstance(value, Decimal) and value.__class__ is not Decimal:
@@ -889,7 +888,7 @@ value = self.plain(value)
     OnFakes(
         "records: a filled time has fractions that no column keeps",
         INFRA,
-        Replace("_RecordSchema._cut", "now.microsecond % _fraction(scale)", "0"),
+        Replace("_RecordSchema._cut", "now.microsecond % self._held[name].step", "0"),
         RECORDS,
     ),
     OnFakes(
@@ -918,7 +917,7 @@ value = self.plain(value)
         "records: infinite decimals",
         INFRA,
         Replace(
-            "_ColumnCheck.decimal",
+            "_FieldColumn.decimal",
             "not value.is_finite()",
             "False",
         ),

@@ -34,7 +34,7 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "an id that the server makes has a default",
-        Never("_RecordSchema._defaults", "(made := cls._made_id(held)) in checks"),
+        Never("_RecordSchema._defaults", "(made := cls._made_id(columns)) in cls.defaults"),
     ),
     fake(
         "several rows take ids one by one",
@@ -53,7 +53,7 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "an id that is given is left out",
-        Always("Repository._filled", "_is_unfilled(values.get(self._made))"),
+        Always("Repository._filled", "self._made and _is_unfilled(values.get(self._made))"),
     ),
     shared(
         "an id of 0 is sent",
@@ -61,16 +61,16 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "a number beyond the column is sent",
-        Replace("_ColumnCheck.whole", "bound < 1 << 64", "False"),
+        Replace("_FieldColumn.whole", "bound < 1 << 64", "False"),
     ),
     shared(
         "keys have 32 bits",
-        Replace("_ColumnCheck.__init__", "self._longest or 32", "32"),
+        Replace("_FieldColumn.__init__", "self._longest or 32", "32"),
     ),
     shared(
         "a key of text may end with a blank",
         Replace(
-            "_ColumnCheck.__init__", "is_key or name in schema.trimmed", "name in schema.trimmed"
+            "_FieldColumn.__init__", "is_key or name in schema.trimmed", "name in schema.trimmed"
         ),
     ),
     shared(

@@ -289,7 +289,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     fake(
         "Table: no column is NOT NULL",
-        Replace("Table._columns_of", "one.optional", "True"),
+        Replace("Table._columns_of", "column.optional", "True"),
         UNIT,
     ),
     fake(
@@ -334,7 +334,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "Repository: a format of words is no check of the table",
-        Replace("_choices", "len(texts) > 1", "len(texts) > 99"),
+        Text("_WORDS", ")+", "){99,}"),
         (*BENCHMARKS, *OWN_TABLES),
     ),
     shared(
@@ -344,17 +344,17 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "Repository: a rule may name any column",
-        Replace("_Rules.check", "name not in columns", "name is columns"),
+        Replace("_Rules._check_columns", "name not in columns", "name is columns"),
         OWN_TABLES,
     ),
     shared(
         "Repository: two constraints may have one name",
-        Replace("_Rules.check_names", "names.count(name) > 1", "names.count(name) > 2"),
+        Replace("_Rules._check_names", "names.count(name) > 1", "names.count(name) > 2"),
         OWN_TABLES,
     ),
     shared(
         "Repository: unique keys of a list have the name of the first column",
-        Replace("_named_keys", "map(column, key)", "map(column, key[:1])"),
+        Replace("_Rules._unique_keys", "map(port._column, key)", "map(port._column, key[:1])"),
         OWN_TABLES,
     ),
     shared(
@@ -397,12 +397,12 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: an index has any size",
-        Replace("_TableWriter._check_size", "used > self._syntax.key_bytes > 0", "False"),
+        Replace("_TableWriter._check_size", "used > limit > 0", "False"),
         OWN_TABLES,
     ),
     shared(
         "ddl: a text of ASCII takes four bytes",
-        Replace("_TableWriter._key_bytes", "name not in self._rules.ascii", "True"),
+        Replace("_TableWriter._key_bytes", "name not in self._port.ascii", "True"),
         OWN_TABLES,
     ),
     shared(
@@ -430,7 +430,7 @@ TABLE_RULES: list[Mutant] = [
         "Table: no text is ASCII only for its class",
         Replace(
             "Table.of",
-            "[*named(rules.ascii), *infra._check_many('ascii', ascii)]",
+            "[*named(repository.ascii), *infra._check_many('ascii', ascii)]",
             "[*infra._check_many('ascii', ascii)]",
         ),
         OWN_TABLES,
@@ -1177,8 +1177,8 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: a column of any type has a length",
         Replace(
-            "_RecordSchema._is_length",
-            "kind in (str, bytes) and _COUNT.valid(length)",
+            "_FieldColumn._can_have_length",
+            "self.kind in (str, bytes) and _COUNT.valid(length)",
             "_COUNT.valid(length)",
         ),
         ("unit/test_fakes.py::test_attributes_of_a_repository_that_cannot_be_meant",),
@@ -1190,7 +1190,7 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "Repository: minus zero is kept",
-        Replace("_ColumnCheck.number", "float(value) + 0.0", "float(value)"),
+        Replace("_FieldColumn.number", "float(value) + 0.0", "float(value)"),
         SUBMISSIONS,
     ),
     shared(
@@ -1299,8 +1299,8 @@ REPOSITORIES: list[Mutant] = [
         "PhoneUserRepository: the type of a phone's new user is lost",
         Replace(
             "PhoneUserRepository.create_for_phone",
-            "PhoneUser(self._hash(phone), found[1], user_type)",
-            "PhoneUser(self._hash(phone), found[1])",
+            "PhoneUser(self._hash(phone), code, user_type)",
+            "PhoneUser(self._hash(phone), code)",
         ),
         PHONE_USERS,
     ),
@@ -1320,7 +1320,9 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "TokenRepository: what is revoked may be revoked again, for another reason",
-        Replace("TokenRepository._revoke", "{**where, 'revoked_at': None}", "where"),
+        Replace(
+            "TokenRepository.revoke", "{**self._of(token), 'revoked_at': None}", "self._of(token)"
+        ),
         TOKENS,
     ),
     shared(
@@ -1352,7 +1354,11 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "UserRepository: to be active is to be changed",
-        Replace("UserRepository.update_last_active", "False", "True"),
+        Replace(
+            "UserRepository.update_last_active",
+            "{'last_active_at': self._clock.now()}",
+            "dict.fromkeys(('last_active_at', 'updated_at'), self._clock.now())",
+        ),
         USERS,
     ),
     shared(
@@ -2302,9 +2308,9 @@ SUBTLE: list[Mutant] = [
     shared(
         "SubmissionRepository: finds the model's best at any benchmark",
         Replace(
-            "SubmissionRepository.find_best_for_model",
-            "{'benchmark_id': benchmark_id, 'model': model}",
-            "{'model': model}",
+            "SubmissionRepository._at_version",
+            "{'benchmark_id': benchmark_id}",
+            "{}",
         ),
         SUBMISSIONS,
     ),

@@ -468,9 +468,10 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "first: a reason is looked at only where there is a token",
         INFRA,
-        Drop(
+        Replace(
             "TokenRepository._revoke_all",
-            "reason = self._checked({'revoke_reason': reason})['revoke_reason']",
+            "self._revocation(reason)",
+            "self._revocation(reason) if self._number(operation, where) else {}",
         ),
         on_fake("token_repository", "test_a_bad_reason", "TestFakeMySQL"),
     ),
