@@ -11667,6 +11667,7 @@ class KeyValueClient(_Closeable):
         """Send to the current subscribers; return their number. Never retried once sent."""
         return self._publish(_check_key(channel, "channel"), _check_value(message, "message"))
 
+    @abstractmethod
     def listen(
         self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
     ) -> Listener:
@@ -11676,15 +11677,14 @@ class KeyValueClient(_Closeable):
         lost connection: messages may be missing. An open listener keeps alive what its handlers
         refer to. Close it, or its client.
         """
-        return self._listen(on_message, on_reconnect)
 
+    @abstractmethod
     def health_check(self) -> Health:
         """Ask the server for its version. Raises as any other call if it cannot answer."""
-        return self._health_check()
 
+    @abstractmethod
     def stats(self) -> PoolStats:
         """Return the state of the connections, without those of listeners. Asks no server."""
-        return self._stats()
 
     @abstractmethod
     def _get(self, key: str) -> str | None: ...
@@ -11714,14 +11714,6 @@ class KeyValueClient(_Closeable):
     def _scan(self, glob: str) -> Iterator[str]: ...
     @abstractmethod
     def _publish(self, channel: str, message: str) -> int: ...
-    @abstractmethod
-    def _listen(
-        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
-    ) -> Listener: ...
-    @abstractmethod
-    def _health_check(self) -> Health: ...
-    @abstractmethod
-    def _stats(self) -> PoolStats: ...
 
 
 _cache_error = functools.partial(_ErrorRule, CacheError)
@@ -12802,8 +12794,8 @@ class RedisClient(KeyValueClient):
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
 
-    def _listen(
-        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
+    def listen(
+        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
     ) -> Listener:
         for listener in list(self._listeners):
             if listener._closed:
@@ -12819,7 +12811,7 @@ class RedisClient(KeyValueClient):
             listener.close()
         return listener
 
-    def _health_check(self) -> Health:
+    def health_check(self) -> Health:
         started = time.perf_counter()
         nodes, until = self._transport.nodes("health_check")
         command = ("INFO", "server")
@@ -12832,7 +12824,7 @@ class RedisClient(KeyValueClient):
         version = found.get("valkey_version") or found.get("redis_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
 
-    def _stats(self) -> PoolStats:
+    def stats(self) -> PoolStats:
         stats = [astuple(server.pool.stats()) for server in self._transport.servers()]
         return PoolStats(*map(sum, zip(*stats)))
 
