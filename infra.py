@@ -11724,13 +11724,6 @@ _not_executed = functools.partial(_cache_error, retryable=True, may_have_acted=F
 _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "AuthenticationError": _no_connection("refused the login: check the user and password"),
     "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
-    "_TooManyClientsError": _no_connection(
-        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
-    ),
-    "_ProtectedError": _no_connection(
-        "serves its own machine alone (protected mode) while it has no password: set its "
-        "requirepass"
-    ),
     "InvalidResponse": _ErrorRule(
         ConnectionError,
         "answers, but is no Redis: check the host and port, and whether the port is for TLS "
@@ -11740,18 +11733,8 @@ _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "ConnectionError": _ErrorRule(
         ConnectionError, "could not be reached, or ended the connection", retryable=True
     ),
-    "ReadOnlyError": _not_executed("is a read-only replica"),
-    "MasterDownError": _not_executed("is a replica that has lost its master"),
-    "_NoReplicasError": _not_executed("has too few replicas to take writes"),
-    "_NotSavedError": _cache_error(
-        "takes no writes because it could not save its data: look at its disk and log",
-        retryable=True,
-    ),
-    "_BusyError": _cache_error("runs a script that does not end: see SCRIPT KILL", retryable=True),
-    "_TooLargeError": _cache_error(
-        "takes no key or value of that size: see its proto-max-bulk-len and "
-        "client-query-buffer-limit"
-    ),
+    "ReadOnlyError": _not_executed("is a read-only replica", read_only=True),
+    "MasterDownError": _not_executed("is a replica that has lost its master", read_only=True),
     "NoPermissionError": _cache_error("does not permit this user to do that (NOPERM)"),
     # MOVED too, whose class derives from this one
     "AskError": _not_executed(
@@ -11760,12 +11743,47 @@ _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "TryAgainError": _not_executed("is moving the key to another node"),
     "ClusterDownError": _not_executed("says that its cluster does not serve the key at present"),
     "OutOfMemoryError": _cache_error("is out of memory", retryable=True),
-    "_NoNumberError": _cache_error("holds no whole number of 64 bits under that key"),
-    "_NoClusterError": _not_executed(
-        "is no node of a cluster: use a redis:// URL", retryable=False
-    ),
     "RedisError": _cache_error("refused the command"),
     "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
+}
+_LONG_SCRIPT = _cache_error("runs a script that does not end: see SCRIPT KILL", retryable=True)
+#: codes without a class, or that a refusal quotes: of a command in a script (Redis 6.2), or that
+#: made EXEC fail
+_REDIS_QUOTED = {
+    "READONLY": _REDIS_ERRORS["ReadOnlyError"],
+    "MASTERDOWN": _REDIS_ERRORS["MasterDownError"],
+    "NOREPLICAS": _not_executed("has too few replicas to take writes", read_only=True),
+    "OOM": _REDIS_ERRORS["OutOfMemoryError"],
+    "MISCONF": _cache_error(
+        "takes no writes because it could not save its data: look at its disk and log",
+        retryable=True,
+    ),
+    "BUSY": _LONG_SCRIPT,
+    "UNKILLABLE": _LONG_SCRIPT,
+}
+_REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
+_NO_NUMBER = _cache_error("holds no whole number of 64 bits under that key")
+_NO_CLUSTER = _not_executed("is no node of a cluster: use a redis:// URL", retryable=False)
+_TOO_LONG = "Protocol error: invalid bulk length"
+#: refusals without a code of their own
+_REDIS_PHRASES = {
+    _TOO_LONG: _cache_error(
+        "takes no key or value of that size: see its proto-max-bulk-len and "
+        "client-query-buffer-limit"
+    ),
+    # A node: "… + cluster connections reached". redis-py before 5.1 has no class for it.
+    "max number of clients ": _no_connection(
+        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
+    ),
+    "DENIED Redis is running in protected mode": _no_connection(
+        "serves its own machine alone (protected mode) while it has no password: set its "
+        "requirepass"
+    ),
+    "value is not an integer or out of range": _NO_NUMBER,
+    "increment or decrement would overflow": _NO_NUMBER,
+    "This instance has cluster support disabled": _NO_CLUSTER,
+    "unknown command 'CLUSTER'": _NO_CLUSTER,
+    "unknown command `CLUSTER`": _NO_CLUSTER,  # Redis 6.2
 }
 # Operations that the policy retries after they were sent: repeating them changes no result or data.
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
@@ -11779,72 +11797,15 @@ _COMPARE_AND_DELETE = (
 )
 
 
-class _NoReplicasError(Exception):
-    """A master refuses writes because too few of its replicas answer."""
-
-
-class _NotSavedError(Exception):
-    """A server refuses writes because its last snapshot failed."""
-
-
-class _BusyError(Exception):
-    """A server refuses everything while a script runs for too long."""
-
-
-class _TooLargeError(Exception):
-    """A word is longer than the server accepts. It reads no further, and ends the connection."""
-
-
-class _TooManyClientsError(builtins.ConnectionError):
-    """A server refuses a connection. redis-py before 5.1 has no class for that."""
-
-
-class _ProtectedError(builtins.ConnectionError):
-    """A server refuses a connection from another machine."""
-
-
-class _NoNumberError(Exception):
-    """A value cannot be counted up, or no further."""
-
-
-class _NoClusterError(Exception):
-    """A server that is no node of a cluster is asked for the cluster's slots."""
-
-
-#: codes that a refusal may quote: of a command in a script (Redis 6.2), or that made EXEC fail
-_REDIS_QUOTED = {
-    "READONLY": "ReadOnlyError",
-    "MASTERDOWN": "MasterDownError",
-    "NOREPLICAS": "_NoReplicasError",
-    "OOM": "OutOfMemoryError",
-    "MISCONF": "_NotSavedError",
-    "BUSY": "_BusyError",
-    "UNKILLABLE": "_BusyError",
-}
-#: refusals without a code of their own
-_REDIS_PHRASES = {
-    "Protocol error: invalid bulk length": "_TooLargeError",
-    "max number of clients ": "_TooManyClientsError",  # a node: "… + cluster connections reached"
-    "DENIED Redis is running in protected mode": "_ProtectedError",
-    "value is not an integer or out of range": "_NoNumberError",
-    "increment or decrement would overflow": "_NoNumberError",
-    "This instance has cluster support disabled": "_NoClusterError",
-    "unknown command 'CLUSTER'": "_NoClusterError",
-    "unknown command `CLUSTER`": "_NoClusterError",  # Redis 6.2
-}
-_REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
-
-
-def _has(kinds: type | tuple[type, ...], replies: Sequence[Any]) -> bool:
-    """Return whether one of the replies is an instance of these classes."""
-    return any(issubclass(kind, kinds) for kind in {*map(type, replies)})
+def _has_refusal(replies: Sequence[Any]) -> bool:
+    return any(issubclass(kind, Exception) for kind in {*map(type, replies)})
 
 
 def _accepted(replies: list[Any]) -> list[Any]:
     """Return the replies, with those inside EXEC's behind them. Raises the first refusal."""
     if isinstance(replies[-1], list) and len(replies) > 1:
         replies += replies[-1]
-    if _has(Exception, replies):
+    if _has_refusal(replies):
         raise next(reply for reply in replies if isinstance(reply, Exception))
     return replies
 
@@ -11861,50 +11822,50 @@ class _RedisErrors:
     def __init__(self, redis: Any, seed: _Address) -> None:
         self._redis = redis
         self._seed = seed  # the server that a failure without an address is about
-        self._rules = {self._class(name): rule for name, rule in _REDIS_ERRORS.items()}
         exceptions = redis.exceptions
-        self.refusal = redis.ResponseError
-        self._vague = (self.refusal, exceptions.ExecAbortError)
+        self._rules = {
+            getattr(exceptions, name, None) or getattr(builtins, name): rule
+            for name, rule in _REDIS_ERRORS.items()
+        }
+        self._vague = (redis.ResponseError, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
-        #: refusals by a server that is no longer a master, or whose replicas have left it
-        self.demotions = (exceptions.ReadOnlyError, exceptions.MasterDownError, _NoReplicasError)
 
-    def _class(self, name: str) -> Any:
-        found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
-        return found or globals()[name]
+    def rule(self, exc: Exception) -> _ErrorRule | None:
+        """Return the rule for what a vague refusal quotes or says, or else for the class."""
+        text = str(exc)
+        quoted = type(exc) in self._vague and _REDIS_QUOTE.search(text)
+        if quoted:
+            return _REDIS_QUOTED[quoted[1]]
+        phrased = (rule for phrase, rule in _REDIS_PHRASES.items() if text.startswith(phrase))
+        return next(phrased, None) or _find_rule(self._rules, type(exc).__mro__)
 
-    def precise(self, refusal: Exception) -> Exception:
-        """Return the error that a vague refusal quotes or words, or the refusal itself."""
-        text = str(refusal)
-        quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(text)
-        phrased = (name for phrase, name in _REDIS_PHRASES.items() if text.startswith(phrase))
-        name = _REDIS_QUOTED[quoted[1]] if quoted else next(phrased, None)
-        if name is None:
-            return refusal
-        precise: Exception = self._class(name)(text)
-        return precise
+    def _refusals(self, replies: Sequence[Any]) -> Iterator[tuple[Exception, _ErrorRule]]:
+        for reply in replies:
+            rule = self.rule(reply) if isinstance(reply, Exception) else None
+            if rule is not None:
+                yield reply, rule
 
-    def precise_replies(self, replies: Sequence[Any]) -> list[Any]:
-        """Make the refusals precise. Raises one that is about the connection, not the command."""
-        found = [
-            self.precise(reply) if isinstance(reply, self.refusal) else reply for reply in replies
-        ]
-        for reply in found:
-            if isinstance(reply, OSError):
-                raise reply
-        return found
+    def check_connection(self, replies: Sequence[Any]) -> None:
+        """Raise a refusal that is about the connection, not the command."""
+        for refusal, rule in self._refusals(replies):
+            if rule.error_class is ConnectionError:
+                raise refusal
 
-    def refused(self, refusal: Exception) -> InfrastructureError:
+    def are_demoted(self, replies: Sequence[Any]) -> bool:
+        """Return whether the server is no longer a master, or its replicas have left it."""
+        return any(rule.read_only for _, rule in self._refusals(replies))
+
+    def too_long(self, attempt: Attempt) -> InfrastructureError:
+        return self.refused(self._redis.ResponseError(_TOO_LONG), attempt)
+
+    def refused(self, refusal: Exception, attempt: Attempt) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
-        attempt = Attempt(0, SystemClock.monotonic)
         error = cast("InfrastructureError", self.translate(refusal, attempt))
         error.service, error.__cause__ = "redis", _scrubbed(refusal)
         return error
 
     def translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        if isinstance(exc, (self._redis.ConnectionError, self.refusal)):  # within EXEC's reply
-            exc = self.precise(exc)
-        rule = _find_rule(self._rules, type(exc).__mro__)
+        rule = self.rule(exc)
         if rule is None:
             return None
         attempt.sent = attempt.sent and (rule.may_have_acted or attempt.shared)
@@ -12007,9 +11968,9 @@ class _RedisConnection:
         self.on_connect()  # type: ignore[attr-defined]  # redis-py's
         driver = self._driver
         if driver.tls is not None and not driver.has_handshake:
-            with contextlib.suppress(driver.errors.refusal):
-                self.send_packed_command(_packed([("PING",)]))
-                self.read_response()
+            self.send_packed_command(_packed([("PING",)]))
+            self._limit_wait()
+            driver.errors.check_connection([self.read_reply()])
 
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None:
         """Send a command of the handshake. If that fails, the reply tells why."""
@@ -12054,11 +12015,9 @@ class _RedisConnection:
     def read_reply(self) -> Any:
         """Return the next reply within the socket's timeout. A refusal is a value."""
         try:
-            reply = self._parser.read_response(disable_decoding=True)
+            return self._parser.read_response(disable_decoding=True)
         except OSError as exc:
             raise self._failure(exc) from exc
-        errors = self._driver.errors
-        return errors.precise(reply) if isinstance(reply, errors.refusal) else reply
 
     def reset_timeout(self) -> None:
         self._sock.settimeout(self._usual_timeout)
@@ -12105,7 +12064,7 @@ class _RedisConnection:
         if isinstance(found, list) and found and int(found[1]) < length:
             return True
         readable = bool(self._parser.can_read(0.1))
-        return readable and isinstance(self.read_reply(), _TooLargeError)
+        return readable and str(self.read_reply()).startswith(_TOO_LONG)
 
 
 class _RedisDriver:
@@ -12191,15 +12150,13 @@ class _RedisServer:
                 return self.receive(attempt, place, commands)
             finally:
                 self.release(place)
-        except self._driver.redis.ConnectionError as exc:
-            failure = exc
+        except self._driver.redis.ConnectionError:
+            if not self.is_too_large(attempt, commands):
+                raise
         finally:
             if place.slots:  # an interrupt has ended the first release
                 self.release(place)
-        try:
-            raise self.too_large(attempt, commands) or failure
-        finally:  # its traceback holds this frame
-            del failure
+        raise self._driver.errors.too_long(attempt)
 
     def release(self, place: _Lease[Any]) -> None:
         connection = place.resource
@@ -12214,11 +12171,11 @@ class _RedisServer:
         connection: Any = place.resource
         replies: list[Any] = connection.read_replies(len(commands))
         was_new, connection.is_new = connection.is_new, False
-        if not _has(Exception, replies):
+        if not _has_refusal(replies):
             return replies
         errors = self._driver.errors
-        replies = errors.precise_replies(replies)
-        if not _has(errors.demotions, replies):
+        errors.check_connection(replies)
+        if not errors.are_demoted(replies):
             return replies
         if was_new:
             self._stays_demoted(attempt)
@@ -12231,7 +12188,7 @@ class _RedisServer:
         successor = self.pool.renew(place, attempt)
         successor.send(attempt, commands)
         replies = self.receive(attempt, place, commands)  # once: the successor is new
-        if not _has(errors.demotions, replies):
+        if not errors.are_demoted(replies):
             self._replaced_at = successor.opened_at
         return replies
 
@@ -12239,24 +12196,23 @@ class _RedisServer:
         """Note that a new connection leads to no master either: more of them would not help."""
         attempt.final = True
 
-    def too_large(self, attempt: Attempt, commands: _Commands) -> _TooLargeError | None:
-        """Return an error if the connection has ended because a word was too long for the server.
+    def is_too_large(self, attempt: Attempt, commands: _Commands) -> bool:
+        """Return whether the connection has ended because a word was too long for the server.
 
         The server says so, but it ends the connection while we still send, and its words may be
         lost. So a new connection asks. A user without the right to ask gets a ConnectionError.
         """
-        words = map(_word, itertools.chain(*commands))
-        length = max((len(word.encode()) for word in words), default=0)
+        length = max(len(_word(word).encode()) for word in itertools.chain(*commands))
         if length < _LEAST_LIMIT or not attempt.sent:
-            return None  # a server takes so much, or got nothing
+            return False  # a server takes so much, or got nothing
         driver = self._driver
         with contextlib.suppress(*driver.errors.failures, InfrastructureError):
             connection = driver.connect(self.address, attempt)
             try:
-                return _TooLargeError() if connection.refuses_length(length) else None
+                return bool(connection.refuses_length(length))
             finally:
                 connection.disconnect()
-        return None
+        return False
 
 
 class _RedisTransport:
@@ -12484,15 +12440,13 @@ class _ClusterNodes:
                 return
             finally:
                 self._release(requests)
-        except self._driver.redis.ConnectionError as exc:
-            failure = exc
+        except self._driver.redis.ConnectionError:
+            failed = next(each for each in requests if each.node.address == attempt.note)
+            if not failed.node.is_too_large(attempt, failed.commands):
+                raise
         finally:  # again: an interrupt may have ended the first release
             self._release(requests)
-        failed = next(each for each in requests if each.node.address == attempt.note)
-        try:
-            raise failed.node.too_large(attempt, failed.commands) or failure
-        finally:  # its traceback holds this frame
-            del failure
+        raise self._driver.errors.too_long(attempt)
 
     @staticmethod
     def _release(requests: Sequence[_NodeRequest]) -> None:
@@ -13223,7 +13177,8 @@ class _RedisListener(Listener):
             self._handle(reply)
             return
         is_refusal = isinstance(reply, Exception)
-        error = self._driver.errors.refused(reply) if is_refusal else None
+        attempt = Attempt(0, SystemClock.monotonic)
+        error = self._driver.errors.refused(reply, attempt) if is_refusal else None
         self._subscriptions.acknowledge(error)
         self._announce_if_restored()
 
