@@ -11465,16 +11465,13 @@ class _InterruptibleEvent:
             with contextlib.suppress(RuntimeError):  # it is released already
                 waiter.release()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait at most that long; return whether the event is set."""
+    def wait(self, seconds: float) -> None:
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters.append(waiter)
         if not self.is_set:  # checked after joining the waiters: ``set`` releases those it finds
             waiter.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
-        with contextlib.suppress(ValueError):
-            self._waiters.remove(waiter)
-        return self.is_set
+        self._waiters.remove(waiter)
 
 
 class Listener(_Closeable):
@@ -12407,10 +12404,6 @@ class _ClusterNodes:
                 self._nodes.pop(address, None)
                 node.leave()
 
-    def connect(self, address: _Address, attempt: Attempt) -> Any:
-        """Return a connection outside the pools."""
-        return self._watch(attempt, self._driver.connect, address, attempt)
-
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
     ) -> dict[_Address, list[Any]]:
@@ -12419,11 +12412,11 @@ class _ClusterNodes:
         A refusal is a value.
         """
         requests = [_NodeRequest(self._node(address), parts[address]) for address in parts]
-        self._watch(attempt, self._exchange, attempt, requests)
+        self.watch(attempt, self._exchange, attempt, requests)
         self.topology.report_answers(parts)
         return {request.node.address: request.replies for request in requests}
 
-    def _watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
+    def watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
         """Return the call's result. If it fails to reach a node, report that node."""
         try:
             return call(*arguments)
@@ -12514,7 +12507,7 @@ class _ClusterTransport(_RedisTransport):
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
-        return self._nodes.connect(self._channel_node(), attempt)
+        return self._nodes.watch(attempt, self.driver.connect, self._channel_node(), attempt)
 
     def _channel_node(self) -> _Address:
         return self._topology.healthiest(self._topology.masters)
@@ -12756,11 +12749,7 @@ class RedisClient(KeyValueClient):
                 self._listeners.pop(listener, None)
         listener = _RedisListener(self._transport, on_message, on_reconnect)
         self._listeners[listener] = None  # before it opens anything, so that close() finds it
-        try:
-            listener._start()
-        except BaseException:
-            listener.close()
-            raise
+        listener._start()
         if self._closed:  # meanwhile
             listener.close()
         return listener
@@ -12834,7 +12823,6 @@ class _Subscriptions:
         self.outgoing: deque[_ListenerCommand] = deque()  # to be sent
         self.sent: deque[_ListenerCommand] = deque()  # to be acknowledged
         self.is_connected = False
-        self._postponed: list[_ListenerCommand] = []  # until there is a connection
         #: the commands behind each subscription; None stands for those that were acknowledged
         self._reasons: dict[tuple[bool, str], set[_ListenerCommand | None]] = {}
         #: to be acknowledged after a reconnect; None: nothing to announce
@@ -12886,11 +12874,11 @@ class _Subscriptions:
             self._enqueue(_ListenerCommand("PING"))
 
     def _enqueue(self, *commands: _ListenerCommand) -> None:
-        if not self.is_connected:
-            self._postponed += [command for command in commands if command.subscribes]
+        if self.is_connected:
+            self.outgoing.extend(commands)  # in one step, which no interrupt can halve
+        else:
+            self.outgoing.extend(command for command in commands if command.subscribes)
             self._settle(*(command for command in commands if not command.subscribes))
-            return
-        self.outgoing.extend(commands)  # in one step, which no interrupt can halve
 
     def disconnected(self) -> None:
         """Keep what was not acknowledged for the next connection."""
@@ -12901,16 +12889,15 @@ class _Subscriptions:
             self._enqueue(*unanswered)
 
     def reconnected(self) -> None:
-        """Queue all subscriptions again, and what was kept."""
+        """Queue all subscriptions again, before what was kept."""
         with self._lock:
             self.is_connected = True
             again = [
                 _ListenerCommand("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name)
                 for is_glob, name in list(self._reasons)
             ]
-            postponed, self._postponed = self._postponed, []
             self._restoring = set(again)
-            self._enqueue(*again, *postponed)
+            self.outgoing.extendleft(reversed(again))
 
     def acknowledge(self, error: InfrastructureError | None) -> None:
         """Settle the oldest command that was sent. Raises an error after which to reconnect."""
@@ -12991,7 +12978,7 @@ class _RedisListener(Listener):
             self._thread = thread
             thread.start()
         except BaseException:
-            self._closed = True
+            self.close()
             if thread.ident is None:
                 self._release()
             raise
@@ -13067,11 +13054,11 @@ class _RedisListener(Listener):
 
     def _flush(self) -> None:
         """Send what is queued. A failure ends the connection, which the next read notices."""
-        outgoing, sent = self._subscriptions.outgoing, self._subscriptions.sent
+        subscriptions = self._subscriptions
         try:
-            while outgoing:
-                command = outgoing.popleft()
-                sent.append(command)
+            while subscriptions.is_connected and subscriptions.outgoing:
+                command = subscriptions.outgoing.popleft()
+                subscriptions.sent.append(command)
                 words = (command.word, command.name) if command.name else (command.word,)
                 for piece in self._connection.pack_command(*words):
                     self._socket.sendall(piece)
