@@ -11935,25 +11935,21 @@ class _RedisConnection:
 
     def _connect(self) -> Any:
         """Return a connected socket, with TLS if the URL says so."""
-        try:
-            return self._open()
-        except builtins.TimeoutError:
-            raise
-        except OSError as failure:
-            self.failure = failure
-            raise
-
-    def _open(self) -> Any:
         driver, attempt = self._driver, self._attempt
         host, port = self.address
         longest = driver.config.connect_timeout
-        # Kept at once: after an interrupt ``disconnect`` closes it.
-        self._sock = _open_socket(host, port, attempt, longest)
-        if driver.tls is not None:
-            self._sock.settimeout(min(longest, attempt.remaining()))
-            self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
-        self._sock.settimeout(self._usual_timeout)
-        return self._sock
+        try:
+            # Kept at once: after an interrupt ``disconnect`` closes it.
+            self._sock = _open_socket(host, port, attempt, longest)
+            if driver.tls is not None:
+                self._sock.settimeout(min(longest, attempt.remaining()))
+                self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
+            self._sock.settimeout(self._usual_timeout)
+            return self._sock
+        except OSError as failure:
+            if not isinstance(failure, builtins.TimeoutError):
+                self.failure = failure
+            raise
 
     def _log_in(self) -> None:
         """Run redis-py's handshake; over TLS read at least one reply.
@@ -11966,8 +11962,7 @@ class _RedisConnection:
         driver = self._driver
         if driver.tls is not None and not driver.has_handshake:
             self.send_packed_command(_packed([("PING",)]))
-            self._limit_wait()
-            driver.errors.check_connection([self.read_reply()])
+            driver.errors.check_connection(self.read_replies(1))
 
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None:
         """Send a command of the handshake. If that fails, the reply tells why."""
@@ -11978,8 +11973,7 @@ class _RedisConnection:
 
     def read_response(self, disable_decoding: bool = False, **_: Any) -> Any:
         """Return the reply to a command of the handshake. Raises a refusal."""
-        self._limit_wait()
-        reply = self.read_reply()
+        [reply] = self.read_replies(1)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -12056,12 +12050,13 @@ class _RedisConnection:
         question = "CONFIG", "GET", "client-query-buffer-limit"
         head = f"*2\r\n$4\r\nECHO\r\n${length}\r\n".encode()
         self._sock.sendall(b"".join(_packed([question])) + head)
-        self._limit_wait()
-        found = self.read_reply()  # the name and the limit, or a refusal
+        [found] = self.read_replies(1)  # the name and the limit, or a refusal
         if isinstance(found, list) and found and int(found[1]) < length:
             return True
-        readable = bool(self._parser.can_read(0.1))
-        return readable and str(self.read_reply()).startswith(_TOO_LONG)
+        if not self._parser.can_read(0.1):
+            return False
+        [reply] = self.read_replies(1)
+        return str(reply).startswith(_TOO_LONG)
 
 
 class _RedisDriver:
@@ -12076,8 +12071,7 @@ class _RedisDriver:
         self.closed = False
         self.tls: Any = None
         if url.scheme.startswith("rediss"):
-            mode = url.options.get("sslmode", "verify-full")
-            self.tls = _tls_context(url.options, mode)
+            self.tls = _tls_context(url.options, url.options.get("sslmode", "verify-full"))
         database = int(url.path or 0)
         self.has_handshake = url.password is not None or database != 0
         self._class = type("_Connection", (_RedisConnection, self.redis.Connection), {})
@@ -12087,9 +12081,7 @@ class _RedisDriver:
             "db": database,
             "protocol": 2,
             "socket_timeout": config.socket_timeout,
-            "health_check_interval": 0,
             "retry": self.redis.retry.Retry(self.redis.backoff.NoBackoff(), 0),
-            "decode_responses": False,
         }
         # None: else redis-py sends its name and version in two more round trips. It reads them
         # from its package's metadata on disk.
