@@ -12238,7 +12238,6 @@ class _RedisTransport:
             server.pool.close()
 
     def connect_listener(self, attempt: Attempt) -> Any:
-        """Return a connection for channels."""
         return self.driver.connect(self.driver.address, attempt)
 
     def report_silent(self, connection: Any) -> None:
@@ -12284,10 +12283,7 @@ class _RedisTransport:
 
 
 class _ClusterTopology:
-    """Which node of a cluster owns which of the 16,384 slots, and which nodes have failed.
-
-    Asks nobody: ``_ClusterTransport`` reports to it.
-    """
+    """Which node of a cluster owns which of the 16,384 slots, and which nodes have failed."""
 
     REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
@@ -12362,8 +12358,6 @@ class _ClusterNode(_RedisServer):
 
 @dataclass(eq=False, repr=False, slots=True)
 class _NodeRequest:
-    """The commands for one node, its connection, and its replies."""
-
     node: _ClusterNode
     commands: _Commands
     place: _Lease[Any] = field(default_factory=_Lease)
@@ -12399,10 +12393,7 @@ class _ClusterNodes:
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
     ) -> dict[_Address, list[Any]]:
-        """Send each node its commands, then read; return each node's replies.
-
-        A refusal is a value.
-        """
+        """Send each node its commands, then read; return each node's replies."""
         requests = [_NodeRequest(self._node(address), parts[address]) for address in parts]
         self.watch(attempt, self._exchange, attempt, requests)
         self.topology.report_answers(parts)
@@ -12535,25 +12526,22 @@ class _ClusterTransport(_RedisTransport):
     def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
         if key is None:
             return super().send(operation, *commands)
-        slot = self._slot(key.encode())
-        return self.policy.call(operation, functools.partial(self._ask_owner, slot, commands))
+        batch = _SlotBatch(self._slot(key.encode()), commands)
+        return self.policy.call(operation, functools.partial(self._route, [batch]))[0]
 
     def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
         # One command for each: a command must keep to one slot.
         return self.send_each("delete", [("UNLINK", key) for key in keys])
 
-    def _ask_owner(self, slot: int, commands: _Commands, attempt: Attempt) -> list[Any]:
-        return self._route(attempt, [_SlotBatch(slot, commands)])[0]
-
     def _ask_each(self, commands: _Commands, attempt: Attempt) -> Sequence[Any]:
         batches = [_SlotBatch(self._slot(command[1].encode()), (command,)) for command in commands]
-        return [reply for (reply,) in self._route(attempt, batches)]
+        return [reply for (reply,) in self._route(batches, attempt)]
 
-    def _route(self, attempt: Attempt, batches: Sequence[_SlotBatch]) -> list[list[Any]]:
+    def _route(self, batches: Sequence[_SlotBatch], attempt: Attempt) -> list[list[Any]]:
         """Send each batch to its slot's owner, follow redirections, and return their replies."""
         self._learn(attempt)
         for batch in batches:
-            batch.node = self._topology.owner(batch.slot)
+            batch.node, batch.asking = self._topology.owner(batch.slot), False
         waiting = batches
         for _ in range(self.REDIRECTS + 1):
             self._exchange(attempt, waiting)
@@ -12712,8 +12700,7 @@ class RedisClient(KeyValueClient):
         return int(self._send("increment", *unit, key=key)[-1])
 
     def _scan(self, glob: str) -> Iterator[str]:
-        nodes, until = self._transport.nodes("scan")
-        pages = self._scan_pages(glob, nodes, until)
+        pages = self._scan_pages(glob, *self._transport.nodes("scan"))
         first = next(pages)
         # A generator, because one ends at its first error.
         return (_text(key) for page in itertools.chain([first], pages) for key in page)
@@ -12756,7 +12743,7 @@ class RedisClient(KeyValueClient):
         name = "Valkey" if "valkey_version" in found else "Redis"
         mode = found.get("server_mode") or found.get("redis_mode")  # Valkey's name, and Redis's
         cluster = f", cluster of {len(nodes)}" if mode == "cluster" else ""
-        version = found.get("valkey_version") or found.get("redis_version")
+        version = found.get(f"{name.lower()}_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
 
     def stats(self) -> PoolStats:
