@@ -12787,9 +12787,6 @@ class _ListenerCall:
     def is_settled(self) -> bool:
         return all(command.settled for command in self.commands)
 
-    def error(self) -> InfrastructureError | None:
-        return next((command.error for command in self.commands if command.error), None)
-
 
 class _Subscriptions:
     """The subscriptions of a listener, and the queues of commands that change them.
@@ -12856,7 +12853,7 @@ class _Subscriptions:
         if self.is_connected:
             self.outgoing.extend(commands)  # in one step, which no interrupt can halve
         else:
-            self.outgoing.extend(command for command in commands if command.subscribes)
+            self.outgoing.extend([command for command in commands if command.subscribes])
             self._settle(*(command for command in commands if not command.subscribes))
 
     def disconnected(self) -> None:
@@ -12968,7 +12965,6 @@ class _RedisListener(Listener):
 
     def _release(self) -> None:
         """Close all sockets."""
-        self._subscriptions.is_connected = False
         self._disconnect()
         for end in (self._sleeper, self._waker):
             if end is not None:
@@ -13017,7 +13013,7 @@ class _RedisListener(Listener):
             call.done.wait(self._driver.config.deadline)
         if self._closed:
             raise ConnectionError("the listener was closed", service="redis", retryable=False)
-        error = call.error()
+        error = next((command.error for command in call.commands if command.error), None)
         if not call.is_settled():
             why = ": a handler is still at work" if self._handling else ""
             error = TimeoutError(f"redis did not acknowledge in time{why}", service="redis")
@@ -13039,8 +13035,7 @@ class _RedisListener(Listener):
                 command = subscriptions.outgoing.popleft()
                 subscriptions.sent.append(command)
                 words = (command.word, command.name) if command.name else (command.word,)
-                for piece in self._connection.pack_command(*words):
-                    self._socket.sendall(piece)
+                self._socket.sendall(b"".join(_packed([words])))
         except OSError:
             self._shut_down()
 
@@ -13102,8 +13097,6 @@ class _RedisListener(Listener):
 
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
-        if self._closed:
-            return
         connection = self._connection
         if connection is None:
             self._has_received = False
@@ -13149,7 +13142,6 @@ class _RedisListener(Listener):
         self._announce_if_restored()
 
     def _handle(self, reply: Sequence[Any]) -> None:
-        """Deliver a reply that is a message."""
         try:
             pattern, channel, payload = (_text(raw) for raw in (None, *reply[1:])[-3:])
         except SerializationError:
