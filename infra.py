@@ -13817,6 +13817,15 @@ _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
 _COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR accepts it, and one more
 
 
+@contextlib.contextmanager
+def _log_failure(warning: str) -> Iterator[None]:
+    """Log a failure of the client. The caller's own result, or error, matters more."""
+    try:
+        yield
+    except InfrastructureError as error:
+        logger.warning("%s: %s", warning, type(error).__name__)
+
+
 class _PhoneKeys(NamedTuple):
     """The keys of one phone in Redis, which do not show its number."""
 
@@ -13900,35 +13909,24 @@ class VerificationCache:
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
+        guesses = keys.counter("guesses")
         if not self._left(self._max_guesses, keys, "guesses"):
-            self._refuse({keys.counter("guesses"): self._window}, "guesses")
+            self._refuse({guesses: self._window}, "guesses")
         # Counted before the comparison: each concurrent guess gets its own number. The count lives
         # as long as the code, which another instance with another code_ttl may have stored.
         attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts:
             return False
-        self._count_guess(keys)
+        if self._max_guesses and self._increment(guesses, ttl=self._window) > self._max_guesses:
+            self._refuse({guesses: self._window}, "guesses")
         if not hmac.compare_digest(digest, self._digest(keys, generation, code)):
             return False
         # One of several right guesses removes the code. A newer code has another generation.
         used_up = self._client.compare_and_delete(keys.code, stored)
-        if used_up:
-            self._uncount_guess(keys)
+        if used_up and self._max_guesses:
+            with _log_failure("a right guess counts as a wrong one"):
+                self._client.increment(guesses, -1, ttl=self._window)
         return used_up
-
-    def _count_guess(self, keys: _PhoneKeys) -> None:
-        guesses, most = keys.counter("guesses"), self._max_guesses
-        if most and self._increment(guesses, ttl=self._window) > most:
-            self._refuse({guesses: self._window}, "guesses")
-
-    def _uncount_guess(self, keys: _PhoneKeys) -> None:
-        """Take back a right guess. A failure must not look as if the guess had been wrong."""
-        if not self._max_guesses:
-            return
-        try:
-            self._client.increment(keys.counter("guesses"), -1, ttl=self._window)
-        except InfrastructureError as error:
-            logger.warning("a right guess counts as a wrong one: %s", type(error).__name__)
 
     def get_remaining_attempts(self, phone: str) -> int:
         """Return the guesses left for the stored code, and for the phone; 0 without a code."""
@@ -14022,15 +14020,9 @@ class VerificationCache:
             return _not_deferred(sms.send_verification_code(keys.number, code))
         except Exception as error:
             if isinstance(error, ValidationError) or _is_unsent(error):
-                self._withdraw(keys, stored)
+                with _log_failure("a code whose message failed stays stored"):
+                    self._client.compare_and_delete(keys.code, stored)  # not a newer one
             raise
-
-    def _withdraw(self, keys: _PhoneKeys, stored: str) -> None:
-        """Remove a code that was not sent, unless a newer one is stored."""
-        try:
-            self._client.compare_and_delete(keys.code, stored)
-        except InfrastructureError as error:
-            logger.warning("a code whose message failed stays stored: %s", type(error).__name__)
 
     def _check_limits(self, keys: _PhoneKeys) -> None:
         resend, window = keys.counter("resend"), keys.counter("window")

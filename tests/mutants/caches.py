@@ -338,7 +338,7 @@ if used >= self._max_attempts or not hmac.compare_digest(
         "codes: guesses count for each code alone",
         INFRA,
         Replace(
-            "VerificationCache._count_guess",
+            "VerificationCache.verify_code",
             "keys.counter('guesses')",
             "keys.counter('guesses', str(self._client.get(keys.code)))",
         ),
@@ -347,7 +347,10 @@ if used >= self._max_attempts or not hmac.compare_digest(
     OnFakes(
         "codes: a right guess counts as a wrong one",
         INFRA,
-        Drop("VerificationCache.verify_code", "self._uncount_guess(keys)"),
+        Drop(
+            "VerificationCache.verify_code",
+            "self._client.increment(guesses, -1, ttl=self._window)",
+        ),
         CODES,
     ),
     OnFakes(
