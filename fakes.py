@@ -2441,8 +2441,8 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
     def _publish(self, channel: str, message: str) -> int:
         return self.server._publish(channel, message)
 
-    def _listen(
-        self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
+    def listen(
+        self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None = None
     ) -> infra.Listener:
         for listener in list(self._listeners):
             if listener._closed:
@@ -2453,10 +2453,10 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
             listener.close()
         return listener
 
-    def _health_check(self) -> infra.Health:
+    def health_check(self) -> infra.Health:
         return infra.Health("redis", "FakeRedisClient", 0.0)
 
-    def _stats(self) -> infra.PoolStats:
+    def stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, 0, 0, 0, 0)
 
 

@@ -11212,16 +11212,13 @@ class _InterruptibleEvent:
             with contextlib.suppress(RuntimeError):  # it is released already
                 waiter.release()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait at most that long; return whether the event is set."""
+    def wait(self, seconds: float) -> None:
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters.append(waiter)
         if not self.is_set:  # checked after joining the waiters: ``set`` releases those it finds
             waiter.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
-        with contextlib.suppress(ValueError):
-            self._waiters.remove(waiter)
-        return self.is_set
+        self._waiters.remove(waiter)
 
 
 class Listener(_Closeable):
@@ -11408,6 +11405,7 @@ class KeyValueClient(_Closeable):
         """Send to the current subscribers; return their number. Never retried once sent."""
         return self._publish(_check_key(channel, "channel"), _check_value(message, "message"))
 
+    @abstractmethod
     def listen(
         self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
     ) -> Listener:
@@ -11417,15 +11415,14 @@ class KeyValueClient(_Closeable):
         lost connection: messages may be missing. An open listener keeps alive what its handlers
         refer to. Close it, or its client.
         """
-        return self._listen(on_message, on_reconnect)
 
+    @abstractmethod
     def health_check(self) -> Health:
         """Ask the server for its version. Raises as any other call if it cannot answer."""
-        return self._health_check()
 
+    @abstractmethod
     def stats(self) -> PoolStats:
         """Return the state of the connections, without those of listeners. Asks no server."""
-        return self._stats()
 
     @abstractmethod
     def _get(self, key: str) -> str | None: ...
@@ -11455,14 +11452,6 @@ class KeyValueClient(_Closeable):
     def _scan(self, glob: str) -> Iterator[str]: ...
     @abstractmethod
     def _publish(self, channel: str, message: str) -> int: ...
-    @abstractmethod
-    def _listen(
-        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
-    ) -> Listener: ...
-    @abstractmethod
-    def _health_check(self) -> Health: ...
-    @abstractmethod
-    def _stats(self) -> PoolStats: ...
 
 
 _cache_error = functools.partial(_ErrorRule, CacheError)
@@ -11473,13 +11462,6 @@ _not_executed = functools.partial(_cache_error, retryable=True, may_have_acted=F
 _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "AuthenticationError": _no_connection("refused the login: check the user and password"),
     "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
-    "_TooManyClientsError": _no_connection(
-        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
-    ),
-    "_ProtectedError": _no_connection(
-        "serves its own machine alone (protected mode) while it has no password: set its "
-        "requirepass"
-    ),
     "InvalidResponse": _ErrorRule(
         ConnectionError,
         "answers, but is no Redis: check the host and port, and whether the port is for TLS "
@@ -11489,18 +11471,8 @@ _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "ConnectionError": _ErrorRule(
         ConnectionError, "could not be reached, or ended the connection", retryable=True
     ),
-    "ReadOnlyError": _not_executed("is a read-only replica"),
-    "MasterDownError": _not_executed("is a replica that has lost its master"),
-    "_NoReplicasError": _not_executed("has too few replicas to take writes"),
-    "_NotSavedError": _cache_error(
-        "takes no writes because it could not save its data: look at its disk and log",
-        retryable=True,
-    ),
-    "_BusyError": _cache_error("runs a script that does not end: see SCRIPT KILL", retryable=True),
-    "_TooLargeError": _cache_error(
-        "takes no key or value of that size: see its proto-max-bulk-len and "
-        "client-query-buffer-limit"
-    ),
+    "ReadOnlyError": _not_executed("is a read-only replica", read_only=True),
+    "MasterDownError": _not_executed("is a replica that has lost its master", read_only=True),
     "NoPermissionError": _cache_error("does not permit this user to do that (NOPERM)"),
     # MOVED too, whose class derives from this one
     "AskError": _not_executed(
@@ -11509,12 +11481,47 @@ _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "TryAgainError": _not_executed("is moving the key to another node"),
     "ClusterDownError": _not_executed("says that its cluster does not serve the key at present"),
     "OutOfMemoryError": _cache_error("is out of memory", retryable=True),
-    "_NoNumberError": _cache_error("holds no whole number of 64 bits under that key"),
-    "_NoClusterError": _not_executed(
-        "is no node of a cluster: use a redis:// URL", retryable=False
-    ),
     "RedisError": _cache_error("refused the command"),
     "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
+}
+_LONG_SCRIPT = _cache_error("runs a script that does not end: see SCRIPT KILL", retryable=True)
+#: codes without a class, or that a refusal quotes: of a command in a script (Redis 6.2), or that
+#: made EXEC fail
+_REDIS_QUOTED = {
+    "READONLY": _REDIS_ERRORS["ReadOnlyError"],
+    "MASTERDOWN": _REDIS_ERRORS["MasterDownError"],
+    "NOREPLICAS": _not_executed("has too few replicas to take writes", read_only=True),
+    "OOM": _REDIS_ERRORS["OutOfMemoryError"],
+    "MISCONF": _cache_error(
+        "takes no writes because it could not save its data: look at its disk and log",
+        retryable=True,
+    ),
+    "BUSY": _LONG_SCRIPT,
+    "UNKILLABLE": _LONG_SCRIPT,
+}
+_REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
+_NO_NUMBER = _cache_error("holds no whole number of 64 bits under that key")
+_NO_CLUSTER = _not_executed("is no node of a cluster: use a redis:// URL", retryable=False)
+_TOO_LONG = "Protocol error: invalid bulk length"
+#: refusals without a code of their own
+_REDIS_PHRASES = {
+    _TOO_LONG: _cache_error(
+        "takes no key or value of that size: see its proto-max-bulk-len and "
+        "client-query-buffer-limit"
+    ),
+    # A node: "… + cluster connections reached". redis-py before 5.1 has no class for it.
+    "max number of clients ": _no_connection(
+        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
+    ),
+    "DENIED Redis is running in protected mode": _no_connection(
+        "serves its own machine alone (protected mode) while it has no password: set its "
+        "requirepass"
+    ),
+    "value is not an integer or out of range": _NO_NUMBER,
+    "increment or decrement would overflow": _NO_NUMBER,
+    "This instance has cluster support disabled": _NO_CLUSTER,
+    "unknown command 'CLUSTER'": _NO_CLUSTER,
+    "unknown command `CLUSTER`": _NO_CLUSTER,  # Redis 6.2
 }
 # Operations that the policy retries after they were sent: repeating them changes no result or data.
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
@@ -11528,72 +11535,15 @@ _COMPARE_AND_DELETE = (
 )
 
 
-class _NoReplicasError(Exception):
-    """A master refuses writes because too few of its replicas answer."""
-
-
-class _NotSavedError(Exception):
-    """A server refuses writes because its last snapshot failed."""
-
-
-class _BusyError(Exception):
-    """A server refuses everything while a script runs for too long."""
-
-
-class _TooLargeError(Exception):
-    """A word is longer than the server accepts. It reads no further, and ends the connection."""
-
-
-class _TooManyClientsError(builtins.ConnectionError):
-    """A server refuses a connection. redis-py before 5.1 has no class for that."""
-
-
-class _ProtectedError(builtins.ConnectionError):
-    """A server refuses a connection from another machine."""
-
-
-class _NoNumberError(Exception):
-    """A value cannot be counted up, or no further."""
-
-
-class _NoClusterError(Exception):
-    """A server that is no node of a cluster is asked for the cluster's slots."""
-
-
-#: codes that a refusal may quote: of a command in a script (Redis 6.2), or that made EXEC fail
-_REDIS_QUOTED = {
-    "READONLY": "ReadOnlyError",
-    "MASTERDOWN": "MasterDownError",
-    "NOREPLICAS": "_NoReplicasError",
-    "OOM": "OutOfMemoryError",
-    "MISCONF": "_NotSavedError",
-    "BUSY": "_BusyError",
-    "UNKILLABLE": "_BusyError",
-}
-#: refusals without a code of their own
-_REDIS_PHRASES = {
-    "Protocol error: invalid bulk length": "_TooLargeError",
-    "max number of clients ": "_TooManyClientsError",  # a node: "… + cluster connections reached"
-    "DENIED Redis is running in protected mode": "_ProtectedError",
-    "value is not an integer or out of range": "_NoNumberError",
-    "increment or decrement would overflow": "_NoNumberError",
-    "This instance has cluster support disabled": "_NoClusterError",
-    "unknown command 'CLUSTER'": "_NoClusterError",
-    "unknown command `CLUSTER`": "_NoClusterError",  # Redis 6.2
-}
-_REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
-
-
-def _has(kinds: type | tuple[type, ...], replies: Sequence[Any]) -> bool:
-    """Return whether one of the replies is an instance of these classes."""
-    return any(issubclass(kind, kinds) for kind in {*map(type, replies)})
+def _has_refusal(replies: Sequence[Any]) -> bool:
+    return any(issubclass(kind, Exception) for kind in {*map(type, replies)})
 
 
 def _accepted(replies: list[Any]) -> list[Any]:
     """Return the replies, with those inside EXEC's behind them. Raises the first refusal."""
     if isinstance(replies[-1], list) and len(replies) > 1:
         replies += replies[-1]
-    if _has(Exception, replies):
+    if _has_refusal(replies):
         raise next(reply for reply in replies if isinstance(reply, Exception))
     return replies
 
@@ -11610,50 +11560,50 @@ class _RedisErrors:
     def __init__(self, redis: Any, seed: _Address) -> None:
         self._redis = redis
         self._seed = seed  # the server that a failure without an address is about
-        self._rules = {self._class(name): rule for name, rule in _REDIS_ERRORS.items()}
         exceptions = redis.exceptions
-        self.refusal = redis.ResponseError
-        self._vague = (self.refusal, exceptions.ExecAbortError)
+        self._rules = {
+            getattr(exceptions, name, None) or getattr(builtins, name): rule
+            for name, rule in _REDIS_ERRORS.items()
+        }
+        self._vague = (redis.ResponseError, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
-        #: refusals by a server that is no longer a master, or whose replicas have left it
-        self.demotions = (exceptions.ReadOnlyError, exceptions.MasterDownError, _NoReplicasError)
 
-    def _class(self, name: str) -> Any:
-        found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
-        return found or globals()[name]
+    def rule(self, exc: Exception) -> _ErrorRule | None:
+        """Return the rule for what a vague refusal quotes or says, or else for the class."""
+        text = str(exc)
+        quoted = type(exc) in self._vague and _REDIS_QUOTE.search(text)
+        if quoted:
+            return _REDIS_QUOTED[quoted[1]]
+        phrased = (rule for phrase, rule in _REDIS_PHRASES.items() if text.startswith(phrase))
+        return next(phrased, None) or _find_rule(self._rules, type(exc).__mro__)
 
-    def precise(self, refusal: Exception) -> Exception:
-        """Return the error that a vague refusal quotes or words, or the refusal itself."""
-        text = str(refusal)
-        quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(text)
-        phrased = (name for phrase, name in _REDIS_PHRASES.items() if text.startswith(phrase))
-        name = _REDIS_QUOTED[quoted[1]] if quoted else next(phrased, None)
-        if name is None:
-            return refusal
-        precise: Exception = self._class(name)(text)
-        return precise
+    def _refusals(self, replies: Sequence[Any]) -> Iterator[tuple[Exception, _ErrorRule]]:
+        for reply in replies:
+            rule = self.rule(reply) if isinstance(reply, Exception) else None
+            if rule is not None:
+                yield reply, rule
 
-    def precise_replies(self, replies: Sequence[Any]) -> list[Any]:
-        """Make the refusals precise. Raises one that is about the connection, not the command."""
-        found = [
-            self.precise(reply) if isinstance(reply, self.refusal) else reply for reply in replies
-        ]
-        for reply in found:
-            if isinstance(reply, OSError):
-                raise reply
-        return found
+    def check_connection(self, replies: Sequence[Any]) -> None:
+        """Raise a refusal that is about the connection, not the command."""
+        for refusal, rule in self._refusals(replies):
+            if rule.error_class is ConnectionError:
+                raise refusal
 
-    def refused(self, refusal: Exception) -> InfrastructureError:
+    def are_demoted(self, replies: Sequence[Any]) -> bool:
+        """Return whether the server is no longer a master, or its replicas have left it."""
+        return any(rule.read_only for _, rule in self._refusals(replies))
+
+    def too_long(self, attempt: Attempt) -> InfrastructureError:
+        return self.refused(self._redis.ResponseError(_TOO_LONG), attempt)
+
+    def refused(self, refusal: Exception, attempt: Attempt) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
-        attempt = Attempt(0, SystemClock.monotonic)
         error = cast("InfrastructureError", self.translate(refusal, attempt))
         error.service, error.__cause__ = "redis", _scrubbed(refusal)
         return error
 
     def translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        if isinstance(exc, (self._redis.ConnectionError, self.refusal)):  # within EXEC's reply
-            exc = self.precise(exc)
-        rule = _find_rule(self._rules, type(exc).__mro__)
+        rule = self.rule(exc)
         if rule is None:
             return None
         attempt.sent = attempt.sent and (rule.may_have_acted or attempt.shared)
@@ -11726,25 +11676,21 @@ class _RedisConnection:
 
     def _connect(self) -> Any:
         """Return a connected socket, with TLS if the URL says so."""
-        try:
-            return self._open()
-        except builtins.TimeoutError:
-            raise
-        except OSError as failure:
-            self.failure = failure
-            raise
-
-    def _open(self) -> Any:
         driver, attempt = self._driver, self._attempt
         host, port = self.address
         longest = driver.config.connect_timeout
-        # Kept at once: after an interrupt ``disconnect`` closes it.
-        self._sock = _open_socket(host, port, attempt, longest)
-        if driver.tls is not None:
-            self._sock.settimeout(min(longest, attempt.remaining()))
-            self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
-        self._sock.settimeout(self._usual_timeout)
-        return self._sock
+        try:
+            # Kept at once: after an interrupt ``disconnect`` closes it.
+            self._sock = _open_socket(host, port, attempt, longest)
+            if driver.tls is not None:
+                self._sock.settimeout(min(longest, attempt.remaining()))
+                self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
+            self._sock.settimeout(self._usual_timeout)
+            return self._sock
+        except OSError as failure:
+            if not isinstance(failure, builtins.TimeoutError):
+                self.failure = failure
+            raise
 
     def _log_in(self) -> None:
         """Run redis-py's handshake; over TLS read at least one reply.
@@ -11756,9 +11702,8 @@ class _RedisConnection:
         self.on_connect()  # type: ignore[attr-defined]  # redis-py's
         driver = self._driver
         if driver.tls is not None and not driver.has_handshake:
-            with contextlib.suppress(driver.errors.refusal):
-                self.send_packed_command(_packed([("PING",)]))
-                self.read_response()
+            self.send_packed_command(_packed([("PING",)]))
+            driver.errors.check_connection(self.read_replies(1))
 
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None:
         """Send a command of the handshake. If that fails, the reply tells why."""
@@ -11769,8 +11714,7 @@ class _RedisConnection:
 
     def read_response(self, disable_decoding: bool = False, **_: Any) -> Any:
         """Return the reply to a command of the handshake. Raises a refusal."""
-        self._limit_wait()
-        reply = self.read_reply()
+        [reply] = self.read_replies(1)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -11803,11 +11747,9 @@ class _RedisConnection:
     def read_reply(self) -> Any:
         """Return the next reply within the socket's timeout. A refusal is a value."""
         try:
-            reply = self._parser.read_response(disable_decoding=True)
+            return self._parser.read_response(disable_decoding=True)
         except OSError as exc:
             raise self._failure(exc) from exc
-        errors = self._driver.errors
-        return errors.precise(reply) if isinstance(reply, errors.refusal) else reply
 
     def reset_timeout(self) -> None:
         self._sock.settimeout(self._usual_timeout)
@@ -11849,12 +11791,13 @@ class _RedisConnection:
         question = "CONFIG", "GET", "client-query-buffer-limit"
         head = f"*2\r\n$4\r\nECHO\r\n${length}\r\n".encode()
         self._sock.sendall(b"".join(_packed([question])) + head)
-        self._limit_wait()
-        found = self.read_reply()  # the name and the limit, or a refusal
+        [found] = self.read_replies(1)  # the name and the limit, or a refusal
         if isinstance(found, list) and found and int(found[1]) < length:
             return True
-        readable = bool(self._parser.can_read(0.1))
-        return readable and isinstance(self.read_reply(), _TooLargeError)
+        if not self._parser.can_read(0.1):
+            return False
+        [reply] = self.read_replies(1)
+        return str(reply).startswith(_TOO_LONG)
 
 
 class _RedisDriver:
@@ -11869,8 +11812,7 @@ class _RedisDriver:
         self.closed = False
         self.tls: Any = None
         if url.scheme.startswith("rediss"):
-            mode = url.options.get("sslmode", "verify-full")
-            self.tls = _tls_context(url.options, mode)
+            self.tls = _tls_context(url.options, url.options.get("sslmode", "verify-full"))
         database = int(url.path or 0)
         self.has_handshake = url.password is not None or database != 0
         self._class = type("_Connection", (_RedisConnection, self.redis.Connection), {})
@@ -11880,9 +11822,7 @@ class _RedisDriver:
             "db": database,
             "protocol": 2,
             "socket_timeout": config.socket_timeout,
-            "health_check_interval": 0,
             "retry": self.redis.retry.Retry(self.redis.backoff.NoBackoff(), 0),
-            "decode_responses": False,
         }
         # None: else redis-py sends its name and version in two more round trips. It reads them
         # from its package's metadata on disk.
@@ -11940,15 +11880,13 @@ class _RedisServer:
                 return self.receive(attempt, place, commands)
             finally:
                 self.release(place)
-        except self._driver.redis.ConnectionError as exc:
-            failure = exc
+        except self._driver.redis.ConnectionError:
+            if not self.is_too_large(attempt, commands):
+                raise
         finally:
             if place.slots:  # an interrupt has ended the first release
                 self.release(place)
-        try:
-            raise self.too_large(attempt, commands) or failure
-        finally:  # its traceback holds this frame
-            del failure
+        raise self._driver.errors.too_long(attempt)
 
     def release(self, place: _Lease[Any]) -> None:
         connection = place.resource
@@ -11963,11 +11901,11 @@ class _RedisServer:
         connection: Any = place.resource
         replies: list[Any] = connection.read_replies(len(commands))
         was_new, connection.is_new = connection.is_new, False
-        if not _has(Exception, replies):
+        if not _has_refusal(replies):
             return replies
         errors = self._driver.errors
-        replies = errors.precise_replies(replies)
-        if not _has(errors.demotions, replies):
+        errors.check_connection(replies)
+        if not errors.are_demoted(replies):
             return replies
         if was_new:
             self._stays_demoted(attempt)
@@ -11980,7 +11918,7 @@ class _RedisServer:
         successor = self.pool.renew(place, attempt)
         successor.send(attempt, commands)
         replies = self.receive(attempt, place, commands)  # once: the successor is new
-        if not _has(errors.demotions, replies):
+        if not errors.are_demoted(replies):
             self._replaced_at = successor.opened_at
         return replies
 
@@ -11988,24 +11926,23 @@ class _RedisServer:
         """Note that a new connection leads to no master either: more of them would not help."""
         attempt.final = True
 
-    def too_large(self, attempt: Attempt, commands: _Commands) -> _TooLargeError | None:
-        """Return an error if the connection has ended because a word was too long for the server.
+    def is_too_large(self, attempt: Attempt, commands: _Commands) -> bool:
+        """Return whether the connection has ended because a word was too long for the server.
 
         The server says so, but it ends the connection while we still send, and its words may be
         lost. So a new connection asks. A user without the right to ask gets a ConnectionError.
         """
-        words = map(_word, itertools.chain(*commands))
-        length = max((len(word.encode()) for word in words), default=0)
+        length = max(len(_word(word).encode()) for word in itertools.chain(*commands))
         if length < _LEAST_LIMIT or not attempt.sent:
-            return None  # a server takes so much, or got nothing
+            return False  # a server takes so much, or got nothing
         driver = self._driver
         with contextlib.suppress(*driver.errors.failures, InfrastructureError):
             connection = driver.connect(self.address, attempt)
             try:
-                return _TooLargeError() if connection.refuses_length(length) else None
+                return bool(connection.refuses_length(length))
             finally:
                 connection.disconnect()
-        return None
+        return False
 
 
 class _RedisTransport:
@@ -12042,7 +11979,6 @@ class _RedisTransport:
             server.pool.close()
 
     def connect_listener(self, attempt: Attempt) -> Any:
-        """Return a connection for channels."""
         return self.driver.connect(self.driver.address, attempt)
 
     def report_silent(self, connection: Any) -> None:
@@ -12088,10 +12024,7 @@ class _RedisTransport:
 
 
 class _ClusterTopology:
-    """Which node of a cluster owns which of the 16,384 slots, and which nodes have failed.
-
-    Asks nobody: ``_ClusterTransport`` reports to it.
-    """
+    """Which node of a cluster owns which of the 16,384 slots, and which nodes have failed."""
 
     REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
@@ -12166,8 +12099,6 @@ class _ClusterNode(_RedisServer):
 
 @dataclass(eq=False, repr=False, slots=True)
 class _NodeRequest:
-    """The commands for one node, its connection, and its replies."""
-
     node: _ClusterNode
     commands: _Commands
     place: _Lease[Any] = field(default_factory=_Lease)
@@ -12200,23 +12131,16 @@ class _ClusterNodes:
                 self._nodes.pop(address, None)
                 node.leave()
 
-    def connect(self, address: _Address, attempt: Attempt) -> Any:
-        """Return a connection outside the pools."""
-        return self._watch(attempt, self._driver.connect, address, attempt)
-
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
     ) -> dict[_Address, list[Any]]:
-        """Send each node its commands, then read; return each node's replies.
-
-        A refusal is a value.
-        """
+        """Send each node its commands, then read; return each node's replies."""
         requests = [_NodeRequest(self._node(address), parts[address]) for address in parts]
-        self._watch(attempt, self._exchange, attempt, requests)
+        self.watch(attempt, self._exchange, attempt, requests)
         self.topology.report_answers(parts)
         return {request.node.address: request.replies for request in requests}
 
-    def _watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
+    def watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
         """Return the call's result. If it fails to reach a node, report that node."""
         try:
             return call(*arguments)
@@ -12233,15 +12157,13 @@ class _ClusterNodes:
                 return
             finally:
                 self._release(requests)
-        except self._driver.redis.ConnectionError as exc:
-            failure = exc
+        except self._driver.redis.ConnectionError:
+            failed = next(each for each in requests if each.node.address == attempt.note)
+            if not failed.node.is_too_large(attempt, failed.commands):
+                raise
         finally:  # again: an interrupt may have ended the first release
             self._release(requests)
-        failed = next(each for each in requests if each.node.address == attempt.note)
-        try:
-            raise failed.node.too_large(attempt, failed.commands) or failure
-        finally:  # its traceback holds this frame
-            del failure
+        raise self._driver.errors.too_long(attempt)
 
     @staticmethod
     def _release(requests: Sequence[_NodeRequest]) -> None:
@@ -12309,7 +12231,7 @@ class _ClusterTransport(_RedisTransport):
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
-        return self._nodes.connect(self._channel_node(), attempt)
+        return self._nodes.watch(attempt, self.driver.connect, self._channel_node(), attempt)
 
     def _channel_node(self) -> _Address:
         return self._topology.healthiest(self._topology.masters)
@@ -12345,25 +12267,22 @@ class _ClusterTransport(_RedisTransport):
     def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
         if key is None:
             return super().send(operation, *commands)
-        slot = self._slot(key.encode())
-        return self.policy.call(operation, functools.partial(self._ask_owner, slot, commands))
+        batch = _SlotBatch(self._slot(key.encode()), commands)
+        return self.policy.call(operation, functools.partial(self._route, [batch]))[0]
 
     def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
         # One command for each: a command must keep to one slot.
         return self.send_each("delete", [("UNLINK", key) for key in keys])
 
-    def _ask_owner(self, slot: int, commands: _Commands, attempt: Attempt) -> list[Any]:
-        return self._route(attempt, [_SlotBatch(slot, commands)])[0]
-
     def _ask_each(self, commands: _Commands, attempt: Attempt) -> Sequence[Any]:
         batches = [_SlotBatch(self._slot(command[1].encode()), (command,)) for command in commands]
-        return [reply for (reply,) in self._route(attempt, batches)]
+        return [reply for (reply,) in self._route(batches, attempt)]
 
-    def _route(self, attempt: Attempt, batches: Sequence[_SlotBatch]) -> list[list[Any]]:
+    def _route(self, batches: Sequence[_SlotBatch], attempt: Attempt) -> list[list[Any]]:
         """Send each batch to its slot's owner, follow redirections, and return their replies."""
         self._learn(attempt)
         for batch in batches:
-            batch.node = self._topology.owner(batch.slot)
+            batch.node, batch.asking = self._topology.owner(batch.slot), False
         waiting = batches
         for _ in range(self.REDIRECTS + 1):
             self._exchange(attempt, waiting)
@@ -12522,8 +12441,7 @@ class RedisClient(KeyValueClient):
         return int(self._send("increment", *unit, key=key)[-1])
 
     def _scan(self, glob: str) -> Iterator[str]:
-        nodes, until = self._transport.nodes("scan")
-        pages = self._scan_pages(glob, nodes, until)
+        pages = self._scan_pages(glob, *self._transport.nodes("scan"))
         first = next(pages)
         # A generator, because one ends at its first error.
         return (_text(key) for page in itertools.chain([first], pages) for key in page)
@@ -12543,24 +12461,20 @@ class RedisClient(KeyValueClient):
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
 
-    def _listen(
-        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
+    def listen(
+        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
     ) -> Listener:
         for listener in list(self._listeners):
             if listener._closed:
                 self._listeners.pop(listener, None)
         listener = _RedisListener(self._transport, on_message, on_reconnect)
         self._listeners[listener] = None  # before it opens anything, so that close() finds it
-        try:
-            listener._start()
-        except BaseException:
-            listener.close()
-            raise
+        listener._start()
         if self._closed:  # meanwhile
             listener.close()
         return listener
 
-    def _health_check(self) -> Health:
+    def health_check(self) -> Health:
         started = time.perf_counter()
         nodes, until = self._transport.nodes("health_check")
         command = ("INFO", "server")
@@ -12570,10 +12484,10 @@ class RedisClient(KeyValueClient):
         name = "Valkey" if "valkey_version" in found else "Redis"
         mode = found.get("server_mode") or found.get("redis_mode")  # Valkey's name, and Redis's
         cluster = f", cluster of {len(nodes)}" if mode == "cluster" else ""
-        version = found.get("valkey_version") or found.get("redis_version")
+        version = found.get(f"{name.lower()}_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
 
-    def _stats(self) -> PoolStats:
+    def stats(self) -> PoolStats:
         stats = [astuple(server.pool.stats()) for server in self._transport.servers()]
         return PoolStats(*map(sum, zip(*stats)))
 
@@ -12614,9 +12528,6 @@ class _ListenerCall:
     def is_settled(self) -> bool:
         return all(command.settled for command in self.commands)
 
-    def error(self) -> InfrastructureError | None:
-        return next((command.error for command in self.commands if command.error), None)
-
 
 class _Subscriptions:
     """The subscriptions of a listener, and the queues of commands that change them.
@@ -12629,7 +12540,6 @@ class _Subscriptions:
         self.outgoing: deque[_ListenerCommand] = deque()  # to be sent
         self.sent: deque[_ListenerCommand] = deque()  # to be acknowledged
         self.is_connected = False
-        self._postponed: list[_ListenerCommand] = []  # until there is a connection
         #: the commands behind each subscription; None stands for those that were acknowledged
         self._reasons: dict[tuple[bool, str], set[_ListenerCommand | None]] = {}
         #: to be acknowledged after a reconnect; None: nothing to announce
@@ -12681,11 +12591,11 @@ class _Subscriptions:
             self._enqueue(_ListenerCommand("PING"))
 
     def _enqueue(self, *commands: _ListenerCommand) -> None:
-        if not self.is_connected:
-            self._postponed += [command for command in commands if command.subscribes]
+        if self.is_connected:
+            self.outgoing.extend(commands)  # in one step, which no interrupt can halve
+        else:
+            self.outgoing.extend([command for command in commands if command.subscribes])
             self._settle(*(command for command in commands if not command.subscribes))
-            return
-        self.outgoing.extend(commands)  # in one step, which no interrupt can halve
 
     def disconnected(self) -> None:
         """Keep what was not acknowledged for the next connection."""
@@ -12696,16 +12606,15 @@ class _Subscriptions:
             self._enqueue(*unanswered)
 
     def reconnected(self) -> None:
-        """Queue all subscriptions again, and what was kept."""
+        """Queue all subscriptions again, before what was kept."""
         with self._lock:
             self.is_connected = True
             again = [
                 _ListenerCommand("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name)
                 for is_glob, name in list(self._reasons)
             ]
-            postponed, self._postponed = self._postponed, []
             self._restoring = set(again)
-            self._enqueue(*again, *postponed)
+            self.outgoing.extendleft(reversed(again))
 
     def acknowledge(self, error: InfrastructureError | None) -> None:
         """Settle the oldest command that was sent. Raises an error after which to reconnect."""
@@ -12786,7 +12695,7 @@ class _RedisListener(Listener):
             self._thread = thread
             thread.start()
         except BaseException:
-            self._closed = True
+            self.close()
             if thread.ident is None:
                 self._release()
             raise
@@ -12797,7 +12706,6 @@ class _RedisListener(Listener):
 
     def _release(self) -> None:
         """Close all sockets."""
-        self._subscriptions.is_connected = False
         self._disconnect()
         for end in (self._sleeper, self._waker):
             if end is not None:
@@ -12846,7 +12754,7 @@ class _RedisListener(Listener):
             call.done.wait(self._driver.config.deadline)
         if self._closed:
             raise ConnectionError("the listener was closed", service="redis", retryable=False)
-        error = call.error()
+        error = next((command.error for command in call.commands if command.error), None)
         if not call.is_settled():
             why = ": a handler is still at work" if self._handling else ""
             error = TimeoutError(f"redis did not acknowledge in time{why}", service="redis")
@@ -12862,14 +12770,13 @@ class _RedisListener(Listener):
 
     def _flush(self) -> None:
         """Send what is queued. A failure ends the connection, which the next read notices."""
-        outgoing, sent = self._subscriptions.outgoing, self._subscriptions.sent
+        subscriptions = self._subscriptions
         try:
-            while outgoing:
-                command = outgoing.popleft()
-                sent.append(command)
+            while subscriptions.is_connected and subscriptions.outgoing:
+                command = subscriptions.outgoing.popleft()
+                subscriptions.sent.append(command)
                 words = (command.word, command.name) if command.name else (command.word,)
-                for piece in self._connection.pack_command(*words):
-                    self._socket.sendall(piece)
+                self._socket.sendall(b"".join(_packed([words])))
         except OSError:
             self._shut_down()
 
@@ -12931,8 +12838,6 @@ class _RedisListener(Listener):
 
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
-        if self._closed:
-            return
         connection = self._connection
         if connection is None:
             self._has_received = False
@@ -12972,12 +12877,12 @@ class _RedisListener(Listener):
             self._handle(reply)
             return
         is_refusal = isinstance(reply, Exception)
-        error = self._driver.errors.refused(reply) if is_refusal else None
+        attempt = Attempt(0, SystemClock.monotonic)
+        error = self._driver.errors.refused(reply, attempt) if is_refusal else None
         self._subscriptions.acknowledge(error)
         self._announce_if_restored()
 
     def _handle(self, reply: Sequence[Any]) -> None:
-        """Deliver a reply that is a message."""
         try:
             pattern, channel, payload = (_text(raw) for raw in (None, *reply[1:])[-3:])
         except SerializationError:
@@ -13653,6 +13558,15 @@ _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
 _COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR accepts it, and one more
 
 
+@contextlib.contextmanager
+def _log_failure(warning: str) -> Iterator[None]:
+    """Log a failure of the client. The caller's own result, or error, matters more."""
+    try:
+        yield
+    except InfrastructureError as error:
+        logger.warning("%s: %s", warning, type(error).__name__)
+
+
 class _PhoneKeys(NamedTuple):
     """The keys of one phone in Redis, which do not show its number."""
 
@@ -13736,35 +13650,24 @@ class VerificationCache:
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
+        guesses = keys.counter("guesses")
         if not self._left(self._max_guesses, keys, "guesses"):
-            self._refuse({keys.counter("guesses"): self._window}, "guesses")
+            self._refuse({guesses: self._window}, "guesses")
         # Counted before the comparison: each concurrent guess gets its own number. The count lives
         # as long as the code, which another instance with another code_ttl may have stored.
         attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts:
             return False
-        self._count_guess(keys)
+        if self._max_guesses and self._increment(guesses, ttl=self._window) > self._max_guesses:
+            self._refuse({guesses: self._window}, "guesses")
         if not hmac.compare_digest(digest, self._digest(keys, generation, code)):
             return False
         # One of several right guesses removes the code. A newer code has another generation.
         used_up = self._client.compare_and_delete(keys.code, stored)
-        if used_up:
-            self._uncount_guess(keys)
+        if used_up and self._max_guesses:
+            with _log_failure("a right guess counts as a wrong one"):
+                self._client.increment(guesses, -1, ttl=self._window)
         return used_up
-
-    def _count_guess(self, keys: _PhoneKeys) -> None:
-        guesses, most = keys.counter("guesses"), self._max_guesses
-        if most and self._increment(guesses, ttl=self._window) > most:
-            self._refuse({guesses: self._window}, "guesses")
-
-    def _uncount_guess(self, keys: _PhoneKeys) -> None:
-        """Take back a right guess. A failure must not look as if the guess had been wrong."""
-        if not self._max_guesses:
-            return
-        try:
-            self._client.increment(keys.counter("guesses"), -1, ttl=self._window)
-        except InfrastructureError as error:
-            logger.warning("a right guess counts as a wrong one: %s", type(error).__name__)
 
     def get_remaining_attempts(self, phone: str) -> int:
         """Return the guesses left for the stored code, and for the phone; 0 without a code."""
@@ -13858,15 +13761,9 @@ class VerificationCache:
             return _not_deferred(sms.send_verification_code(keys.number, code))
         except Exception as error:
             if isinstance(error, ValidationError) or _is_unsent(error):
-                self._withdraw(keys, stored)
+                with _log_failure("a code whose message failed stays stored"):
+                    self._client.compare_and_delete(keys.code, stored)  # not a newer one
             raise
-
-    def _withdraw(self, keys: _PhoneKeys, stored: str) -> None:
-        """Remove a code that was not sent, unless a newer one is stored."""
-        try:
-            self._client.compare_and_delete(keys.code, stored)
-        except InfrastructureError as error:
-            logger.warning("a code whose message failed stays stored: %s", type(error).__name__)
 
     def _check_limits(self, keys: _PhoneKeys) -> None:
         resend, window = keys.counter("resend"), keys.counter("window")

@@ -131,7 +131,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a full node of a cluster is asked again and again",
         INFRA,
-        Never("_RedisErrors.precise_replies", "isinstance(reply, OSError)"),
+        Never("_RedisErrors.check_connection", "rule.error_class is ConnectionError"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_instead_of_a_full_one",),
     ),
     OnServers(
@@ -170,11 +170,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a refusal inside a script is not recognized",
         INFRA,
-        Replace(
-            "_RedisErrors.precise",
-            "_REDIS_QUOTED[quoted[1]] if quoted else next(phrased, None)",
-            "None",
-        ),
+        Never("_RedisErrors.rule", "quoted"),
         ("faults/test_redis.py::test_writes_after_a_failover",),
     ),
     OnServers(
@@ -195,7 +191,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a word that is too long is a lost connection",
         INFRA,
-        Always("_RedisServer.too_large", "length < _LEAST_LIMIT or not attempt.sent"),
+        Always("_RedisServer.is_too_large", "length < _LEAST_LIMIT or not attempt.sent"),
         ("faults/test_redis.py::test_a_value_above_the_limit",),
     ),
     OnServers(
@@ -342,7 +338,7 @@ if used >= self._max_attempts or not hmac.compare_digest(
         "codes: guesses count for each code alone",
         INFRA,
         Replace(
-            "VerificationCache._count_guess",
+            "VerificationCache.verify_code",
             "keys.counter('guesses')",
             "keys.counter('guesses', str(self._client.get(keys.code)))",
         ),
@@ -351,7 +347,10 @@ if used >= self._max_attempts or not hmac.compare_digest(
     OnFakes(
         "codes: a right guess counts as a wrong one",
         INFRA,
-        Drop("VerificationCache.verify_code", "self._uncount_guess(keys)"),
+        Drop(
+            "VerificationCache.verify_code",
+            "self._client.increment(guesses, -1, ttl=self._window)",
+        ),
         CODES,
     ),
     OnFakes(

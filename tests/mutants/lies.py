@@ -683,7 +683,7 @@ FAKE_REDIS: list[Mutant] = [
     ),
     fake(
         "Health: of a Redis that is a database",
-        Text("FakeRedisClient._health_check", "redis", "mysql"),
+        Text("FakeRedisClient.health_check", "redis", "mysql"),
         CLIENT,
     ),
     fake(
