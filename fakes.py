@@ -33,7 +33,6 @@ import contextlib
 import contextvars
 import copy
 import functools
-import hashlib
 import hmac
 import inspect
 import io
@@ -2720,13 +2719,10 @@ class _Object:
 
     @functools.cached_property
     def etag(self) -> str:
-        parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
-        digests = [*map(_md5, parts)] or [_md5(b"")]
-        return infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
+        if not self.part_size:
+            return infra._md5(self.data).hex()
+        parts = infra._blocks(self.data, self.part_size)
+        return infra._etag_of_parts([*map(infra._md5, parts)])
 
 
 class _FakeSource(infra._Source):

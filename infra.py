@@ -14265,8 +14265,7 @@ def _is_bucket(name: str) -> bool:
 
 
 def _check_bucket(bucket: str) -> str:
-    if bucket.__class__ is not str:
-        bucket = _plain(bucket)
+    bucket = _plain(bucket)
     if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
             "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, "
@@ -14344,11 +14343,15 @@ def _folders_last(key: str) -> tuple[bool, int]:
     return folder, -len(key) if folder else 0
 
 
-def _etag_of_parts(md5s: Sequence[bytes]) -> str:
-    """Return the ETag that S3 gives a multipart upload: the MD5 of its parts' MD5s, and a count."""
+def _md5(data: bytes) -> bytes:
     import hashlib
 
-    return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _etag_of_parts(md5s: Sequence[bytes]) -> str:
+    """Return the ETag that S3 gives a multipart upload: the MD5 of its parts' MD5s, and a count."""
+    return f"{_md5(b''.join(md5s)).hex()}-{len(md5s)}"
 
 
 _NOT_BYTES = "data should be bytes, or a file opened in binary mode"
@@ -14374,9 +14377,6 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
     if isinstance(data, (bytes, bytearray, memoryview)):
         view = memoryview(data)
         view = view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
-        if type(data) is bytes and 0 < len(data) <= size:
-            yield data  # not copied
-            return
         for start in range(0, len(view), size):
             yield bytes(view[start : start + size])
         return
@@ -14386,13 +14386,6 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
         yield block
         if len(block) < size:
             return
-
-
-def _drained(first: deque[T], rest: Iterator[T]) -> Iterator[T]:
-    """Yield all items. Drop each before the next is read, so that one at a time is in memory."""
-    while first:
-        yield first.popleft()
-    yield from rest
 
 
 class _Source(ABC):
@@ -14487,7 +14480,9 @@ class StorageProvider(_Closeable):
         if len(first) < 2:
             self._put(*place, b"".join(first), headers)  # a single block is not copied
         else:
-            self._put_parts(*place, _drained(first, blocks), headers)
+            # Each is dropped before the next is read, so that one at a time is in memory.
+            read = (first.popleft() for _ in range(2))
+            self._put_parts(*place, itertools.chain(read, blocks), headers)
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
@@ -14705,16 +14700,11 @@ def _aws_client(
 ) -> Any:
     """Return a client from a session of its own. It never retries: the call policy does.
 
+    ``keys``: the access key, its secret and the session token, None each for boto3's own chain.
     ``options`` that the installed boto3 does not know are dropped.
     """
     boto3 = _import_driver("boto3", "boto3", service)
-    access_key, secret_key, token = keys
-    session = boto3.session.Session(
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        aws_session_token=token,
-        region_name=region_name,
-    )
+    session = boto3.session.Session(*keys, region_name=region_name)
     settings = importlib.import_module("botocore.config").Config
     config = settings(
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -14754,12 +14744,8 @@ def _refuse_cut_answers(client: Any) -> None:
     """Replace the connection class of the client's pools; boto3 1.44 has no setting for it."""
     pools = client._endpoint.http_session._pool_classes_by_scheme
     for scheme, pool in pools.items():
-        pools[scheme] = _of_whole_answers(pool)
-
-
-@functools.lru_cache(8)
-def _of_whole_answers(pool: Any) -> Any:
-    return type(pool.__name__, (pool,), {"ConnectionCls": _whole_answers(pool.ConnectionCls)})
+        connection = _whole_answers(pool.ConnectionCls)
+        pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class _AwsClient:
@@ -14882,15 +14868,13 @@ def _with_md5(request: Any, **_: Any) -> None:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     """
     import base64
-    import hashlib
 
     checksums = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
     for name in {*request.headers}:
         if name.lower().startswith(checksums):
             del request.headers[name]
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    md5 = hashlib.md5(body, usedforsecurity=False).digest()
-    request.headers["Content-MD5"] = base64.b64encode(md5).decode()
+    request.headers["Content-MD5"] = base64.b64encode(_md5(body)).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
@@ -14949,12 +14933,12 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
         odd = f"HTTP {status} without Content-Length"  # nothing would tell that the body is cut
     if is_page and model.name in ("GetObject", "HeadObject"):
         odd = f"HTTP {status} with a web page"
+    if model.name == "AbortMultipartUpload" and status != 204:
+        odd = f"HTTP {status} instead of 204"
     if odd:
         if "Body" in parsed:
             parsed["Body"].close()
         raise _Incomplete(odd)
-    if model.name == "AbortMultipartUpload" and status != 204:
-        raise _Incomplete(f"HTTP {status} instead of 204")
 
 
 def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
@@ -14997,13 +14981,6 @@ _S3_HINTS = {
     "RequestTimeTooSkewed": ": this machine's clock and the store's differ too much",
 }
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
-# Operations that are retried after they were sent: twice leaves and returns the same as once.
-_S3_REPEATABLE = frozenset(
-    {
-        "upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata",
-        "delete", "delete_batch", "copy", "create_bucket", "health_check",
-    }
-)  # fmt: skip
 # What a copy in parts keeps of the object, as CopyObject does.
 _S3_KEPT = (
     "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage",
@@ -15052,15 +15029,13 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
     if code is None and status < 500 and not is_head:  # a proxy, or another kind of server
         why += ": the answer is not of S3's form, see S3_ENDPOINT"
     why += _S3_HINTS.get(code or "", "")
-    return StorageError(
-        f"storage refused the request ({why})", code=code, retryable=_is_temporary(status, code)
-    )
-
-
-def _is_temporary(status: int, code: str | None) -> bool:
-    """Return whether the same request may succeed later. 501 is "Not Implemented"."""
     throttled = status == 429 or (code or "").startswith("Throttl")
-    return status != 501 and (status >= 500 or throttled or code in _S3_RETRYABLE)
+    temporary = status >= 500 or throttled or code in _S3_RETRYABLE
+    return StorageError(
+        f"storage refused the request ({why})",
+        code=code,
+        retryable=temporary and status != 501,  # "Not Implemented"
+    )
 
 
 def _s3_place(bucket: str, key: str) -> dict[str, str]:
@@ -15081,7 +15056,7 @@ class _S3Calls:
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
-            repeatable=_S3_REPEATABLE,
+            repeatable=frozenset(),
             deadline=config.connect_timeout + config.read_timeout,
             retries=3,
             clock=_clock(clock),
@@ -15139,7 +15114,8 @@ class _S3Calls:
             current.sent, current.note = True, client
             return ask(client)
 
-        return self._policy.call(operation, attempt, until=until)
+        # Any request leaves and returns the same if it is sent twice.
+        return self._policy.call(operation, attempt, until=until, repeatable=True)
 
     def sign(self, method: str, place: dict[str, str], seconds: int) -> str:
         """Return a presigned URL. Sends no request."""
@@ -15177,17 +15153,17 @@ class _S3Calls:
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
 
-        try:
-            return self.call_head(operation, place, ask)
-        except NotFoundError:
-            return None
+        return self.call_head(operation, place, ask)
 
-    def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T:
-        """Return what ``ask`` returns, which sends a HEAD request.
+    def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T | None:
+        """Return what ``ask`` returns, which sends a HEAD request; None if there is no object.
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
         """
         until, status = self._policy.until(), 0
+
+        def look(client: Any) -> None:
+            client.get_object(**place, Range="bytes=0-0")["Body"].close()
 
         def ask_noting(client: Any) -> T:
             nonlocal status
@@ -15199,26 +15175,20 @@ class _S3Calls:
 
         try:
             return self.call(operation, ask_noting, until=until)
+        except NotFoundError:
+            return None
         except StorageError as error:
             if status not in (400, 403):
                 raise
             refusal = error
-        raise self._explained(refusal, operation, place, until)
-
-    def _explained(
-        self, refusal: StorageError, operation: str, place: dict[str, str], until: float
-    ) -> StorageError:
-        def look(client: Any) -> None:
-            client.get_object(**place, Range="bytes=0-0")["Body"].close()
-
         try:
             self.call(operation, look, until=until)
         except StorageError as error:
             if error.code not in (None, "InvalidRange"):
-                return error
+                raise
         except (ConnectionError, TimeoutError, NotFoundError):
             pass
-        return refusal
+        raise refusal
 
     def delete(self, operation: str, place: dict[str, str]) -> None:
         def ask(client: Any) -> None:
@@ -15464,9 +15434,8 @@ class S3StorageProvider(StorageProvider):
 
     def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
         place = _s3_place(bucket, key)
-        self._calls.call(
-            "upload", operator.methodcaller("put_object", **place, Body=data, **headers)
-        )
+        ask = operator.methodcaller("put_object", **place, Body=data, **headers)
+        self._calls.call("upload", ask)
 
     def _put_parts(
         self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
@@ -15497,11 +15466,8 @@ class S3StorageProvider(StorageProvider):
 
     def _exists(self, bucket: str, key: str) -> bool:
         place = _s3_place(bucket, key)
-        try:
-            self._calls.call_head("exists", place, operator.methodcaller("head_object", **place))
-        except NotFoundError:
-            return False
-        return True
+        ask = operator.methodcaller("head_object", **place)
+        return self._calls.call_head("exists", place, ask) is not None
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None

@@ -333,7 +333,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a bucket is not found by its name",
         INFRA,
-        Never("_check_bucket", "bucket.__class__ is not str"),
+        Drop("_check_bucket", "bucket = _plain(bucket)"),
         on_fake("storage_provider", ANY),
     ),
     OnFakes(
