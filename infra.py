@@ -14292,8 +14292,12 @@ def _check_object_key(key: str) -> str:
     return key
 
 
-def _check_place(bucket: str, key: str) -> tuple[str, str]:
-    return _check_bucket(bucket), _check_object_key(key)
+#: an object's bucket and key, by boto3's names
+_Place: TypeAlias = Mapping[str, str]
+
+
+def _check_place(bucket: str, key: str) -> _Place:
+    return {"Bucket": _check_bucket(bucket), "Key": _check_object_key(key)}
 
 
 def _check_content_type(content_type: str | None) -> str:
@@ -14388,36 +14392,30 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
             return
 
 
-class _Source(ABC):
-    """The bytes of one object, from its start."""
+class _ObjectReader(io.RawIOBase):
+    """The bytes of one object, from its start: the raw file under the buffer of ``open``."""
+
+    _done = False
 
     @abstractmethod
-    def read(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """Return at most ``size`` bytes; none means the end."""
 
     @abstractmethod
-    def close(self) -> None: ...
-
-
-class _ObjectReader(io.RawIOBase):
-    """The raw file under the buffer that ``open`` returns."""
-
-    def __init__(self, source: _Source) -> None:
-        self._source = source
-        self._done = False
+    def _release(self) -> None:
+        """Release the connection. A second call does nothing."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._source.read(len(buffer))
+        data = self.take(len(buffer))
         buffer[: len(data)] = data
         self._done = self._done or not data
         return len(data)
 
     def close(self) -> None:
-        if not self.closed:
-            self._source.close()
+        self._release()
         super().close()
 
     def _dealloc_warn(self, source: object) -> None:
@@ -14474,19 +14472,19 @@ class StorageProvider(_Closeable):
             "Metadata": _check_metadata(metadata),
         }
         if type(data) is bytes and len(data) <= self._part_size:
-            return self._put(*place, data, headers)  # fast path
+            return self._put(place, data, headers)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*place, b"".join(first), headers)  # a single block is not copied
+            self._put(place, b"".join(first), headers)  # a single block is not copied
         else:
             # Each is dropped before the next is read, so that one at a time is in memory.
             read = (first.popleft() for _ in range(2))
-            self._put_parts(*place, itertools.chain(read, blocks), headers)
+            self._put_parts(place, itertools.chain(read, blocks), headers)
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
-        return self._get(*_check_place(bucket, key))
+        return self._get(_check_place(bucket, key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
         """Write the object's bytes to a binary file at its position, in chunks.
@@ -14497,8 +14495,8 @@ class StorageProvider(_Closeable):
         place = _check_place(bucket, key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
-        with contextlib.closing(self._source("download_to", *place)) as source:
-            while data := source.read(_CHUNK):
+        with self._reader("download_to", place) as reader:
+            while data := reader.take(_CHUNK):
                 view = memoryview(data)
                 while view:  # one write to a raw file may take less
                     taken = file.write(view)
@@ -14514,8 +14512,7 @@ class StorageProvider(_Closeable):
         It uses one connection. If that is lost, it reads on over another one, or raises
         StorageError if the object was replaced: it never mixes two objects.
         """
-        place = _check_place(bucket, key)
-        return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
+        return io.BufferedReader(self._reader("open", _check_place(bucket, key)), _CHUNK)
 
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
@@ -14534,14 +14531,14 @@ class StorageProvider(_Closeable):
         method = _plain(method)
         if not isinstance(method, str) or method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
-        return self._presign(*place, math.ceil(expires_in), method)
+        return self._presign(place, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
         """Return whether the object exists; False also if the bucket does not.
 
         Raises StorageError for 403, as AWS answers if the caller may not list the bucket.
         """
-        return self._exists(*_check_place(bucket, key))
+        return self._exists(_check_place(bucket, key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
@@ -14575,7 +14572,7 @@ class StorageProvider(_Closeable):
 
         NotFoundError says "object" also if the bucket is absent: answers to HEAD have no body.
         """
-        found = self._head("get_metadata", *_check_place(bucket, key))
+        found = self._head("get_metadata", _check_place(bucket, key))
         if found is None:
             raise NotFoundError(
                 "there is no such object",
@@ -14591,7 +14588,7 @@ class StorageProvider(_Closeable):
         Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
         stores keep folders that are not empty.
         """
-        self._delete(*_check_place(bucket, key))
+        self._delete(_check_place(bucket, key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
@@ -14619,7 +14616,7 @@ class StorageProvider(_Closeable):
         target = _check_place(target_bucket, target_key)
         if source == target:
             raise ValidationError("an object cannot be copied onto itself")
-        found = self._head("copy", *source)
+        found = self._head("copy", source)
         if found is not None and found.size > self._copy_part_size:
             self._copy_parts(source, target)
         else:  # an absent object too: the answer tells object from bucket
@@ -14634,34 +14631,34 @@ class StorageProvider(_Closeable):
         return self._health_check()
 
     @abstractmethod
-    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None: ...
+    def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None: ...
     @abstractmethod
     def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
+        self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None: ...
     @abstractmethod
-    def _get(self, bucket: str, key: str) -> bytes: ...
+    def _get(self, place: _Place) -> bytes: ...
     @abstractmethod
-    def _source(self, operation: str, bucket: str, key: str) -> _Source: ...
+    def _reader(self, operation: str, place: _Place) -> _ObjectReader: ...
     @abstractmethod
-    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str: ...
+    def _presign(self, place: _Place, seconds: int, method: str) -> str: ...
     @abstractmethod
-    def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None: ...
-    def _exists(self, bucket: str, key: str) -> bool:
-        return self._head("exists", bucket, key) is not None
+    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None: ...
+    def _exists(self, place: _Place) -> bool:
+        return self._head("exists", place) is not None
 
     @abstractmethod
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[ObjectSummary], str | None]: ...
     @abstractmethod
-    def _delete(self, bucket: str, key: str) -> None: ...
+    def _delete(self, place: _Place) -> None: ...
     @abstractmethod
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]: ...
     @abstractmethod
-    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None: ...
+    def _copy(self, source: _Place, target: _Place) -> None: ...
     @abstractmethod
-    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None: ...
+    def _copy_parts(self, source: _Place, target: _Place) -> None: ...
     @abstractmethod
     def _create_bucket(self, bucket: str) -> None: ...
     @abstractmethod
@@ -15038,10 +15035,6 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
     )
 
 
-def _s3_place(bucket: str, key: str) -> dict[str, str]:
-    return {"Bucket": bucket, "Key": key}
-
-
 class _S3Calls:
     """Sends requests to one store: boto3's clients, the call policy, and shared requests."""
 
@@ -15117,7 +15110,7 @@ class _S3Calls:
         # Any request leaves and returns the same if it is sent twice.
         return self._policy.call(operation, attempt, until=until, repeatable=True)
 
-    def sign(self, method: str, place: dict[str, str], seconds: int) -> str:
+    def sign(self, method: str, place: _Place, seconds: int) -> str:
         """Return a presigned URL. Sends no request."""
 
         def attempt(_: Attempt) -> str:
@@ -15137,7 +15130,7 @@ class _S3Calls:
             attempt.note.close()
         return error
 
-    def head(self, operation: str, place: dict[str, str]) -> ObjectMetadata | None:
+    def head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         """Return the object's metadata; None if it does not exist."""
 
         def ask(client: Any) -> ObjectMetadata:
@@ -15155,7 +15148,7 @@ class _S3Calls:
 
         return self.call_head(operation, place, ask)
 
-    def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T | None:
+    def call_head(self, operation: str, place: _Place, ask: Callable[[Any], T]) -> T | None:
         """Return what ``ask`` returns, which sends a HEAD request; None if there is no object.
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
@@ -15190,7 +15183,7 @@ class _S3Calls:
             pass
         raise refusal
 
-    def delete(self, operation: str, place: dict[str, str]) -> None:
+    def delete(self, operation: str, place: _Place) -> None:
         def ask(client: Any) -> None:
             answer = client.delete_object(**place)
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -15227,21 +15220,18 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
     return True
 
 
-#: sends one part with boto3's client and the part's place; returns the ETag
-_SendPart = Callable[[Any, dict[str, Any]], str]
-
-
 @dataclass(eq=False, repr=False)
 class _MultipartUpload:
     """The upload of one object in parts, each of which is a request."""
 
     calls: _S3Calls
     operation: str
-    place: dict[str, str]
+    request: str  # boto3's method for a part
+    place: _Place
     most_parts: int
 
-    def run(self, headers: Mapping[str, Any], parts: Iterator[_SendPart]) -> None:
-        """Upload the parts; abort if one fails."""
+    def run(self, headers: Mapping[str, Any], parts: Iterator[dict[str, Any]]) -> None:
+        """Upload the parts, each of them the arguments of its request; abort if one fails."""
         upload_id = self._call(
             lambda client: client.create_multipart_upload(**self.place, **headers)["UploadId"]
         )
@@ -15256,15 +15246,19 @@ class _MultipartUpload:
     def _call(self, ask: Callable[[Any], T]) -> T:
         return self.calls.call(self.operation, ask)
 
-    def _send(self, upload: Mapping[str, str], number: int, part: _SendPart) -> dict[str, Any]:
+    def _send(self, upload: Mapping[str, str], number: int, part: dict[str, Any]) -> dict[str, Any]:
         if number > self.most_parts:
             raise StorageError(
                 f"storage takes at most {self.most_parts:,} parts: give a larger part_size",
                 service="storage",
                 operation=self.operation,
             )
-        place = {**upload, "PartNumber": number}
-        return {"PartNumber": number, "ETag": self._call(lambda client: part(client, place))}
+
+        def send(client: Any) -> str:
+            answer = getattr(client, self.request)(**upload, **part, PartNumber=number)
+            return str(answer.get("CopyPartResult", answer)["ETag"])
+
+        return {"PartNumber": number, "ETag": self._call(send)}
 
     def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
         """Complete the upload.
@@ -15351,7 +15345,7 @@ class _BatchDeletion:
                 self.errors[key] = error.code or ""
 
     def _delete(self, key: str) -> None:
-        self.calls.delete("delete_batch", _s3_place(self.bucket, key))
+        self.calls.delete("delete_batch", {"Bucket": self.bucket, "Key": key})
 
     def _delete_empty_folders(self, keys: Sequence[str]) -> None:
         """Delete the folders that these keys were in, if empty, the deepest first.
@@ -15432,40 +15426,33 @@ class S3StorageProvider(StorageProvider):
     def _holds(self) -> bool:
         return self._calls.is_open
 
-    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
-        place = _s3_place(bucket, key)
+    def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None:
         ask = operator.methodcaller("put_object", **place, Body=data, **headers)
         self._calls.call("upload", ask)
 
-    def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
-    ) -> None:
-        def send(data: bytes, client: Any, place: dict[str, Any]) -> str:
-            return str(client.upload_part(Body=data, **place)["ETag"])
+    def _put_parts(self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]) -> None:
+        upload = _MultipartUpload(self._calls, "upload", "upload_part", place, self.MOST_PARTS)
+        upload.run(headers, ({"Body": data} for data in parts))
 
-        upload = _MultipartUpload(self._calls, "upload", _s3_place(bucket, key), self.MOST_PARTS)
-        upload.run(headers, (functools.partial(send, data) for data in parts))
-
-    def _get(self, bucket: str, key: str) -> bytes:
+    def _get(self, place: _Place) -> bytes:
         def read(client: Any) -> bytes:
-            answer = client.get_object(Bucket=bucket, Key=key)
+            answer = client.get_object(**place)
             with contextlib.closing(answer["Body"]) as body:
                 data: bytes = body.read()
                 return data
 
         return self._calls.call("download", read)
 
-    def _source(self, operation: str, bucket: str, key: str) -> _Source:
-        return _S3Source(self._calls, operation, _s3_place(bucket, key))
+    def _reader(self, operation: str, place: _Place) -> _ObjectReader:
+        return _S3Reader(self._calls, operation, place)
 
-    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
-        return self._calls.sign(method, _s3_place(bucket, key), seconds)
+    def _presign(self, place: _Place, seconds: int, method: str) -> str:
+        return self._calls.sign(method, place, seconds)
 
-    def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
-        return self._calls.head(operation, _s3_place(bucket, key))
+    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
+        return self._calls.head(operation, place)
 
-    def _exists(self, bucket: str, key: str) -> bool:
-        place = _s3_place(bucket, key)
+    def _exists(self, place: _Place) -> bool:
         ask = operator.methodcaller("head_object", **place)
         return self._calls.call_head("exists", place, ask) is not None
 
@@ -15488,21 +15475,18 @@ class S3StorageProvider(StorageProvider):
 
         return self._calls.call("list_objects", ask)
 
-    def _delete(self, bucket: str, key: str) -> None:
-        self._calls.delete("delete", _s3_place(bucket, key))
+    def _delete(self, place: _Place) -> None:
+        self._calls.delete("delete", place)
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         return _BatchDeletion(self._calls, bucket, self._keeps_folders).run(keys)
 
-    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start, end = _s3_place(*source), _s3_place(*target)
-        self._calls.call("copy", lambda client: client.copy_object(**end, CopySource=start))
+    def _copy(self, source: _Place, target: _Place) -> None:
+        self._calls.call("copy", lambda client: client.copy_object(**target, CopySource=source))
 
-    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start = _s3_place(*source)
-
+    def _copy_parts(self, source: _Place, target: _Place) -> None:
         def ask(client: Any) -> dict[str, Any]:
-            answer: dict[str, Any] = client.head_object(**start)
+            answer: dict[str, Any] = client.head_object(**source)
             _check_has(answer, "ContentLength", "ETag")
             return answer
 
@@ -15510,16 +15494,15 @@ class S3StorageProvider(StorageProvider):
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         # All parts come from one version of the object.
-        origin = {"CopySource": start, "CopySourceIfMatch": found["ETag"]}
-
-        def send(offset: int, client: Any, place: dict[str, Any]) -> str:
-            range = f"bytes={offset}-{min(offset + step, size) - 1}"
-            answer = client.upload_part_copy(CopySourceRange=range, **origin, **place)
-            return str(answer["CopyPartResult"]["ETag"])
-
+        origin = {"CopySource": source, "CopySourceIfMatch": found["ETag"]}
+        parts = (
+            {**origin, "CopySourceRange": f"bytes={offset}-{min(offset + step, size) - 1}"}
+            for offset in range(0, size, step)
+        )
         kept = {name: found[name] for name in _S3_KEPT if name in found}
-        upload = _MultipartUpload(self._calls, "copy", _s3_place(*target), self.MOST_PARTS)
-        upload.run(kept, (functools.partial(send, offset) for offset in range(0, size, step)))
+        request = "upload_part_copy"
+        upload = _MultipartUpload(self._calls, "copy", request, target, self.MOST_PARTS)
+        upload.run(kept, parts)
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
@@ -15573,20 +15556,20 @@ def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
     return ObjectSummary(entry["Key"], entry["Size"], etag, _whole_seconds(entry["LastModified"]))
 
 
-class _S3Source(_Source):
+class _S3Reader(_ObjectReader):
     """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
 
-    def __init__(self, calls: _S3Calls, operation: str, place: Mapping[str, str]) -> None:
+    def __init__(self, calls: _S3Calls, operation: str, place: _Place) -> None:
         self._calls, self._operation, self._place = calls, operation, place
         self._at, self._size, self._etag = 0, -1, ""
         self._body: Any = None
-        self.read(0)
+        self.take(0)
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         self._body = None
 
-    def read(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         def next_bytes(client: Any) -> bytes:
             try:
                 if self._body is None:
@@ -15595,7 +15578,7 @@ class _S3Source(_Source):
                     self._body = self._open(client)
                 data: bytes = self._body.read(size) if size else b""
             except BaseException:
-                self.close()
+                self._release()
                 raise
             self._at += len(data)
             return data
@@ -15613,7 +15596,7 @@ class _S3Source(_Source):
             raise StorageError("storage cannot go on where a connection was lost", retryable=False)
         return answer["Body"]
 
-    def close(self) -> None:
+    def _release(self) -> None:
         body, self._body = self._body, None
         if body is not None:
             body.close()

@@ -170,7 +170,7 @@ UNNOTICED: list[Mutant] = [
     fake(
         "9: a copy is as old as its source",
         Replace(
-            "FakeStorageProvider._copied",
+            "FakeStorageProvider._copy",
             "replace(found, at=self._clock.now(), part_size=part_size)",
             "replace(found, part_size=part_size)",
         ),
@@ -778,7 +778,7 @@ FAKE_STORAGE: list[Mutant] = [
     fake(
         "FakeStorageProvider: a copy has the default type",
         Replace(
-            "FakeStorageProvider._copied",
+            "FakeStorageProvider._copy",
             "replace(found, at=self._clock.now(), part_size=part_size)",
             "replace(found, at=self._clock.now(), part_size=part_size, content_type='text/plain')",
         ),
