@@ -14552,9 +14552,7 @@ class StorageProvider(_Closeable):
         start = "" if prefix is None else _check_text("prefix", prefix)
         if len(start.encode()) > 1024:
             raise ValidationError("prefix should have at most 1,024 bytes in UTF-8")
-        if max_keys is not None and (type(max_keys) is not int or max_keys < 1):
-            raise ValidationError("max_keys should be a whole number of at least 1")
-        left = sys.maxsize if max_keys is None else max_keys
+        left = sys.maxsize if max_keys is None else _COUNT.check("max_keys", max_keys)
 
         def pages(found: list[ObjectSummary], token: str | None) -> Iterator[ObjectSummary]:
             wanted = left
@@ -14847,15 +14845,15 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     return meaning
 
 
-def _aws_refusal(exc: Any) -> tuple[int, str | None]:
-    """Return the HTTP status and the error code of a botocore ClientError."""
+def _aws_refusal(exc: Any) -> tuple[int, str]:
+    """Return the HTTP status and the error code, or "", of a botocore ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status, _aws_code(exc.response.get("Error", {}))
 
 
-def _aws_code(error: Mapping[str, Any]) -> str | None:
+def _aws_code(error: Mapping[str, Any]) -> str:
     code = str(error.get("Code", ""))
-    return code if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", code) else None
+    return code if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", code) else ""
 
 
 def _with_md5(request: Any, **_: Any) -> None:
@@ -15020,17 +15018,17 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
     status, code = _aws_refusal(exc)
     why = f"HTTP {status}" + (f", {code}" if code else "")
     is_head = exc.operation_name == "HeadObject"  # its answer has no body
-    resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code or "")
+    resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code)
     if resource:
         return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
-    if code is None and status < 500 and not is_head:  # a proxy, or another kind of server
+    if not code and status < 500 and not is_head:  # a proxy, or another kind of server
         why += ": the answer is not of S3's form, see S3_ENDPOINT"
-    why += _S3_HINTS.get(code or "", "")
-    throttled = status == 429 or (code or "").startswith("Throttl")
+    why += _S3_HINTS.get(code, "")
+    throttled = status == 429 or code.startswith("Throttl")
     temporary = status >= 500 or throttled or code in _S3_RETRYABLE
     return StorageError(
         f"storage refused the request ({why})",
-        code=code,
+        code=code or None,
         retryable=temporary and status != 501,  # "Not Implemented"
     )
 
@@ -15110,9 +15108,11 @@ class _S3Calls:
         # Any request leaves and returns the same if it is sent twice.
         return self._policy.call(operation, attempt, until=until, repeatable=True)
 
-    def sign(self, method: str, place: _Place, seconds: int) -> str:
-        """Return a presigned URL. Sends no request."""
+    def request(self, operation: str, method: str, **arguments: Any) -> Any:
+        """Return what a method of boto3's client answers."""
+        return self.call(operation, operator.methodcaller(method, **arguments))
 
+    def sign(self, method: str, place: _Place, seconds: int) -> str:
         def attempt(_: Attempt) -> str:
             name = f"{method.lower()}_object"
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
@@ -15133,8 +15133,7 @@ class _S3Calls:
     def head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         """Return the object's metadata; None if it does not exist."""
 
-        def ask(client: Any) -> ObjectMetadata:
-            answer = client.head_object(**place)
+        def read(answer: dict[str, Any]) -> ObjectMetadata:
             headers = answer["ResponseMetadata"]["HTTPHeaders"]
             tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
             _check_has(answer, "ContentLength", "LastModified", *tagged)
@@ -15146,10 +15145,10 @@ class _S3Calls:
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
 
-        return self.call_head(operation, place, ask)
+        return self.call_head(operation, place, read)
 
-    def call_head(self, operation: str, place: _Place, ask: Callable[[Any], T]) -> T | None:
-        """Return what ``ask`` returns, which sends a HEAD request; None if there is no object.
+    def call_head(self, operation: str, place: _Place, read: Callable[[Any], T]) -> T | None:
+        """Return what ``read`` makes of the answer to a HEAD request; None if there is no object.
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
         """
@@ -15158,16 +15157,16 @@ class _S3Calls:
         def look(client: Any) -> None:
             client.get_object(**place, Range="bytes=0-0")["Body"].close()
 
-        def ask_noting(client: Any) -> T:
+        def ask(client: Any) -> T:
             nonlocal status
             try:
-                return ask(client)
+                return read(client.head_object(**place))
             except client.exceptions.ClientError as exc:
                 status, _ = _aws_refusal(exc)
                 raise
 
         try:
-            return self.call(operation, ask_noting, until=until)
+            return self.call(operation, ask, until=until)
         except NotFoundError:
             return None
         except StorageError as error:
@@ -15195,7 +15194,6 @@ class _S3Calls:
                     "storage keeps this folder, which may not be empty: "
                     "first delete what begins with its key",
                     code="FolderNotEmpty",
-                    retryable=False,
                 )
 
         self.call(operation, ask)
@@ -15226,16 +15224,14 @@ class _MultipartUpload:
 
     calls: _S3Calls
     operation: str
-    request: str  # boto3's method for a part
+    part_method: str  # of boto3's client
     place: _Place
     most_parts: int
 
     def run(self, headers: Mapping[str, Any], parts: Iterator[dict[str, Any]]) -> None:
         """Upload the parts, each of them the arguments of its request; abort if one fails."""
-        upload_id = self._call(
-            lambda client: client.create_multipart_upload(**self.place, **headers)["UploadId"]
-        )
-        upload = {**self.place, "UploadId": upload_id}
+        created = self._request("create_multipart_upload", **self.place, **headers)
+        upload = {**self.place, "UploadId": created["UploadId"]}
         try:
             sent = [self._send(upload, number, part) for number, part in enumerate(parts, 1)]
             self._complete(upload, sent)
@@ -15243,8 +15239,8 @@ class _MultipartUpload:
             self._abort(upload)
             raise
 
-    def _call(self, ask: Callable[[Any], T]) -> T:
-        return self.calls.call(self.operation, ask)
+    def _request(self, method: str, **arguments: Any) -> Any:
+        return self.calls.request(self.operation, method, **arguments)
 
     def _send(self, upload: Mapping[str, str], number: int, part: dict[str, Any]) -> dict[str, Any]:
         if number > self.most_parts:
@@ -15255,10 +15251,10 @@ class _MultipartUpload:
             )
 
         def send(client: Any) -> str:
-            answer = getattr(client, self.request)(**upload, **part, PartNumber=number)
+            answer = getattr(client, self.part_method)(**upload, **part, PartNumber=number)
             return str(answer.get("CopyPartResult", answer)["ETag"])
 
-        return {"PartNumber": number, "ETag": self._call(send)}
+        return {"PartNumber": number, "ETag": self.calls.call(self.operation, send)}
 
     def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
         """Complete the upload.
@@ -15268,9 +15264,7 @@ class _MultipartUpload:
         """
         parts = {"Parts": sent}
         try:
-            self._call(
-                lambda client: client.complete_multipart_upload(**upload, MultipartUpload=parts)
-            )
+            self._request("complete_multipart_upload", **upload, MultipartUpload=parts)
         except NotFoundError as error:
             etags = [part["ETag"].strip('"') for part in sent]
             are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
@@ -15282,7 +15276,7 @@ class _MultipartUpload:
 
     def _abort(self, upload: Mapping[str, str]) -> None:
         try:
-            self._call(lambda client: client.abort_multipart_upload(**upload))
+            self._request("abort_multipart_upload", **upload)
         except NotFoundError:
             pass
         except InfrastructureError as error:
@@ -15324,7 +15318,7 @@ class _BatchDeletion:
         def ask(client: Any) -> dict[str, str]:
             answer = client.delete_objects(Bucket=self.bucket, Delete=batch)
             refused = answer.get("Errors", ())
-            errors = {entry.get("Key"): _aws_code(entry) or "" for entry in refused}
+            errors = {entry.get("Key"): _aws_code(entry) for entry in refused}
             if not errors.keys() <= {*fit}:
                 raise StorageError("storage does not say which keys it refused")
             return errors
@@ -15355,10 +15349,10 @@ class _BatchDeletion:
         """
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
-            place = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
-            look = operator.methodcaller("list_objects_v2", **place)
+            below = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
             try:
-                found = self.calls.call("delete_batch", look).get("Contents", ())
+                answer = self.calls.request("delete_batch", "list_objects_v2", **below)
+                found = answer.get("Contents", ())
                 if not any(entry["Key"] != folder or entry["Size"] for entry in found):
                     self._delete(folder)
             except StorageError as error:
@@ -15413,9 +15407,9 @@ class S3StorageProvider(StorageProvider):
             ca_file = os.path.abspath(_check_path("ca_file", ca_file))
             _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
-        self._keeps_folders = config.keeps_folders
-        if keeps_folders is not None:
-            self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
+        if keeps_folders is None:
+            keeps_folders = config.keeps_folders
+        self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
         self._calls = _S3Calls(config, ca_file, clock, observer)
 
@@ -15427,8 +15421,7 @@ class S3StorageProvider(StorageProvider):
         return self._calls.is_open
 
     def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None:
-        ask = operator.methodcaller("put_object", **place, Body=data, **headers)
-        self._calls.call("upload", ask)
+        self._calls.request("upload", "put_object", **place, Body=data, **headers)
 
     def _put_parts(self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]) -> None:
         upload = _MultipartUpload(self._calls, "upload", "upload_part", place, self.MOST_PARTS)
@@ -15436,10 +15429,8 @@ class S3StorageProvider(StorageProvider):
 
     def _get(self, place: _Place) -> bytes:
         def read(client: Any) -> bytes:
-            answer = client.get_object(**place)
-            with contextlib.closing(answer["Body"]) as body:
-                data: bytes = body.read()
-                return data
+            with contextlib.closing(client.get_object(**place)["Body"]) as body:
+                return bytes(body.read())
 
         return self._calls.call("download", read)
 
@@ -15453,8 +15444,7 @@ class S3StorageProvider(StorageProvider):
         return self._calls.head(operation, place)
 
     def _exists(self, place: _Place) -> bool:
-        ask = operator.methodcaller("head_object", **place)
-        return self._calls.call_head("exists", place, ask) is not None
+        return self._calls.call_head("exists", place, bool) is not None
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -15482,7 +15472,7 @@ class S3StorageProvider(StorageProvider):
         return _BatchDeletion(self._calls, bucket, self._keeps_folders).run(keys)
 
     def _copy(self, source: _Place, target: _Place) -> None:
-        self._calls.call("copy", lambda client: client.copy_object(**target, CopySource=source))
+        self._calls.request("copy", "copy_object", **target, CopySource=source)
 
     def _copy_parts(self, source: _Place, target: _Place) -> None:
         def ask(client: Any) -> dict[str, Any]:
@@ -15593,7 +15583,7 @@ class _S3Reader(_ObjectReader):
             self._etag = answer.get("ETag", "").strip('"')
         elif not str(answer.get("ContentRange", "")).startswith(f"bytes {self._at}-"):
             answer["Body"].close()
-            raise StorageError("storage cannot go on where a connection was lost", retryable=False)
+            raise StorageError("storage cannot go on where a connection was lost")
         return answer["Body"]
 
     def _release(self) -> None:
@@ -15875,10 +15865,6 @@ def _refuse_field(name: str, expected: type | str) -> NoReturn:
     raise ValidationError(f"{name} should be {words}")
 
 
-def _event_str(name: str, value: Any) -> str:
-    return _check_value(value, name)
-
-
 def _event_bool(name: str, value: Any) -> Any:
     return value if value.__class__ is bool else _refuse_field(name, bool)
 
@@ -15925,7 +15911,7 @@ def _read_moment(name: str, value: Any) -> datetime:
 
 #: of the types that JSON has too: a value is written as it is read
 _JSON_CHECKS: Mapping[Any, _FieldCheck] = {
-    str: _event_str, bool: _event_bool, int: _event_int, float: _event_float,
+    str: _check_text, bool: _event_bool, int: _event_int, float: _event_float,
     dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
 }  # fmt: skip
 _EVENT_CODECS: Mapping[Any, _Codec] = {
@@ -15935,24 +15921,16 @@ _EVENT_CODECS: Mapping[Any, _Codec] = {
 }
 
 
-def _check_of_items(check: _FieldCheck, given: type[Any], made: type[Any]) -> _FieldCheck:
-    """Return a check of sequences of one type, which makes sequences of another."""
-
-    def check_items(name: str, items: Any) -> Any:
-        if not isinstance(items, given):
-            _refuse_field(name, f"a {given.__name__}")
-        return made([check(name, item) for item in items])
-
-    return check_items
+def _event_items(
+    check: _FieldCheck, given: type[Any], made: type[Any], name: str, items: Any
+) -> Any:
+    if not isinstance(items, given):
+        _refuse_field(name, f"a {given.__name__}")
+    return made([check(name, item) for item in items])
 
 
-def _check_or_none(check: _FieldCheck) -> _FieldCheck:
-    """Return a check that accepts None too."""
-
-    def check_or_none(name: str, value: Any) -> Any:
-        return None if value is None else check(name, value)
-
-    return check_or_none
+def _event_or_none(check: _FieldCheck, name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)
 
 
 def _event_codec(name: str, hint: Any) -> _Codec:
@@ -15962,15 +15940,19 @@ def _event_codec(name: str, hint: Any) -> _Codec:
     base = get_origin(types[0]) or types[0] if len(types) == 1 else None
     if base is tuple and get_args(types[0])[1:] == (...,):
         item = _event_codec(name, get_args(types[0])[0])
-        write = _check_of_items(item.write, tuple, list)
-        codec = _Codec(write, _check_of_items(item.read, list, tuple))
+        codec = _Codec(
+            functools.partial(_event_items, item.write, tuple, list),
+            functools.partial(_event_items, item.read, list, tuple),
+        )
     elif base in _EVENT_CODECS:
         codec = _EVENT_CODECS[base]
     else:
         raise ConfigurationError(
             f"{name} has a type that no field of an event has: see infra.Event"
         )
-    return codec if len(choices) == 1 else _Codec(*map(_check_or_none, codec))
+    if len(choices) == 1:
+        return codec
+    return _Codec(*(functools.partial(_event_or_none, check) for check in codec))
 
 
 @functools.cache  # mypy looks for the hash of the class's instances: it needs an ignore at calls
@@ -16116,22 +16098,18 @@ class _SubscriptionTable:
                 self._by_key[key] = (*self.at(key), subscription)
 
     def remove(self, subscription: Subscription) -> list[tuple[bool, str]]:
-        """Remove it. Return the keys that have no subscription left."""
+        """Remove one that is closed. Return the keys that have no subscription left."""
         left = []
         with self._lock:
             by_key = self._by_key  # close() replaces it
             for key in subscription._keys:
-                if key not in by_key:
-                    continue
-                rest = tuple(found for found in self.at(key) if found is not subscription)
-                by_key[key] = rest
-                if not rest:
-                    by_key.pop(key, None)
+                if rest := self.at(key):
+                    by_key[key] = rest
+                elif by_key.pop(key, None):
                     left.append(key)
         return left
 
     def close(self) -> None:
-        """Close and remove all."""
         with self._lock:
             by_key, self._by_key = self._by_key, {}
         for subscription in itertools.chain(*by_key.values()):
@@ -16637,9 +16615,9 @@ class TwilioSmsService(_RemoteSmsService):
 
         if not isinstance(exc, (OSError, http.client.HTTPException)):
             return None
-        return (
-            self._unknown(f"did not answer{_os_reason(exc)}") if attempt.sent else self._unsent(exc)
-        )
+        if attempt.sent:
+            return self._unknown(f"did not answer{_os_reason(exc)}")
+        return self._unsent(exc)
 
 
 _SNS_HINTS = {
@@ -16770,9 +16748,9 @@ class SnsSmsService(_RemoteSmsService):
         status, code = _aws_refusal(exc)
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
-        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code or "", "")
+        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code, "")
         return self._rejected(
-            why, code=code, retryable=status == 429 or (code or "").startswith("Throttl")
+            why, code=code or None, retryable=status == 429 or code.startswith("Throttl")
         )
 
 

@@ -1921,8 +1921,8 @@ MESSAGING: list[Mutant] = [
         "Subscription: the end of one ends those of its handler",
         Replace(
             "_SubscriptionTable.remove",
-            "found is not subscription",
-            "found._handler is not subscription._handler",
+            "self.at(key)",
+            "[found for found in self.at(key) if found._handler is not subscription._handler]",
         ),
         BUS,
     ),
@@ -2023,7 +2023,7 @@ MESSAGING: list[Mutant] = [
     shared(
         "UserEvent: fields of a profile come back sorted",
         Replace(
-            "_check_of_items.check_items",
+            "_event_items",
             "[check(name, item) for item in items]",
             "sorted([check(name, item) for item in items])",
         ),
@@ -2496,8 +2496,8 @@ SUBTLE: list[Mutant] = [
         "StorageProvider: of nothing there is no object",
         Replace(
             "StorageProvider._exists",
-            "self._head('exists', bucket, key) is not None",
-            "getattr(self._head('exists', bucket, key), 'size', 0) > 0",
+            "self._head('exists', place) is not None",
+            "getattr(self._head('exists', place), 'size', 0) > 0",
         ),
         STORAGE,
     ),
