@@ -33,7 +33,6 @@ import contextlib
 import contextvars
 import copy
 import functools
-import hashlib
 import hmac
 import inspect
 import io
@@ -2717,26 +2716,23 @@ class _Object:
 
     @functools.cached_property
     def etag(self) -> str:
-        parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
-        digests = [*map(_md5, parts)] or [_md5(b"")]
-        return infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
+        if not self.part_size:
+            return infra._md5(self.data).hex()
+        parts = infra._blocks(self.data, self.part_size)
+        return infra._etag_of_parts([*map(infra._md5, parts)])
 
 
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
-
-
-class _FakeSource(infra._Source):
+class _FakeReader(infra._ObjectReader):
     def __init__(self, provider: FakeStorageProvider, operation: str, data: bytes) -> None:
         self._provider = provider
         self._operation = operation
         self._file = io.BytesIO(data)
 
-    def read(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         self._provider._check_reachable(self._operation)
         return self._file.read(size)
 
-    def close(self) -> None:
+    def _release(self) -> None:
         self._file.close()
 
 
@@ -2811,12 +2807,13 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         lifetime = timedelta(seconds=int(query["X-Amz-Expires"]))
         if self._clock.now() >= infra._later(signed, lifetime):
             raise self._refused("fetch", "AccessDenied")
+        place = {"Bucket": bucket, "Key": key}
         if method == "PUT":
-            self._put(bucket, key, bytes(data), {"ContentType": content_type, "Metadata": {}})
+            self._put(place, bytes(data), {"ContentType": content_type, "Metadata": {}})
         elif method == "DELETE":
-            self._delete(bucket, key)
+            self._delete(place)
         else:
-            found = self._get(bucket, key)
+            found = self._get(place)
             return found if method == "GET" else b""
         return b""
 
@@ -2833,8 +2830,9 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
     def _bucket(self, operation: str, bucket: str) -> dict[str, _Object]:
         return self._existing(self._buckets, bucket, "bucket", operation)
 
-    def _object(self, operation: str, bucket: str, key: str) -> _Object:
-        return self._existing(self._bucket(operation, bucket), key, "object", operation)
+    def _object(self, operation: str, place: infra._Place) -> _Object:
+        objects = self._bucket(operation, place["Bucket"])
+        return self._existing(objects, place["Key"], "object", operation)
 
     def _existing(self, found: Mapping[str, T], name: str, resource: str, operation: str) -> T:
         held = found.get(name)
@@ -2848,26 +2846,28 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             operation=operation,
         )
 
-    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
-        objects, content_type = self._bucket("upload", bucket), headers["ContentType"]
-        objects[key] = _Object(data, content_type, headers["Metadata"], self._clock.now(), 0)
-
-    def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
+    def _put(
+        self, place: infra._Place, data: bytes, headers: dict[str, Any], part_size: int = 0
     ) -> None:
-        objects, content_type = self._bucket("upload", bucket), headers["ContentType"]
-        objects[key] = _Object(
-            b"".join(parts), content_type, headers["Metadata"], self._clock.now(), self._part_size
+        objects, content_type = self._bucket("upload", place["Bucket"]), headers["ContentType"]
+        objects[place["Key"]] = _Object(
+            data, content_type, headers["Metadata"], self._clock.now(), part_size
         )
 
-    def _get(self, bucket: str, key: str) -> bytes:
-        return self._object("download", bucket, key).data
+    def _put_parts(
+        self, place: infra._Place, parts: Iterator[bytes], headers: dict[str, Any]
+    ) -> None:
+        self._bucket("upload", place["Bucket"])  # before the parts are read
+        self._put(place, b"".join(parts), headers, self._part_size)
 
-    def _source(self, operation: str, bucket: str, key: str) -> infra._Source:
-        return _FakeSource(self, operation, self._object(operation, bucket, key).data)
+    def _get(self, place: infra._Place) -> bytes:
+        return self._object("download", place).data
 
-    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
-        host, path = bucket + _FAKE_HOST, "/" + urllib.parse.quote(key)
+    def _reader(self, operation: str, place: infra._Place) -> infra._ObjectReader:
+        return _FakeReader(self, operation, self._object(operation, place).data)
+
+    def _presign(self, place: infra._Place, seconds: int, method: str) -> str:
+        host, path = place["Bucket"] + _FAKE_HOST, "/" + urllib.parse.quote(place["Key"])
         signed = self._clock.now().strftime(_AMZ_DATE)
         query = {
             "X-Amz-Algorithm": "fake",
@@ -2878,8 +2878,8 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         query["X-Amz-Signature"] = _signature(host, path, query)
         return f"https://{host}{path}?{urllib.parse.urlencode(query)}"
 
-    def _head(self, operation: str, bucket: str, key: str) -> infra.ObjectMetadata | None:
-        found = self._buckets.get(bucket, {}).get(key)
+    def _head(self, operation: str, place: infra._Place) -> infra.ObjectMetadata | None:
+        found = self._buckets.get(place["Bucket"], {}).get(place["Key"])
         if found is None:
             return None
         return infra.ObjectMetadata(
@@ -2905,7 +2905,8 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             if stored
         ], more
 
-    def _delete(self, bucket: str, key: str) -> None:
+    def _delete(self, place: infra._Place) -> None:
+        bucket, key = place["Bucket"], place["Key"]
         objects = self._bucket("delete", bucket)
         if (bucket, key) in self.denied:
             raise self._refused("delete", "AccessDenied")
@@ -2931,16 +2932,13 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             if is_empty and (bucket, folder) not in self.denied:
                 objects.pop(folder, None)
 
-    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        self._copied(source, target, 0)
-
-    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        self._copied(source, target, self._copy_part_size)
-
-    def _copied(self, source: tuple[str, str], target: tuple[str, str], part_size: int) -> None:
-        found = self._object("copy", *source)
+    def _copy(self, source: infra._Place, target: infra._Place, part_size: int = 0) -> None:
+        found = self._object("copy", source)
         copied = replace(found, at=self._clock.now(), part_size=part_size)
-        self._bucket("copy", target[0])[target[1]] = copied
+        self._bucket("copy", target["Bucket"])[target["Key"]] = copied
+
+    def _copy_parts(self, source: infra._Place, target: infra._Place) -> None:
+        self._copy(source, target, self._copy_part_size)
 
     def _create_bucket(self, bucket: str) -> None:
         self._buckets.setdefault(bucket, {})

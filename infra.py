@@ -13903,8 +13903,7 @@ def _is_bucket(name: str) -> bool:
 
 
 def _check_bucket(bucket: str) -> str:
-    if bucket.__class__ is not str:
-        bucket = _plain(bucket)
+    bucket = _plain(bucket)
     if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
             "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, "
@@ -13931,8 +13930,12 @@ def _check_object_key(key: str) -> str:
     return key
 
 
-def _check_place(bucket: str, key: str) -> tuple[str, str]:
-    return _check_bucket(bucket), _check_object_key(key)
+#: an object's bucket and key, by boto3's names
+_Place: TypeAlias = Mapping[str, str]
+
+
+def _check_place(bucket: str, key: str) -> _Place:
+    return {"Bucket": _check_bucket(bucket), "Key": _check_object_key(key)}
 
 
 def _check_content_type(content_type: str | None) -> str:
@@ -13982,11 +13985,15 @@ def _folders_last(key: str) -> tuple[bool, int]:
     return folder, -len(key) if folder else 0
 
 
-def _etag_of_parts(md5s: Sequence[bytes]) -> str:
-    """Return the ETag that S3 gives a multipart upload: the MD5 of its parts' MD5s, and a count."""
+def _md5(data: bytes) -> bytes:
     import hashlib
 
-    return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _etag_of_parts(md5s: Sequence[bytes]) -> str:
+    """Return the ETag that S3 gives a multipart upload: the MD5 of its parts' MD5s, and a count."""
+    return f"{_md5(b''.join(md5s)).hex()}-{len(md5s)}"
 
 
 _NOT_BYTES = "data should be bytes, or a file opened in binary mode"
@@ -14012,9 +14019,6 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
     if isinstance(data, (bytes, bytearray, memoryview)):
         view = memoryview(data)
         view = view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
-        if type(data) is bytes and 0 < len(data) <= size:
-            yield data  # not copied
-            return
         for start in range(0, len(view), size):
             yield bytes(view[start : start + size])
         return
@@ -14026,43 +14030,30 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
             return
 
 
-def _drained(first: deque[T], rest: Iterator[T]) -> Iterator[T]:
-    """Yield all items. Drop each before the next is read, so that one at a time is in memory."""
-    while first:
-        yield first.popleft()
-    yield from rest
+class _ObjectReader(io.RawIOBase):
+    """The bytes of one object, from its start: the raw file under the buffer of ``open``."""
 
-
-class _Source(ABC):
-    """The bytes of one object, from its start."""
+    _done = False
 
     @abstractmethod
-    def read(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """Return at most ``size`` bytes; none means the end."""
 
     @abstractmethod
-    def close(self) -> None: ...
-
-
-class _ObjectReader(io.RawIOBase):
-    """The raw file under the buffer that ``open`` returns."""
-
-    def __init__(self, source: _Source) -> None:
-        self._source = source
-        self._done = False
+    def _release(self) -> None:
+        """Release the connection. A second call does nothing."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._source.read(len(buffer))
+        data = self.take(len(buffer))
         buffer[: len(data)] = data
         self._done = self._done or not data
         return len(data)
 
     def close(self) -> None:
-        if not self.closed:
-            self._source.close()
+        self._release()
         super().close()
 
     def _dealloc_warn(self, source: object) -> None:
@@ -14119,17 +14110,19 @@ class StorageProvider(_Closeable):
             "Metadata": _check_metadata(metadata),
         }
         if type(data) is bytes and len(data) <= self._part_size:
-            return self._put(*place, data, headers)  # fast path
+            return self._put(place, data, headers)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*place, b"".join(first), headers)  # a single block is not copied
+            self._put(place, b"".join(first), headers)  # a single block is not copied
         else:
-            self._put_parts(*place, _drained(first, blocks), headers)
+            # Each is dropped before the next is read, so that one at a time is in memory.
+            read = (first.popleft() for _ in range(2))
+            self._put_parts(place, itertools.chain(read, blocks), headers)
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
-        return self._get(*_check_place(bucket, key))
+        return self._get(_check_place(bucket, key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
         """Write the object's bytes to a binary file at its position, in chunks.
@@ -14140,8 +14133,8 @@ class StorageProvider(_Closeable):
         place = _check_place(bucket, key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
-        with contextlib.closing(self._source("download_to", *place)) as source:
-            while data := source.read(_CHUNK):
+        with self._reader("download_to", place) as reader:
+            while data := reader.take(_CHUNK):
                 view = memoryview(data)
                 while view:  # one write to a raw file may take less
                     taken = file.write(view)
@@ -14157,8 +14150,7 @@ class StorageProvider(_Closeable):
         It uses one connection. If that is lost, it reads on over another one, or raises
         StorageError if the object was replaced: it never mixes two objects.
         """
-        place = _check_place(bucket, key)
-        return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
+        return io.BufferedReader(self._reader("open", _check_place(bucket, key)), _CHUNK)
 
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
@@ -14177,14 +14169,14 @@ class StorageProvider(_Closeable):
         method = _plain(method)
         if not isinstance(method, str) or method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
-        return self._presign(*place, math.ceil(expires_in), method)
+        return self._presign(place, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
         """Return whether the object exists; False also if the bucket does not.
 
         Raises StorageError for 403, as AWS answers if the caller may not list the bucket.
         """
-        return self._exists(*_check_place(bucket, key))
+        return self._exists(_check_place(bucket, key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
@@ -14216,7 +14208,7 @@ class StorageProvider(_Closeable):
 
         NotFoundError says "object" also if the bucket is absent: answers to HEAD have no body.
         """
-        found = self._head("get_metadata", *_check_place(bucket, key))
+        found = self._head("get_metadata", _check_place(bucket, key))
         if found is None:
             raise NotFoundError(
                 "there is no such object",
@@ -14232,7 +14224,7 @@ class StorageProvider(_Closeable):
         Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
         stores keep folders that are not empty.
         """
-        self._delete(*_check_place(bucket, key))
+        self._delete(_check_place(bucket, key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
@@ -14260,7 +14252,7 @@ class StorageProvider(_Closeable):
         target = _check_place(target_bucket, target_key)
         if source == target:
             raise ValidationError("an object cannot be copied onto itself")
-        found = self._head("copy", *source)
+        found = self._head("copy", source)
         if found is not None and found.size > self._copy_part_size:
             self._copy_parts(source, target)
         else:  # an absent object too: the answer tells object from bucket
@@ -14275,34 +14267,34 @@ class StorageProvider(_Closeable):
         return self._health_check()
 
     @abstractmethod
-    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None: ...
+    def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None: ...
     @abstractmethod
     def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
+        self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None: ...
     @abstractmethod
-    def _get(self, bucket: str, key: str) -> bytes: ...
+    def _get(self, place: _Place) -> bytes: ...
     @abstractmethod
-    def _source(self, operation: str, bucket: str, key: str) -> _Source: ...
+    def _reader(self, operation: str, place: _Place) -> _ObjectReader: ...
     @abstractmethod
-    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str: ...
+    def _presign(self, place: _Place, seconds: int, method: str) -> str: ...
     @abstractmethod
-    def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None: ...
-    def _exists(self, bucket: str, key: str) -> bool:
-        return self._head("exists", bucket, key) is not None
+    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None: ...
+    def _exists(self, place: _Place) -> bool:
+        return self._head("exists", place) is not None
 
     @abstractmethod
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[ObjectSummary], str | None]: ...
     @abstractmethod
-    def _delete(self, bucket: str, key: str) -> None: ...
+    def _delete(self, place: _Place) -> None: ...
     @abstractmethod
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]: ...
     @abstractmethod
-    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None: ...
+    def _copy(self, source: _Place, target: _Place) -> None: ...
     @abstractmethod
-    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None: ...
+    def _copy_parts(self, source: _Place, target: _Place) -> None: ...
     @abstractmethod
     def _create_bucket(self, bucket: str) -> None: ...
     @abstractmethod
@@ -14341,16 +14333,11 @@ def _aws_client(
 ) -> Any:
     """Return a client from a session of its own. It never retries: the call policy does.
 
+    ``keys``: the access key, its secret and the session token, None each for boto3's own chain.
     ``options`` that the installed boto3 does not know are dropped.
     """
     boto3 = _import_driver("boto3", "boto3", service)
-    access_key, secret_key, token = keys
-    session = boto3.session.Session(
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        aws_session_token=token,
-        region_name=region_name,
-    )
+    session = boto3.session.Session(*keys, region_name=region_name)
     settings = importlib.import_module("botocore.config").Config
     config = settings(
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -14390,12 +14377,8 @@ def _refuse_cut_answers(client: Any) -> None:
     """Replace the connection class of the client's pools; boto3 1.44 has no setting for it."""
     pools = client._endpoint.http_session._pool_classes_by_scheme
     for scheme, pool in pools.items():
-        pools[scheme] = _of_whole_answers(pool)
-
-
-@functools.lru_cache(8)
-def _of_whole_answers(pool: Any) -> Any:
-    return type(pool.__name__, (pool,), {"ConnectionCls": _whole_answers(pool.ConnectionCls)})
+        connection = _whole_answers(pool.ConnectionCls)
+        pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class _AwsClient:
@@ -14500,15 +14483,15 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     return meaning
 
 
-def _aws_refusal(exc: Any) -> tuple[int, str | None]:
-    """Return the HTTP status and the error code of a botocore ClientError."""
+def _aws_refusal(exc: Any) -> tuple[int, str]:
+    """Return the HTTP status and the error code, or "", of a botocore ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status, _aws_code(exc.response.get("Error", {}))
 
 
-def _aws_code(error: Mapping[str, Any]) -> str | None:
+def _aws_code(error: Mapping[str, Any]) -> str:
     code = str(error.get("Code", ""))
-    return code if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", code) else None
+    return code if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", code) else ""
 
 
 def _with_md5(request: Any, **_: Any) -> None:
@@ -14518,15 +14501,13 @@ def _with_md5(request: Any, **_: Any) -> None:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     """
     import base64
-    import hashlib
 
     checksums = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
     for name in {*request.headers}:
         if name.lower().startswith(checksums):
             del request.headers[name]
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    md5 = hashlib.md5(body, usedforsecurity=False).digest()
-    request.headers["Content-MD5"] = base64.b64encode(md5).decode()
+    request.headers["Content-MD5"] = base64.b64encode(_md5(body)).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
@@ -14585,12 +14566,12 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
         odd = f"HTTP {status} without Content-Length"  # nothing would tell that the body is cut
     if is_page and model.name in ("GetObject", "HeadObject"):
         odd = f"HTTP {status} with a web page"
+    if model.name == "AbortMultipartUpload" and status != 204:
+        odd = f"HTTP {status} instead of 204"
     if odd:
         if "Body" in parsed:
             parsed["Body"].close()
         raise _Incomplete(odd)
-    if model.name == "AbortMultipartUpload" and status != 204:
-        raise _Incomplete(f"HTTP {status} instead of 204")
 
 
 def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
@@ -14633,13 +14614,6 @@ _S3_HINTS = {
     "RequestTimeTooSkewed": ": this machine's clock and the store's differ too much",
 }
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
-# Operations that are retried after they were sent: twice leaves and returns the same as once.
-_S3_REPEATABLE = frozenset(
-    {
-        "upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata",
-        "delete", "delete_batch", "copy", "create_bucket", "health_check",
-    }
-)  # fmt: skip
 # What a copy in parts keeps of the object, as CopyObject does.
 _S3_KEPT = (
     "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage",
@@ -14682,25 +14656,19 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
     status, code = _aws_refusal(exc)
     why = f"HTTP {status}" + (f", {code}" if code else "")
     is_head = exc.operation_name == "HeadObject"  # its answer has no body
-    resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code or "")
+    resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code)
     if resource:
         return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
-    if code is None and status < 500 and not is_head:  # a proxy, or another kind of server
+    if not code and status < 500 and not is_head:  # a proxy, or another kind of server
         why += ": the answer is not of S3's form, see S3_ENDPOINT"
-    why += _S3_HINTS.get(code or "", "")
+    why += _S3_HINTS.get(code, "")
+    throttled = status == 429 or code.startswith("Throttl")
+    temporary = status >= 500 or throttled or code in _S3_RETRYABLE
     return StorageError(
-        f"storage refused the request ({why})", code=code, retryable=_is_temporary(status, code)
+        f"storage refused the request ({why})",
+        code=code or None,
+        retryable=temporary and status != 501,  # "Not Implemented"
     )
-
-
-def _is_temporary(status: int, code: str | None) -> bool:
-    """Return whether the same request may succeed later. 501 is "Not Implemented"."""
-    throttled = status == 429 or (code or "").startswith("Throttl")
-    return status != 501 and (status >= 500 or throttled or code in _S3_RETRYABLE)
-
-
-def _s3_place(bucket: str, key: str) -> dict[str, str]:
-    return {"Bucket": bucket, "Key": key}
 
 
 class _S3Calls:
@@ -14717,7 +14685,7 @@ class _S3Calls:
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
-            repeatable=_S3_REPEATABLE,
+            repeatable=frozenset(),
             deadline=config.connect_timeout + config.read_timeout,
             retries=3,
             clock=_clock(clock),
@@ -14775,11 +14743,14 @@ class _S3Calls:
             current.sent, current.note = True, client
             return ask(client)
 
-        return self._policy.call(operation, attempt, until=until)
+        # Any request leaves and returns the same if it is sent twice.
+        return self._policy.call(operation, attempt, until=until, repeatable=True)
 
-    def sign(self, method: str, place: dict[str, str], seconds: int) -> str:
-        """Return a presigned URL. Sends no request."""
+    def request(self, operation: str, method: str, **arguments: Any) -> Any:
+        """Return what a method of boto3's client answers."""
+        return self.call(operation, operator.methodcaller(method, **arguments))
 
+    def sign(self, method: str, place: _Place, seconds: int) -> str:
         def attempt(_: Attempt) -> str:
             name = f"{method.lower()}_object"
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
@@ -14797,11 +14768,10 @@ class _S3Calls:
             attempt.note.close()
         return error
 
-    def head(self, operation: str, place: dict[str, str]) -> ObjectMetadata | None:
+    def head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         """Return the object's metadata; None if it does not exist."""
 
-        def ask(client: Any) -> ObjectMetadata:
-            answer = client.head_object(**place)
+        def read(answer: dict[str, Any]) -> ObjectMetadata:
             headers = answer["ResponseMetadata"]["HTTPHeaders"]
             tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
             _check_has(answer, "ContentLength", "LastModified", *tagged)
@@ -14813,50 +14783,44 @@ class _S3Calls:
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
 
-        try:
-            return self.call_head(operation, place, ask)
-        except NotFoundError:
-            return None
+        return self.call_head(operation, place, read)
 
-    def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T:
-        """Return what ``ask`` returns, which sends a HEAD request.
+    def call_head(self, operation: str, place: _Place, read: Callable[[Any], T]) -> T | None:
+        """Return what ``read`` makes of the answer to a HEAD request; None if there is no object.
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
         """
         until, status = self._policy.until(), 0
 
-        def ask_noting(client: Any) -> T:
+        def look(client: Any) -> None:
+            client.get_object(**place, Range="bytes=0-0")["Body"].close()
+
+        def ask(client: Any) -> T:
             nonlocal status
             try:
-                return ask(client)
+                return read(client.head_object(**place))
             except client.exceptions.ClientError as exc:
                 status, _ = _aws_refusal(exc)
                 raise
 
         try:
-            return self.call(operation, ask_noting, until=until)
+            return self.call(operation, ask, until=until)
+        except NotFoundError:
+            return None
         except StorageError as error:
             if status not in (400, 403):
                 raise
             refusal = error
-        raise self._explained(refusal, operation, place, until)
-
-    def _explained(
-        self, refusal: StorageError, operation: str, place: dict[str, str], until: float
-    ) -> StorageError:
-        def look(client: Any) -> None:
-            client.get_object(**place, Range="bytes=0-0")["Body"].close()
-
         try:
             self.call(operation, look, until=until)
         except StorageError as error:
             if error.code not in (None, "InvalidRange"):
-                return error
+                raise
         except (ConnectionError, TimeoutError, NotFoundError):
             pass
-        return refusal
+        raise refusal
 
-    def delete(self, operation: str, place: dict[str, str]) -> None:
+    def delete(self, operation: str, place: _Place) -> None:
         def ask(client: Any) -> None:
             answer = client.delete_object(**place)
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -14868,7 +14832,6 @@ class _S3Calls:
                     "storage keeps this folder, which may not be empty: "
                     "first delete what begins with its key",
                     code="FolderNotEmpty",
-                    retryable=False,
                 )
 
         self.call(operation, ask)
@@ -14893,25 +14856,20 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
     return True
 
 
-#: sends one part with boto3's client and the part's place; returns the ETag
-_SendPart = Callable[[Any, dict[str, Any]], str]
-
-
 @dataclass(eq=False, repr=False)
 class _MultipartUpload:
     """The upload of one object in parts, each of which is a request."""
 
     calls: _S3Calls
     operation: str
-    place: dict[str, str]
+    part_method: str  # of boto3's client
+    place: _Place
     most_parts: int
 
-    def run(self, headers: Mapping[str, Any], parts: Iterator[_SendPart]) -> None:
-        """Upload the parts; abort if one fails."""
-        upload_id = self._call(
-            lambda client: client.create_multipart_upload(**self.place, **headers)["UploadId"]
-        )
-        upload = {**self.place, "UploadId": upload_id}
+    def run(self, headers: Mapping[str, Any], parts: Iterator[dict[str, Any]]) -> None:
+        """Upload the parts, each of them the arguments of its request; abort if one fails."""
+        created = self._request("create_multipart_upload", **self.place, **headers)
+        upload = {**self.place, "UploadId": created["UploadId"]}
         try:
             sent = [self._send(upload, number, part) for number, part in enumerate(parts, 1)]
             self._complete(upload, sent)
@@ -14919,18 +14877,22 @@ class _MultipartUpload:
             self._abort(upload)
             raise
 
-    def _call(self, ask: Callable[[Any], T]) -> T:
-        return self.calls.call(self.operation, ask)
+    def _request(self, method: str, **arguments: Any) -> Any:
+        return self.calls.request(self.operation, method, **arguments)
 
-    def _send(self, upload: Mapping[str, str], number: int, part: _SendPart) -> dict[str, Any]:
+    def _send(self, upload: Mapping[str, str], number: int, part: dict[str, Any]) -> dict[str, Any]:
         if number > self.most_parts:
             raise StorageError(
                 f"storage takes at most {self.most_parts:,} parts: give a larger part_size",
                 service="storage",
                 operation=self.operation,
             )
-        place = {**upload, "PartNumber": number}
-        return {"PartNumber": number, "ETag": self._call(lambda client: part(client, place))}
+
+        def send(client: Any) -> str:
+            answer = getattr(client, self.part_method)(**upload, **part, PartNumber=number)
+            return str(answer.get("CopyPartResult", answer)["ETag"])
+
+        return {"PartNumber": number, "ETag": self.calls.call(self.operation, send)}
 
     def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
         """Complete the upload.
@@ -14940,9 +14902,7 @@ class _MultipartUpload:
         """
         parts = {"Parts": sent}
         try:
-            self._call(
-                lambda client: client.complete_multipart_upload(**upload, MultipartUpload=parts)
-            )
+            self._request("complete_multipart_upload", **upload, MultipartUpload=parts)
         except NotFoundError as error:
             etags = [part["ETag"].strip('"') for part in sent]
             are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
@@ -14954,7 +14914,7 @@ class _MultipartUpload:
 
     def _abort(self, upload: Mapping[str, str]) -> None:
         try:
-            self._call(lambda client: client.abort_multipart_upload(**upload))
+            self._request("abort_multipart_upload", **upload)
         except NotFoundError:
             pass
         except InfrastructureError as error:
@@ -14996,7 +14956,7 @@ class _BatchDeletion:
         def ask(client: Any) -> dict[str, str]:
             answer = client.delete_objects(Bucket=self.bucket, Delete=batch)
             refused = answer.get("Errors", ())
-            errors = {entry.get("Key"): _aws_code(entry) or "" for entry in refused}
+            errors = {entry.get("Key"): _aws_code(entry) for entry in refused}
             if not errors.keys() <= {*fit}:
                 raise StorageError("storage does not say which keys it refused")
             return errors
@@ -15017,7 +14977,7 @@ class _BatchDeletion:
                 self.errors[key] = error.code or ""
 
     def _delete(self, key: str) -> None:
-        self.calls.delete("delete_batch", _s3_place(self.bucket, key))
+        self.calls.delete("delete_batch", {"Bucket": self.bucket, "Key": key})
 
     def _delete_empty_folders(self, keys: Sequence[str]) -> None:
         """Delete the folders that these keys were in, if empty, the deepest first.
@@ -15027,10 +14987,10 @@ class _BatchDeletion:
         """
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
-            place = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
-            look = operator.methodcaller("list_objects_v2", **place)
+            below = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
             try:
-                found = self.calls.call("delete_batch", look).get("Contents", ())
+                answer = self.calls.request("delete_batch", "list_objects_v2", **below)
+                found = answer.get("Contents", ())
                 if not any(entry["Key"] != folder or entry["Size"] for entry in found):
                     self._delete(folder)
             except StorageError as error:
@@ -15085,9 +15045,9 @@ class S3StorageProvider(StorageProvider):
             ca_file = os.path.abspath(_check_path("ca_file", ca_file))
             _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
-        self._keeps_folders = config.keeps_folders
-        if keeps_folders is not None:
-            self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
+        if keeps_folders is None:
+            keeps_folders = config.keeps_folders
+        self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
         self._calls = _S3Calls(config, ca_file, clock, observer)
 
@@ -15098,46 +15058,31 @@ class S3StorageProvider(StorageProvider):
     def _holds(self) -> bool:
         return self._calls.is_open
 
-    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
-        place = _s3_place(bucket, key)
-        self._calls.call(
-            "upload", operator.methodcaller("put_object", **place, Body=data, **headers)
-        )
+    def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None:
+        self._calls.request("upload", "put_object", **place, Body=data, **headers)
 
-    def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
-    ) -> None:
-        def send(data: bytes, client: Any, place: dict[str, Any]) -> str:
-            return str(client.upload_part(Body=data, **place)["ETag"])
+    def _put_parts(self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]) -> None:
+        upload = _MultipartUpload(self._calls, "upload", "upload_part", place, self.MOST_PARTS)
+        upload.run(headers, ({"Body": data} for data in parts))
 
-        upload = _MultipartUpload(self._calls, "upload", _s3_place(bucket, key), self.MOST_PARTS)
-        upload.run(headers, (functools.partial(send, data) for data in parts))
-
-    def _get(self, bucket: str, key: str) -> bytes:
+    def _get(self, place: _Place) -> bytes:
         def read(client: Any) -> bytes:
-            answer = client.get_object(Bucket=bucket, Key=key)
-            with contextlib.closing(answer["Body"]) as body:
-                data: bytes = body.read()
-                return data
+            with contextlib.closing(client.get_object(**place)["Body"]) as body:
+                return bytes(body.read())
 
         return self._calls.call("download", read)
 
-    def _source(self, operation: str, bucket: str, key: str) -> _Source:
-        return _S3Source(self._calls, operation, _s3_place(bucket, key))
+    def _reader(self, operation: str, place: _Place) -> _ObjectReader:
+        return _S3Reader(self._calls, operation, place)
 
-    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
-        return self._calls.sign(method, _s3_place(bucket, key), seconds)
+    def _presign(self, place: _Place, seconds: int, method: str) -> str:
+        return self._calls.sign(method, place, seconds)
 
-    def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
-        return self._calls.head(operation, _s3_place(bucket, key))
+    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
+        return self._calls.head(operation, place)
 
-    def _exists(self, bucket: str, key: str) -> bool:
-        place = _s3_place(bucket, key)
-        try:
-            self._calls.call_head("exists", place, operator.methodcaller("head_object", **place))
-        except NotFoundError:
-            return False
-        return True
+    def _exists(self, place: _Place) -> bool:
+        return self._calls.call_head("exists", place, bool) is not None
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -15158,21 +15103,18 @@ class S3StorageProvider(StorageProvider):
 
         return self._calls.call("list_objects", ask)
 
-    def _delete(self, bucket: str, key: str) -> None:
-        self._calls.delete("delete", _s3_place(bucket, key))
+    def _delete(self, place: _Place) -> None:
+        self._calls.delete("delete", place)
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         return _BatchDeletion(self._calls, bucket, self._keeps_folders).run(keys)
 
-    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start, end = _s3_place(*source), _s3_place(*target)
-        self._calls.call("copy", lambda client: client.copy_object(**end, CopySource=start))
+    def _copy(self, source: _Place, target: _Place) -> None:
+        self._calls.request("copy", "copy_object", **target, CopySource=source)
 
-    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start = _s3_place(*source)
-
+    def _copy_parts(self, source: _Place, target: _Place) -> None:
         def ask(client: Any) -> dict[str, Any]:
-            answer: dict[str, Any] = client.head_object(**start)
+            answer: dict[str, Any] = client.head_object(**source)
             _check_has(answer, "ContentLength", "ETag")
             return answer
 
@@ -15180,16 +15122,15 @@ class S3StorageProvider(StorageProvider):
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         # All parts come from one version of the object.
-        origin = {"CopySource": start, "CopySourceIfMatch": found["ETag"]}
-
-        def send(offset: int, client: Any, place: dict[str, Any]) -> str:
-            range = f"bytes={offset}-{min(offset + step, size) - 1}"
-            answer = client.upload_part_copy(CopySourceRange=range, **origin, **place)
-            return str(answer["CopyPartResult"]["ETag"])
-
+        origin = {"CopySource": source, "CopySourceIfMatch": found["ETag"]}
+        parts = (
+            {**origin, "CopySourceRange": f"bytes={offset}-{min(offset + step, size) - 1}"}
+            for offset in range(0, size, step)
+        )
         kept = {name: found[name] for name in _S3_KEPT if name in found}
-        upload = _MultipartUpload(self._calls, "copy", _s3_place(*target), self.MOST_PARTS)
-        upload.run(kept, (functools.partial(send, offset) for offset in range(0, size, step)))
+        request = "upload_part_copy"
+        upload = _MultipartUpload(self._calls, "copy", request, target, self.MOST_PARTS)
+        upload.run(kept, parts)
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
@@ -15243,20 +15184,20 @@ def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
     return ObjectSummary(entry["Key"], entry["Size"], etag, _whole_seconds(entry["LastModified"]))
 
 
-class _S3Source(_Source):
+class _S3Reader(_ObjectReader):
     """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
 
-    def __init__(self, calls: _S3Calls, operation: str, place: Mapping[str, str]) -> None:
+    def __init__(self, calls: _S3Calls, operation: str, place: _Place) -> None:
         self._calls, self._operation, self._place = calls, operation, place
         self._at, self._size, self._etag = 0, -1, ""
         self._body: Any = None
-        self.read(0)
+        self.take(0)
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         self._body = None
 
-    def read(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         def next_bytes(client: Any) -> bytes:
             try:
                 if self._body is None:
@@ -15265,7 +15206,7 @@ class _S3Source(_Source):
                     self._body = self._open(client)
                 data: bytes = self._body.read(size) if size else b""
             except BaseException:
-                self.close()
+                self._release()
                 raise
             self._at += len(data)
             return data
@@ -15280,10 +15221,10 @@ class _S3Source(_Source):
             self._etag = answer.get("ETag", "").strip('"')
         elif not str(answer.get("ContentRange", "")).startswith(f"bytes {self._at}-"):
             answer["Body"].close()
-            raise StorageError("storage cannot go on where a connection was lost", retryable=False)
+            raise StorageError("storage cannot go on where a connection was lost")
         return answer["Body"]
 
-    def close(self) -> None:
+    def _release(self) -> None:
         body, self._body = self._body, None
         if body is not None:
             body.close()
@@ -15562,10 +15503,6 @@ def _refuse_field(name: str, expected: type | str) -> NoReturn:
     raise ValidationError(f"{name} should be {words}")
 
 
-def _event_str(name: str, value: Any) -> str:
-    return _check_value(value, name)
-
-
 def _event_bool(name: str, value: Any) -> Any:
     return value if value.__class__ is bool else _refuse_field(name, bool)
 
@@ -15612,7 +15549,7 @@ def _read_moment(name: str, value: Any) -> datetime:
 
 #: of the types that JSON has too: a value is written as it is read
 _JSON_CHECKS: Mapping[Any, _FieldCheck] = {
-    str: _event_str, bool: _event_bool, int: _event_int, float: _event_float,
+    str: _check_text, bool: _event_bool, int: _event_int, float: _event_float,
     dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
 }  # fmt: skip
 _EVENT_CODECS: Mapping[Any, _Codec] = {
@@ -15622,24 +15559,16 @@ _EVENT_CODECS: Mapping[Any, _Codec] = {
 }
 
 
-def _check_of_items(check: _FieldCheck, given: type[Any], made: type[Any]) -> _FieldCheck:
-    """Return a check of sequences of one type, which makes sequences of another."""
-
-    def check_items(name: str, items: Any) -> Any:
-        if not isinstance(items, given):
-            _refuse_field(name, f"a {given.__name__}")
-        return made([check(name, item) for item in items])
-
-    return check_items
+def _event_items(
+    check: _FieldCheck, given: type[Any], made: type[Any], name: str, items: Any
+) -> Any:
+    if not isinstance(items, given):
+        _refuse_field(name, f"a {given.__name__}")
+    return made([check(name, item) for item in items])
 
 
-def _check_or_none(check: _FieldCheck) -> _FieldCheck:
-    """Return a check that accepts None too."""
-
-    def check_or_none(name: str, value: Any) -> Any:
-        return None if value is None else check(name, value)
-
-    return check_or_none
+def _event_or_none(check: _FieldCheck, name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)
 
 
 def _event_codec(name: str, hint: Any) -> _Codec:
@@ -15649,15 +15578,19 @@ def _event_codec(name: str, hint: Any) -> _Codec:
     base = get_origin(types[0]) or types[0] if len(types) == 1 else None
     if base is tuple and get_args(types[0])[1:] == (...,):
         item = _event_codec(name, get_args(types[0])[0])
-        write = _check_of_items(item.write, tuple, list)
-        codec = _Codec(write, _check_of_items(item.read, list, tuple))
+        codec = _Codec(
+            functools.partial(_event_items, item.write, tuple, list),
+            functools.partial(_event_items, item.read, list, tuple),
+        )
     elif base in _EVENT_CODECS:
         codec = _EVENT_CODECS[base]
     else:
         raise ConfigurationError(
             f"{name} has a type that no field of an event has: see infra.Event"
         )
-    return codec if len(choices) == 1 else _Codec(*map(_check_or_none, codec))
+    if len(choices) == 1:
+        return codec
+    return _Codec(*(functools.partial(_event_or_none, check) for check in codec))
 
 
 @functools.cache  # mypy looks for the hash of the class's instances: it needs an ignore at calls
@@ -15803,22 +15736,18 @@ class _SubscriptionTable:
                 self._by_key[key] = (*self.at(key), subscription)
 
     def remove(self, subscription: Subscription) -> list[tuple[bool, str]]:
-        """Remove it. Return the keys that have no subscription left."""
+        """Remove one that is closed. Return the keys that have no subscription left."""
         left = []
         with self._lock:
             by_key = self._by_key  # close() replaces it
             for key in subscription._keys:
-                if key not in by_key:
-                    continue
-                rest = tuple(found for found in self.at(key) if found is not subscription)
-                by_key[key] = rest
-                if not rest:
-                    by_key.pop(key, None)
+                if rest := self.at(key):
+                    by_key[key] = rest
+                elif by_key.pop(key, None):
                     left.append(key)
         return left
 
     def close(self) -> None:
-        """Close and remove all."""
         with self._lock:
             by_key, self._by_key = self._by_key, {}
         for subscription in itertools.chain(*by_key.values()):
@@ -16324,9 +16253,9 @@ class TwilioSmsService(_RemoteSmsService):
 
         if not isinstance(exc, (OSError, http.client.HTTPException)):
             return None
-        return (
-            self._unknown(f"did not answer{_os_reason(exc)}") if attempt.sent else self._unsent(exc)
-        )
+        if attempt.sent:
+            return self._unknown(f"did not answer{_os_reason(exc)}")
+        return self._unsent(exc)
 
 
 _SNS_HINTS = {
@@ -16457,9 +16386,9 @@ class SnsSmsService(_RemoteSmsService):
         status, code = _aws_refusal(exc)
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
-        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code or "", "")
+        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code, "")
         return self._rejected(
-            why, code=code, retryable=status == 429 or (code or "").startswith("Throttl")
+            why, code=code or None, retryable=status == 429 or code.startswith("Throttl")
         )
 
 

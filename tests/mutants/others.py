@@ -237,7 +237,7 @@ OBJECTS: list[Mutant] = [
         INFRA,
         Drop(
             "_MultipartUpload._abort",
-            "self._call(lambda client: client.abort_multipart_upload(**upload))",
+            "self._request('abort_multipart_upload', **upload)",
         ),
         (f"{ON_STAND_IN}::test_a_file_that_fails_leaves_what_was_there",),
     ),
@@ -256,7 +256,7 @@ OBJECTS: list[Mutant] = [
     OnServers(
         "storage: a cut read begins anew",
         INFRA,
-        Never("_S3Source._open", "self._at"),
+        Never("_S3Reader._open", "self._at"),
         ("faults/test_storage.py::test_a_cut_in_the_middle",),
     ),
     OnServers(
@@ -270,7 +270,7 @@ OBJECTS: list[Mutant] = [
         INFRA,
         Replace(
             "_BatchDeletion._delete_together.ask",
-            "{entry.get('Key'): _aws_code(entry) or '' for entry in refused}",
+            "{entry.get('Key'): _aws_code(entry) for entry in refused}",
             "{}",
         ),
         ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
@@ -333,7 +333,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a bucket is not found by its name",
         INFRA,
-        Never("_check_bucket", "bucket.__class__ is not str"),
+        Drop("_check_bucket", "bucket = _plain(bucket)"),
         on_fake("storage_provider", ANY),
     ),
     OnFakes(
