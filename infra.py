@@ -82,7 +82,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import astuple, dataclass, field, fields, is_dataclass
+from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -107,6 +107,7 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from _typeshed import DataclassInstance
@@ -17088,12 +17089,12 @@ class TableSource(_KeyedSource):
 
 def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
     """Return the types of columns, as a checkpoint holds them."""
-    return {name: _type_words(shape.columns[name]) for name in names}
-
-
-def _type_words(column: _ColumnType) -> str:
-    bounds = [str(bound) for bound in (column.size, column.scale) if bound is not None]
-    return column.kind + (f"({','.join(bounds)})" if bounds else "")
+    described = {}
+    for name in names:
+        column = shape.columns[name]
+        bounds = [str(bound) for bound in (column.size, column.scale) if bound is not None]
+        described[name] = column.kind + (f"({','.join(bounds)})" if bounds else "")
+    return described
 
 
 class IterableSource(Source):
@@ -17613,16 +17614,12 @@ class Target(ABC):
         """As ``Source._describe``."""
 
     @abstractmethod
-    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
-        """Return the rows as the target stores them, and the diverted ones."""
+    def _fit(self, rows: _TargetRows) -> _Fitted:
+        """Return the rows as the target stores them, without the diverted ones."""
 
     @abstractmethod
-    def _write(self, columns: _Columns) -> MoveCounts:
-        """Write the rows and return the counts. Inside a transaction."""
-
-    @abstractmethod
-    def _preview(self, columns: _Columns) -> MoveCounts:
-        """Return the counts that ``_write`` would return."""
+    def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
+        """Write the rows, unless it is a dry run, and return the counts. Inside a transaction."""
 
     @abstractmethod
     def _compare(self, columns: _Columns) -> Iterator[str]:
@@ -17638,28 +17635,15 @@ class Target(ABC):
         return shape
 
 
-#: rows by columns; a RepositoryTarget has one column, of records
-
-
 class _TargetRows(NamedTuple):
     """Rows for one target, and for each the index of its source row in the batch."""
 
+    batch: _Batch
     at: list[int]
     rows: list[Any]
 
-
-class _Fitted(NamedTuple):
-    """The same rows as the target stores them."""
-
-    at: Sequence[int]
-    columns: _Columns
-
-    def first(self, count: int | None) -> _Columns:
-        """Return the rows that were made of the first ``count`` rows of the batch; None: of all."""
-        if count is None:
-            return self.columns
-        count = bisect.bisect_left(self.at, count)
-        return [column[:count] for column in self.columns]
+    def key(self, index: int) -> str:
+        return self.batch.key(self.at[index])
 
 
 class _Reject(NamedTuple):
@@ -17668,6 +17652,22 @@ class _Reject(NamedTuple):
     key: str
     column: str
     reason: str
+
+
+class _Fitted(NamedTuple):
+    """The same rows as the target stores them."""
+
+    at: Sequence[int]
+    #: a RepositoryTarget has one column, of records
+    columns: _Columns
+    rejects: Sequence[_Reject] = ()
+
+    def first(self, count: int | None) -> _Columns:
+        """Return the rows that were made of the first ``count`` rows of the batch; None: of all."""
+        if count is None:
+            return self.columns
+        count = bisect.bisect_left(self.at, count)
+        return [column[:count] for column in self.columns]
 
 
 class _ValueFitter:
@@ -17775,8 +17775,7 @@ class TableTarget(Target):
         shape = self._shape = self._open_table(self.table)
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
-        for name in [*self.policies, *self._columns]:
-            self._check_column(name)
+        self._check_writable([*self.policies, *self._columns])
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
@@ -17786,16 +17785,16 @@ class TableTarget(Target):
         if names is not None:
             self._set_columns(names)
 
-    def _check_column(self, name: str) -> None:
-        _check_known(self.table, [name], self._shape.columns)
-        if name in self._shape.computed:
-            raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
+    def _check_writable(self, names: _Names) -> None:
+        _check_known(self.table, names, self._shape.columns)
+        for name in names:
+            if name in self._shape.computed:
+                raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
     def _set_columns(self, names: _Names) -> None:
         """Check and keep the columns of the rows."""
         shape = self._shape
-        for name in names:
-            self._check_column(name)
+        self._check_writable(names)
         needed = [*self._columns]
         if self.write == "update" or self.on_conflict != "error":
             needed += shape.key
@@ -17819,38 +17818,30 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
-        if not part.rows:
-            return _Fitted(part.at, ()), []
+    def _fit(self, rows: _TargetRows) -> _Fitted:
         if not self._names:
-            self._set_columns([*part.rows[0]])
-        rows = part.rows if self._given is not None else self._in_order(batch, part)
+            self._set_columns([*rows.rows[0]])
+        ordered = rows.rows if self._given is not None else self._in_order(rows)
         rejects: dict[int, _Reject] = {}
-
-        def key_of(at: int) -> str:
-            return batch.key(part.at[at])
-
         columns: list[Any] = [
-            self._values.fit_or_reject(name, values, key_of, rejects)
-            for name, values in zip(self._names, zip(*rows))
+            self._values.fit_or_reject(name, values, rows.key, rejects)
+            for name, values in zip(self._names, zip(*ordered))
         ]
         if not rejects:
-            return _Fitted(part.at, columns), []
-        kept = [at not in rejects for at in range(len(rows))]
-        places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
-        return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
+            return _Fitted(rows.at, columns)
+        kept = [index not in rejects for index in range(len(ordered))]
+        places, *columns = ([*itertools.compress(column, kept)] for column in (rows.at, *columns))
+        return _Fitted(places, columns, [rejects[index] for index in sorted(rejects)])
 
-    def _in_order(self, batch: _Batch, part: _TargetRows) -> list[_Row]:
+    def _in_order(self, rows: _TargetRows) -> list[_Row]:
         wanted = {*self._names}
-        for at, row in zip(part.at, part.rows):
+        for index, row in enumerate(rows.rows):
             if row.keys() != wanted:
                 reason = f"it should have the columns {', '.join(self._names)}"
-                raise _row_error(self.table, batch.key(at), reason)
-        return _values_at(part.rows, self._names)
+                raise _row_error(self.table, rows.key(index), reason)
+        return _values_at(rows.rows, self._names)
 
     def _keys(self, rows: Sequence[Any]) -> list[_Row]:
-        if not rows:
-            return []
         if not self._key_at or len(self._key_at) < len(self._shape.key):
             raise MoveError(f"the rows for {self.table} have no primary key to find them by")
         return _values_at(rows, self._key_at)
@@ -17861,7 +17852,7 @@ class TableTarget(Target):
             return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
         keys = self._keys(rows)
-        present = {*self._rows.find((), keys)} if keys else set()
+        present = {*self._rows.find((), keys)}
         inserts: list[Any] = []
         updates: list[Any] = []
         for key, row in zip(keys, rows):
@@ -17870,19 +17861,17 @@ class TableTarget(Target):
             elif self.write == "insert":
                 present.add(key)
                 inserts.append(row)
-        if self.write == "update":
-            missing = len(rows) - len(updates)
-            return [], updates, MoveCounts(updated=len(updates), missing=missing)
         inserted = [*zip(*inserts)]
-        if self.on_conflict == "skip":
+        if self.write == "insert" and self.on_conflict == "skip":
             return inserted, [], MoveCounts(written=len(inserts), skipped=len(updates))
-        return inserted, updates, MoveCounts(written=len(inserts), updated=len(updates))
+        missing = len(rows) - len(inserts) - len(updates)
+        counts = MoveCounts(written=len(inserts), updated=len(updates), missing=missing)
+        return inserted, updates, counts
 
-    def _preview(self, columns: _Columns) -> MoveCounts:
-        return self._plan(columns)[2]
-
-    def _write(self, columns: _Columns) -> MoveCounts:
+    def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
         inserted, updates, counts = self._plan(columns)
+        if dry_run:
+            return counts
         with self.database._unlimited():
             if inserted and inserted[0]:
                 self.database._insert_rows(self.table, self._names, inserted)
@@ -17942,48 +17931,48 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
-        given, rows = self._given, part.rows
-        dicts = rows if given is None else [dict(zip(given, row)) for row in rows]
-        return _Fitted(part.at, [[*map(self._record, map(batch.key, part.at), dicts)]]), []
+    def _fit(self, rows: _TargetRows) -> _Fitted:
+        given, dicts = self._given, rows.rows
+        if given is not None:
+            dicts = [dict(zip(given, row)) for row in dicts]
+        records = [self._record(rows, index, values) for index, values in enumerate(dicts)]
+        return _Fitted(rows.at, [records])
 
-    def _record(self, key: str, values: Mapping[str, Any]) -> Any:
+    def _record(self, rows: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
         try:
             return self.repository.record(**values)
         except _UNFIT as error:
             reason = _reason(error, "it does not have the record's fields")
         # Outside the handler: the error's context would quote the row.
-        raise _row_error(self.repository.resource, key, reason)
+        raise _row_error(self.repository.resource, rows.key(index), reason)
 
-    def _where(self, record: Any) -> dict[str, Any]:
-        return {name: getattr(record, name) for name in self.repository.key}
+    def _where(self, record: Any) -> dict[str, Any] | None:
+        """Return the condition for the record's key, or None if ``create`` fills the key in."""
+        where = {name: getattr(record, name) for name in self.repository.key}
+        is_unfilled = any(map(_is_unfilled, where.values()))
+        return None if is_unfilled else self.repository._checked(where)
 
     def _skips(self, record: Any) -> bool:
-        where = self._where(record)
-        is_findable = self.on_conflict == "skip" and not any(map(_is_unfilled, where.values()))
-        return is_findable and self.repository._exists("move", self.repository._checked(where))
+        where = self._where(record) if self.on_conflict == "skip" else None
+        return where is not None and self.repository._exists("move", where)
 
-    def _preview(self, columns: _Columns) -> MoveCounts:
-        (records,) = columns
-        skipped = sum(map(self._skips, records))
-        return MoveCounts(written=len(records) - skipped, skipped=skipped)
-
-    def _write(self, columns: _Columns) -> MoveCounts:
+    def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
         (records,) = columns
         skipped = 0
         for record in records:
             if self._skips(record):
                 skipped += 1
-            else:
+            elif not dry_run:
                 self.repository.create(record)
         return MoveCounts(written=len(records) - skipped, skipped=skipped)
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         for record in columns[0]:
             where = self._where(record)
-            if any(map(_is_unfilled, where.values())):
-                raise MoveError(f"the records have no {', '.join(where)} to find them by")
-            stored = self.repository._first("move", self.repository._checked(where))
+            if where is None:
+                key = ", ".join(self.repository.key)
+                raise MoveError(f"the records have no {key} to find them by")
+            stored = self.repository._first("move", where)
             if stored is None:
                 yield "missing"
             else:
@@ -18105,24 +18094,16 @@ class _CheckpointRepository(Repository[_Checkpoint]):
     ids = ()
     lengths: ClassVar = {"name": 100}
 
-    def find(self, name: str) -> _Checkpoint | None:
-        return self._first("move", {"name": name})
-
     def advance(self, before: _Checkpoint, changes: Mapping[str, Any]) -> _Checkpoint:
         """Store the progress of a batch. Inside a transaction.
 
         Raises MoveError if another run has stored progress since ``before`` was read.
         """
-        changes = self._checked({"batches": before.batches + 1, **changes})
+        changes = {"batches": before.batches + 1, **changes}
         where = {"name": before.name, "batches": before.batches}
-        if not self._change("move", where, changes):
+        if not self._change("move", where, self._checked(changes)):
             raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
-        following = self.find(before.name)
-        assert following is not None
-        return following
-
-    def forget(self, name: str) -> None:
-        self._remove("move", {"name": name})
+        return replace(before, **changes)
 
 
 def _checkpoints_in(database: Database) -> _CheckpointRepository:
@@ -18138,31 +18119,28 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
     return cast("_CheckpointRepository", backend(database))
 
 
-class _Rejects:
-    """The rejects file: one JSON object per line. Its size is part of the checkpoint."""
+# The rejects file holds one JSON object per line. Its size is part of the checkpoint.
 
-    def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
-        self._path = path
-        found = path.stat().st_size if path.exists() else 0
-        if fresh and found:
-            raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
-        if not fresh and found < size:
-            raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
-        self._size = size
-        if found > size:
-            os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
-    def add(self, rejects: Sequence[_Reject]) -> int:
-        """Append the rejects, flush them to the disk, and return the file's size."""
-        if not rejects:
-            return self._size
-        with self._path.open("ab") as stream:
-            for reject in rejects:
-                stream.write(_encode(reject._asdict()).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            self._size = stream.tell()
-        return self._size
+def _restore_rejects(path: Path, size: int, *, fresh: bool) -> None:
+    """Give the file the size of the checkpoint. Raises MoveError if it holds other rejects."""
+    found = path.stat().st_size if path.exists() else 0
+    if fresh and found:
+        raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
+    if found < size:
+        raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
+    if found > size:
+        os.truncate(path, size)  # the rest belongs to a batch that was not committed
+
+
+def _add_rejects(path: Path, rejects: Sequence[_Reject]) -> int:
+    """Append the rejects, flush them to the disk, and return the file's size."""
+    with path.open("ab") as stream:
+        for reject in rejects:
+            stream.write(_encode(reject._asdict()).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        return stream.tell()
 
 
 @contextlib.contextmanager
@@ -18180,32 +18158,29 @@ def _graceful_stop() -> Iterator[threading.Event]:
         asked.set()
         signal.signal(signal.SIGINT, usual)
 
-    if not is_main or usual is not signal.default_int_handler:
+    with contextlib.ExitStack() as end:
+        if is_main and usual is signal.default_int_handler:
+            end.callback(signal.signal, signal.SIGINT, usual)
+            signal.signal(signal.SIGINT, ask)
         yield asked
-        return
-    try:
-        signal.signal(signal.SIGINT, ask)
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 class _Progress:
     """A progress line on standard error; with tqdm if it is installed."""
 
-    def __init__(self, move: RowMove, done: int) -> None:
+    def __init__(self, move: RowMove, read: int) -> None:
         self._name, self._total = move.name, move.source._total()
-        self._first = self._read = done
+        self._first = self._read = read
         self._bar: Any = None
         self._started = self._printed = SystemClock.monotonic()
         with contextlib.suppress(ImportError):
             tqdm = importlib.import_module("tqdm").tqdm
-            self._bar = tqdm(desc=move.name, total=self._total, initial=done, unit=" rows")
+            self._bar = tqdm(desc=move.name, total=self._total, initial=read, unit=" rows")
 
-    def advance(self, rows: int) -> None:
-        self._read += rows
+    def show(self, read: int) -> None:
+        new, self._read = read - self._read, read
         if self._bar is not None:
-            self._bar.update(rows)
+            self._bar.update(new)
         elif SystemClock.monotonic() - self._printed >= 1:
             self._print("")
 
@@ -18324,14 +18299,16 @@ class RowMove(Move):
     ) -> dict[str, Target]:
         if (target is None) == (targets is None):
             raise ConfigurationError("a move takes either target or targets")
-        named = {"": target} if targets is None else dict(_check_mapping("targets", targets))
+        named: dict[str, Any] = {"": target}
+        if targets is not None:
+            named = dict(_check_mapping("targets", targets))
         if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
-        if len({id(one.database) for one in named.values() if one}) > 1:
+        if len({id(one.database) for one in named.values()}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
         if targets is not None and self.transform is None:
             raise ConfigurationError("targets need a transform that returns pairs of name and row")
-        return cast("dict[str, Target]", named)
+        return named
 
     def _open(self) -> None:
         self.source._open()
@@ -18398,9 +18375,9 @@ class _TransformedBatch:
         self._move, self._batch = move, batch
         self.dropped = 0
         if move.transform is None:
-            self.parts = {"": _TargetRows([*range(len(batch.rows))], [*batch.rows])}
+            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows])}
             return
-        self.parts = {name: _TargetRows([], []) for name in move.targets}
+        self.parts = {name: _TargetRows(batch, [], []) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
@@ -18466,59 +18443,50 @@ class _FittedBatch:
 
     def __init__(self, move: RowMove, batch: _Batch) -> None:
         self._batch, self._database = batch, move.database
-        self.rejects: list[_Reject] = []
-        self._fitted: list[tuple[Target, _Fitted]] = []
         transformed = _TransformedBatch(move, batch)
-        for name, part in transformed.parts.items():
-            target = move.targets[name]
-            fitted, rejects = target._fit(batch, part)
-            self._fitted.append((target, fitted))
-            self.rejects += rejects
+        self._fitted = [
+            (move.targets[name], move.targets[name]._fit(rows))
+            for name, rows in transformed.parts.items()
+            if rows.rows
+        ]
+        self.rejects = [reject for _, fitted in self._fitted for reject in fitted.rejects]
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
         )
 
-    def preview(self) -> MoveCounts:
-        """Return the counts that ``write`` would return."""
-        counts = self._read
-        for target, rows in self._fitted:
-            counts += target._preview(rows.columns)
-        return counts
-
-    def write(self, first: int | None = None) -> MoveCounts:
+    def write(self, first: int | None = None, *, dry_run: bool = False) -> MoveCounts:
         """Write the rows, or those made of the first rows of the batch, and return the counts.
 
-        Inside a transaction.
+        Inside a transaction. A dry run only returns the counts.
         """
         counts = self._read
-        for target, rows in self._fitted:
-            counts += target._write(rows.first(first))
-        self._database._check_constraints()
+        for target, fitted in self._fitted:
+            counts += target._write(fitted.first(first), dry_run)
+        if not dry_run:
+            self._database._check_constraints()
         return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
-        """Return each row's index in the batch, and "equal", "different" or "missing"."""
-        for target, (places, columns) in self._fitted:
-            yield from zip(places, target._compare(columns))
+        """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
+        for target, fitted in self._fitted:
+            yield from zip(fitted.at, target._compare(fitted.columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
 
         Returns None if they refuse none any more: another client has changed rows meanwhile.
         """
-        low, high = 0, len(self._batch.rows)  # low rows are accepted, high rows are refused
-        error = self._refusal(high)
+        size = len(self._batch.rows)
+        error = self._refusal(size)
         if error is None:
             return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            refusal = self._refusal(middle)
-            if refusal is None:
-                low = middle
-            else:
-                high, error = middle, refusal
-        key = self._batch.key(high - 1)
+        count = bisect.bisect_left(range(size), True, 1, key=self._is_refused)
+        error = self._refusal(count) or error
+        key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
+
+    def _is_refused(self, first: int) -> bool:
+        return self._refusal(first) is not None
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -18582,30 +18550,6 @@ class _Comparison:
         return target._rows.count() - found
 
 
-class _Reader:
-    """Reads the next batch in another thread while the target writes the current one."""
-
-    def __init__(self, source: Source) -> None:
-        from concurrent.futures import Future, ThreadPoolExecutor
-
-        self._source = source
-        self._executor = ThreadPoolExecutor(1, "infra-move") if source._reads_ahead else None
-        self._next: Future[_Batch] | None = None
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-
-    def ask(self, position: Any, limit: int) -> None:
-        """Start to read the batch that the next ``read`` returns."""
-        if self._executor is not None:
-            self._next = self._executor.submit(self._source._read, position, limit)
-
-    def read(self, position: Any, limit: int) -> _Batch:
-        asked, self._next = self._next, None
-        return self._source._read(position, limit) if asked is None else asked.result()
-
-
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
@@ -18625,7 +18569,7 @@ class _MoveRun:
         self._resume, self._restart, self._accept_change = resume, restart, accept_change
         self._started = SystemClock.monotonic()
         self._resumed: MoveCounts | None = None
-        self._batches = 0
+        self._failures = 0  # since the last batch
         self._rows_that_fit = 100  # a small first batch shows how large rows are
         self._progress: _Progress | None = None
 
@@ -18638,40 +18582,39 @@ class _MoveRun:
         move = self._move
         move._open()
         counts, position, last = MoveCounts(), None, False
-        self._show(0, 0)
+        self._show(0)
         while not last and (size := self._size(counts.read)):
             batch = move.source._read(position, size)
             position, last = batch.position, batch.last
-            counts += _FittedBatch(move, batch).preview()
+            counts += _FittedBatch(move, batch).write(dry_run=True)
             self._adapt_size(batch)
-            self._show(counts.read, len(batch.rows))
+            self._show(counts.read)
         return self._report(counts, done=last, dry_run=True)
 
     def execute(self, stop: threading.Event) -> MoveReport:
-        failures = seen = 0
         while True:
             try:
                 return self._attempt(stop)
             except (ConnectionError, TimeoutError) as error:
-                failures = 1 if self._batches > seen else failures + 1
-                seen = self._batches
-                if not error.retryable or failures > self._move.RETRIES:
+                self._failures += 1
+                if not error.retryable or self._failures > self._move.RETRIES:
                     raise
                 logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                self._move._clock.sleep(0.1 * 2**failures)
+                self._move._clock.sleep(0.1 * 2**self._failures)
 
     def _attempt(self, stop: threading.Event) -> MoveReport:
+        from concurrent.futures import ThreadPoolExecutor
+
         move = self._move
         move._open()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
-            self._rejects = _Rejects(
-                move._rejects_path, point.progress["rejects"], fresh=not point.batches
-            )
+            size = point.progress["rejects"]
+            _restore_rejects(move._rejects_path, size, fresh=not point.batches)
             if not point.is_done:
-                self._show(point.counts.read, 0)
-            with contextlib.closing(_Reader(move.source)) as reader:
+                self._show(point.counts.read)
+            with ThreadPoolExecutor(1, "infra-move") as reader:
                 point = self._move_batches(point, reader, stop)
             return self._report(point.counts, done=point.is_done)
 
@@ -18679,9 +18622,9 @@ class _MoveRun:
         """Return the checkpoint to continue from; create it if there is none."""
         name, description = self._move.name, self._move._description()
         self._description = description
-        point: _Checkpoint | None = self._checkpoints.find(name)
+        point: _Checkpoint | None = self._checkpoints._first("move", {"name": name})
         if point is not None and self._restart:
-            self._checkpoints.forget(name)
+            self._checkpoints._remove("move", {"name": name})
             with contextlib.suppress(FileNotFoundError):
                 os.truncate(self._move._rejects_path, 0)
             point = None
@@ -18707,17 +18650,22 @@ class _MoveRun:
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
     def _move_batches(
-        self, point: _Checkpoint, reader: _Reader, stop: threading.Event
+        self, point: _Checkpoint, reader: Executor, stop: threading.Event
     ) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
+        source = self._move.source
+        asked: Future[_Batch] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
             if stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
-            batch = reader.read(point.progress["position"], size)
+            if asked is None:
+                batch = source._read(point.progress["position"], size)
+            else:
+                batch = asked.result()
             self._adapt_size(batch)
             following = self._size(point.counts.read + len(batch.rows))
-            if not batch.last and following:
-                reader.ask(batch.position, following)
+            if source._reads_ahead and not batch.last and following:
+                asked = reader.submit(source._read, batch.position, following)
             if batch.rows:
                 point = self._move_batch(point, batch)
             if batch.last:
@@ -18726,7 +18674,9 @@ class _MoveRun:
 
     def _move_batch(self, point: _Checkpoint, batch: _Batch) -> _Checkpoint:
         fitted = _FittedBatch(self._move, batch)
-        size = self._rejects.add(fitted.rejects)
+        size = point.progress["rejects"]
+        if fitted.rejects:
+            size = _add_rejects(self._move._rejects_path, fitted.rejects)
 
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
@@ -18735,8 +18685,8 @@ class _MoveRun:
             return self._checkpoints.advance(point, changes)
 
         following = self._committed(work, fitted)
-        self._batches += 1
-        self._show(following.counts.read, len(batch.rows))
+        self._failures = 0
+        self._show(following.counts.read)
         return following
 
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
@@ -18773,12 +18723,12 @@ class _MoveRun:
             size = 1 + sum(map(_bytes_of, sample))
             self._rows_that_fit = max(1, _BATCH_BYTES * len(sample) // size)
 
-    def _show(self, read: int, new: int) -> None:
-        """Show the progress on a terminal, after ``read`` rows of which ``new`` are new."""
+    def _show(self, read: int) -> None:
+        """Show the progress on a terminal, after ``read`` rows of the whole move."""
         if self._shows and self._progress is None:
             self._progress = _Progress(self._move, read)
         if self._progress is not None:
-            self._progress.advance(new)
+            self._progress.show(read)
 
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
         seconds = SystemClock.monotonic() - self._started
