@@ -18936,57 +18936,41 @@ class Infrastructure(_Closeable):
         """The database of the benchmark exchange. If there are two, it is that on Postgres."""
         return self._database_on(self._engines[1])
 
-    def _on(self, database: Database, mysql: Any, postgres: Any, *more: Any) -> Any:
+    def _on(self, database: Database, mysql: Callable[..., T], postgres: Any, *more: Any) -> T:
         """Return a repository of the class for the database's engine."""
-        kind = {"mysql": mysql, "postgres": postgres}[database.engine]
+        kind: Callable[..., T] = {"mysql": mysql, "postgres": postgres}[database.engine]
         return kind(database, *more, clock=self.clock)
 
     @provided
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        made: PhoneUserRepository = self._on(
-            self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key
-        )
-        return made
+        return self._on(self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key)
 
     @provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        made: TokenRepository = self._on(
-            self.accounts, MySQLTokenRepository, PostgresTokenRepository
-        )
-        return made
+        return self._on(self.accounts, MySQLTokenRepository, PostgresTokenRepository)
 
     @provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        made: UserRepository = self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
-        return made
+        return self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
 
     @provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        made: OrganizationRepository = self._on(
-            self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository
-        )
-        return made
+        return self._on(self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository)
 
     @provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        made: BenchmarkRepository = self._on(
-            self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository
-        )
-        return made
+        return self._on(self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository)
 
     @provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        made: SubmissionRepository = self._on(
-            self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository
-        )
-        return made
+        return self._on(self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository)
 
     @provided
     def redis(self) -> KeyValueClient:
