@@ -16895,8 +16895,7 @@ def create_sms_service(
 # === data moves ===================================================================================
 
 
-# A move reads rows from a source in the order of a key and writes them to a target. Each batch
-# commits with the move's checkpoint: a row of infra_moves that says where the next batch begins.
+# A move reads rows from a source in the order of a key and writes them to a target, in batches.
 
 #: kinds of columns that a source can page by
 _KEY_KINDS = {
@@ -16933,10 +16932,6 @@ def _encode_key(values: Sequence[Any]) -> list[list[str]]:
         name, write, _ = codec
         encoded.append([name, write(value)])
     return encoded
-
-
-def _decode_key(position: Sequence[Sequence[str]]) -> list[Any]:
-    return [_KEY_READERS[name](text) for name, text in position]
 
 
 def _key_words(names: _Names, values: Sequence[Any]) -> str:
@@ -17011,6 +17006,12 @@ class _KeyedSource(Source):
 
     names: _Names = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     _key: _Names
+    #: where the rows are, and the types of the columns, as a checkpoint holds them
+    _place: Mapping[str, str]
+    _types: Mapping[str, str] | _Names
+
+    def _describe(self) -> dict[str, Any]:
+        return {**self._place, "key": [*self._key], "columns": self._types}
 
     @abstractmethod
     def _page(
@@ -17019,7 +17020,8 @@ class _KeyedSource(Source):
         """Return the rows that follow a key, and their keys."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
-        rows, keys = self._page(None if position is None else _decode_key(position), limit)
+        after = position and [_KEY_READERS[name](text) for name, text in position]
+        rows, keys = self._page(after, limit)
         position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
 
@@ -17054,11 +17056,12 @@ class TableSource(_KeyedSource):
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
+        self._place = {"table": self.table}
         self._columns = _check_columns(columns)
 
     def _open(self) -> None:
         self._rows = self.database._rows_of(self.table)
-        shape = self._shape = self._rows.shape()
+        shape = self._rows.shape()
         self._key = shape.key
         if not shape.key:
             raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
@@ -17072,13 +17075,7 @@ class TableSource(_KeyedSource):
                 )
         self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
         _check_known(self.table, self.names, shape.columns)
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "table": self.table,
-            "key": [*self._key],
-            "columns": _described(self._shape, self.names),
-        }
+        self._types = _described(shape, self.names)
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         return self._rows.page(self.names, after, limit)
@@ -17160,8 +17157,7 @@ class IterableSource(Source):
 class _FileSource(Source):
     """The records of a text file in UTF-8.
 
-    The checkpoint holds the offset of the next record and a digest of the file before it. A resumed
-    move raises MoveError if that part of the file has changed.
+    The checkpoint holds the offset of the next record and a digest of the file before it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -17174,9 +17170,7 @@ class _FileSource(Source):
         try:
             self._handle = self.path.open("rb")
         except OSError as error:
-            raise MoveError(
-                f"{self.path} cannot be read: {os.strerror(error.errno or 0)}"
-            ) from None
+            raise MoveError(f"{self.path} cannot be read: {error.strerror}") from None
         self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
         self._lines = iter(self._line, "")
         self._begin()
@@ -17331,6 +17325,7 @@ class SqliteSource(_KeyedSource):
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
         self.path = _path(_check_path("path", path))
         self.table = _check_table(table)
+        self._place = {"file": self.path.name, "table": self.table}
 
     def _open(self) -> None:
         import sqlite3
@@ -17342,14 +17337,12 @@ class SqliteSource(_KeyedSource):
         except sqlite3.Error:
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
         self._handle.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
-        columns = self._ask(f'PRAGMA table_info("{self.table}")')
-        if not columns:
+        columns = f"FROM pragma_table_info('{self.table}')"
+        self._types = dict(self._ask(f"SELECT name, type {columns}"))
+        if not self._types:
             raise MoveError(f"{self.path} has no table {self.table}")
-        self._types = {name: declared for _, name, declared, *_ in columns}
         self.names = [*self._types]
-        self._key = [
-            name for _, name in sorted((part, name) for _, name, *_, part in columns if part)
-        ]
+        self._key = [name for (name,) in self._ask(f"SELECT name {columns} WHERE pk ORDER BY pk")]
         if not self._key:
             raise MoveError(f"{self.table} has no primary key")
         for name in self._key:
@@ -17369,14 +17362,6 @@ class SqliteSource(_KeyedSource):
             pass
         # Raised outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "file": self.path.name,
-            "table": self.table,
-            "key": self._key,
-            "columns": self._types,
-        }
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         parts = self.names, self._key
@@ -17415,6 +17400,7 @@ class QuerySource(_KeyedSource):
             raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
         self.database = database
         self._sql = _check_sql(sql)
+        self._place = {"sql": self._sql}
         self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
         for name in self._key:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -17437,15 +17423,12 @@ class QuerySource(_KeyedSource):
         return self.database._statement("move", sql, given or None, fetch, repeatable=True)
 
     def _open(self) -> None:
-        self.names = self._ask("LIMIT 0", fetch=_column_names)
+        self.names = self._types = self._ask("LIMIT 0", fetch=_column_names)
         _check_known("the query", self._key, self.names)
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
         if self._ask(f"WHERE {nulls} LIMIT 1"):
             raise MoveError("the query's key holds NULL")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"sql": self._sql, "key": self._key, "columns": self.names}
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         tail = ""
@@ -17480,7 +17463,7 @@ class Replace(_ByValue):
 
 
 def _time_of_day(value: timedelta) -> day_time:
-    if not timedelta() <= value < timedelta(days=1):
+    if value.days:
         raise ValueError
     return (datetime.min + value).time()
 
@@ -17510,15 +17493,11 @@ def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _number_text(kind: type[T]) -> Callable[[str], T]:
-    """Return a function that reads a number's text. Unlike Python it refuses blanks and "_"."""
-
-    def read(text: str) -> T:
-        if "_" in text or text != text.strip():
-            raise ValueError
-        return kind(text)  # type: ignore[call-arg]
-
-    return read
+def _read_number(kind: Callable[[str], T], text: str) -> T:
+    """Read a number's text. Unlike Python it refuses blanks and "_"."""
+    if "_" in text or text != text.strip():
+        raise ValueError
+    return kind(text)
 
 
 def _flag_text(text: str) -> bool:
@@ -17530,10 +17509,10 @@ def _flag_text(text: str) -> bool:
 #: How a move converts a value for a column that does not take its type, by type and column kind.
 #: An exception means that the value does not fit.
 _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
-    (str, "integer"): _number_text(int),
-    (str, "year"): _number_text(int),
-    (str, "float"): _number_text(float),
-    (str, "decimal"): _number_text(Decimal),
+    (str, "integer"): functools.partial(_read_number, int),
+    (str, "year"): functools.partial(_read_number, int),
+    (str, "float"): functools.partial(_read_number, float),
+    (str, "decimal"): functools.partial(_read_number, Decimal),
     (str, "flag"): _flag_text,
     (str, "moment"): lambda text: _in_utc(_read_iso(_iso(text))),
     (str, "local moment"): lambda text: _read_iso(_iso(text)),
@@ -17662,10 +17641,8 @@ class _Fitted(NamedTuple):
     columns: _Columns
     rejects: Sequence[_Reject] = ()
 
-    def first(self, count: int | None) -> _Columns:
-        """Return the rows that were made of the first ``count`` rows of the batch; None: of all."""
-        if count is None:
-            return self.columns
+    def first(self, count: int) -> _Columns:
+        """Return the rows that were made of the first ``count`` rows of the batch."""
         count = bisect.bisect_left(self.at, count)
         return [column[:count] for column in self.columns]
 
@@ -17685,40 +17662,27 @@ class _ValueFitter:
         return fitted
 
     def fit_or_reject(
-        self,
-        name: str,
-        values: Sequence[Any],
-        key_of: Callable[[int], str],
-        rejects: dict[int, _Reject],
+        self, name: str, values: Sequence[Any], rows: _TargetRows, rejects: dict[int, _Reject]
     ) -> Sequence[Any]:
         """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
         with contextlib.suppress(*_UNFIT):
             return self.fit(name, values)
         words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
-        usual = f"should be {words}"
+        policy = self._policies.get(name, "fail")
         fitted: list[Any] = []
         for at, value in enumerate(values):
             try:
                 fitted += self.fit(name, [value])
                 continue
             except _UNFIT as error:
-                reason = _reason(error, usual)
+                reason = _reason(error, f"should be {words}")
             # Outside the handler: an error's context would quote the value.
-            if self._policies.get(name) == "divert":
-                rejects.setdefault(at, _Reject(key_of(at), name, reason))
-                fitted.append(None)
-            else:
-                fitted.append(self._substitute(name, key_of(at), reason))
+            if policy == "fail":
+                raise _row_error(f"{self._table}.{name}", rows.key(at), reason, column=name)
+            if policy == "divert":
+                rejects.setdefault(at, _Reject(rows.key(at), name, reason))
+            fitted += self.fit(name, [policy.value]) if isinstance(policy, Replace) else [None]
         return fitted
-
-    def _substitute(self, name: str, key: str, reason: str) -> Any:
-        """Return the value that the policy stores instead of one that does not fit."""
-        policy = self._policies.get(name)
-        if policy == "null":
-            return None
-        if isinstance(policy, Replace):
-            return self.fit(name, [policy.value])[0]
-        raise _row_error(f"{self._table}.{name}", key, reason, column=name)
 
     def as_written(self, name: str, value: Any) -> Any:
         """Return a stored value as ``fit`` returns it, to compare the two."""
@@ -17792,7 +17756,6 @@ class TableTarget(Target):
                 raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
     def _set_columns(self, names: _Names) -> None:
-        """Check and keep the columns of the rows."""
         shape = self._shape
         self._check_writable(names)
         needed = [*self._columns]
@@ -17824,7 +17787,7 @@ class TableTarget(Target):
         ordered = rows.rows if self._given is not None else self._in_order(rows)
         rejects: dict[int, _Reject] = {}
         columns: list[Any] = [
-            self._values.fit_or_reject(name, values, rows.key, rejects)
+            self._values.fit_or_reject(name, values, rows, rejects)
             for name, values in zip(self._names, zip(*ordered))
         ]
         if not rejects:
@@ -18048,7 +18011,7 @@ class Verification(_ByValue):
     ranges: Sequence[tuple[str, str]] = ()
 
     def _as_json(self) -> str:
-        return _encode({**vars(self), "ranges": [*map(list, self.ranges)], "ok": self.ok})
+        return _encode({**vars(self), "ok": self.ok})
 
     @property
     def ok(self) -> bool:
@@ -18094,12 +18057,9 @@ class _CheckpointRepository(Repository[_Checkpoint]):
     ids = ()
     lengths: ClassVar = {"name": 100}
 
-    def advance(self, before: _Checkpoint, changes: Mapping[str, Any]) -> _Checkpoint:
-        """Store the progress of a batch. Inside a transaction.
-
-        Raises MoveError if another run has stored progress since ``before`` was read.
-        """
-        changes = {"batches": before.batches + 1, **changes}
+    def advance(self, before: _Checkpoint, **changes: Any) -> _Checkpoint:
+        """Store the progress of a batch. Inside a transaction."""
+        changes["batches"] = before.batches + 1
         where = {"name": before.name, "batches": before.batches}
         if not self._change("move", where, self._checked(changes)):
             raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
@@ -18288,8 +18248,9 @@ class RowMove(Move):
         self.targets = self._check_targets(target, targets)
         self.database = next(iter(self.targets.values())).database
         self._is_split = targets is not None
-        usual = f"{self.name}-rejects.jsonl"
-        self._rejects_path = _path(usual if rejects is None else _check_path("rejects", rejects))
+        if rejects is None:
+            rejects = f"{self.name}-rejects.jsonl"
+        self._rejects_path = _path(_check_path("rejects", rejects))
         self._batch = batch
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock, lambda: getattr(self.database, "_clock", SystemClock()))
@@ -18407,17 +18368,15 @@ class _TransformedBatch:
             return []
         if type(made) is dict and not self._move._is_split:  # the usual case
             return [("", made)]
-        rows = [made] if self._is_single(made) else made
-        if not isinstance(rows, (list, tuple)):
-            raise self._refusal(at, "dicts")
-        pairs = rows if self._move._is_split else [("", row) for row in rows]
-        return [self._checked_row(at, pair) for pair in pairs]
-
-    def _is_single(self, made: Any) -> bool:
-        """Return whether it is a single row, or a single pair of name and row."""
         if self._move._is_split:
-            return isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
-        return isinstance(made, Mapping) or hasattr(made, "__dict__")
+            is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
+            pairs = [made] if is_pair else made
+        else:
+            rows = made if isinstance(made, (list, tuple)) else [made]
+            pairs = [("", row) for row in rows]
+        if not isinstance(pairs, (list, tuple)):
+            raise self._refusal(at, "dicts")
+        return [self._checked_row(at, pair) for pair in pairs]
 
     def _checked_row(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
         targets = self._move.targets
@@ -18454,7 +18413,7 @@ class _FittedBatch:
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
         )
 
-    def write(self, first: int | None = None, *, dry_run: bool = False) -> MoveCounts:
+    def write(self, first: int = sys.maxsize, *, dry_run: bool = False) -> MoveCounts:
         """Write the rows, or those made of the first rows of the batch, and return the counts.
 
         Inside a transaction. A dry run only returns the counts.
@@ -18514,7 +18473,6 @@ class _Comparison:
     def __init__(self, move: RowMove) -> None:
         self._move = move
         self._states = {"equal": 0, "different": 0, "missing": 0}
-        #: the first and last key of each run of rows that differ
         self._ranges: list[tuple[str, str]] = []
         self._in_range = False
 
@@ -18564,7 +18522,9 @@ class _MoveRun:
         restart: bool,
         accept_change: bool,
     ) -> None:
-        self._move, self._limit = move, limit
+        self._move = move
+        #: how many rows of the whole move are read when the run ends
+        self._end = sys.maxsize if limit is None else limit
         self._shows = progress and sys.stderr is not None and sys.stderr.isatty()
         self._resume, self._restart, self._accept_change = resume, restart, accept_change
         self._started = SystemClock.monotonic()
@@ -18592,9 +18552,10 @@ class _MoveRun:
         return self._report(counts, done=last, dry_run=True)
 
     def execute(self, stop: threading.Event) -> MoveReport:
+        self._stop = stop
         while True:
             try:
-                return self._attempt(stop)
+                return self._attempt()
             except (ConnectionError, TimeoutError) as error:
                 self._failures += 1
                 if not error.retryable or self._failures > self._move.RETRIES:
@@ -18602,7 +18563,7 @@ class _MoveRun:
                 logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
                 self._move._clock.sleep(0.1 * 2**self._failures)
 
-    def _attempt(self, stop: threading.Event) -> MoveReport:
+    def _attempt(self) -> MoveReport:
         from concurrent.futures import ThreadPoolExecutor
 
         move = self._move
@@ -18615,7 +18576,7 @@ class _MoveRun:
             if not point.is_done:
                 self._show(point.counts.read)
             with ThreadPoolExecutor(1, "infra-move") as reader:
-                point = self._move_batches(point, reader, stop)
+                point = self._move_batches(point, reader)
             return self._report(point.counts, done=point.is_done)
 
     def _checkpoint(self) -> _Checkpoint:
@@ -18637,6 +18598,7 @@ class _MoveRun:
             self._check_change(point.description, description)
         if self._resumed is None:
             self._resumed = point.counts
+            self._end += point.counts.read
             self._resume, self._restart = True, False  # after a lost connection
         return point
 
@@ -18649,14 +18611,12 @@ class _MoveRun:
             remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
-    def _move_batches(
-        self, point: _Checkpoint, reader: Executor, stop: threading.Event
-    ) -> _Checkpoint:
+    def _move_batches(self, point: _Checkpoint, reader: Executor) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
         source = self._move.source
         asked: Future[_Batch] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
-            if stop.is_set():
+            if self._stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
             if asked is None:
                 batch = source._read(point.progress["position"], size)
@@ -18681,8 +18641,8 @@ class _MoveRun:
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
             progress = {"position": batch.position, "counts": counts, "rejects": size}
-            changes = {"progress": progress, "description": self._description}
-            return self._checkpoints.advance(point, changes)
+            description = self._description
+            return self._checkpoints.advance(point, progress=progress, description=description)
 
         following = self._committed(work, fitted)
         self._failures = 0
@@ -18706,15 +18666,11 @@ class _MoveRun:
         for target in self._move.targets.values():
             target._rows.pass_ids()
         with self._move.database.transaction():
-            return self._checkpoints.advance(point, {"is_done": True})
+            return self._checkpoints.advance(point, is_done=True)
 
     def _size(self, read: int) -> int:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
-        size = min(self._move._batch, self._rows_that_fit)
-        if self._limit is None:
-            return size
-        before = self._resumed.read if self._resumed else 0
-        return min(size, self._limit - (read - before))
+        return min(self._move._batch, self._rows_that_fit, self._end - read)
 
     def _adapt_size(self, batch: _Batch) -> None:
         """Set the number of rows that fit into the memory for one batch."""
@@ -18745,10 +18701,9 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
     """Return the paths at which two descriptions differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in {**before, **after}:
-            inner = f"{place}.{name}" if place else name
-            yield from _differences(before.get(name), after.get(name), inner)
+            yield from _differences(before.get(name), after.get(name), f"{place}.{name}")
     elif before != after:
-        yield place
+        yield place.removeprefix(".")
 
 
 # === infrastructure ===============================================================================

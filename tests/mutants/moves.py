@@ -59,7 +59,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a limit is for each batch",
         INFRA,
-        Replace("_MoveRun._size", "self._limit - (read - before)", "self._limit"),
+        Replace("_MoveRun._size", "self._end - read", "self._end"),
         on_fakes("test_a_part_and_the_rest"),
     ),
     OnFakes(
@@ -105,7 +105,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a value is replaced by NULL",
         INFRA,
-        Never("_ValueFitter._substitute", "isinstance(policy, Replace)"),
+        Replace("_ValueFitter.fit_or_reject", "isinstance(policy, Replace)", "False"),
         on_fakes("test_policies"),
     ),
     OnFakes(
