@@ -18740,6 +18740,7 @@ class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
         raise AttributeError(f"{self._name} of {type(bundle).__name__} cannot be set")
 
 
+_NO_DATABASE = "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
 _IN_ACCOUNTS: Sequence[Any] = (PhoneUserRepository, TokenRepository)
 _IN_EXCHANGE: Sequence[Any] = (
     UserRepository, OrganizationRepository, _MemberRepository, BenchmarkRepository,
@@ -18861,9 +18862,7 @@ class Infrastructure(_Closeable):
     def _open_database(self, engine: str) -> Database:
         config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
-            raise ConfigurationError(
-                "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
-            )
+            raise ConfigurationError(_NO_DATABASE)
         return create_pool(config, clock=self.clock)
 
     def _database_on(self, engine: str) -> Database:
@@ -19086,7 +19085,7 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
     databases = [database for database in (config.mysql, config.postgres) if database]
     if not databases:
-        raise ConfigurationError("no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL")
+        raise ConfigurationError(_NO_DATABASE)
     if arguments.repair is not None and arguments.done is None:
         raise ConfigurationError(
             "--repair needs --done (the statement has taken effect) or --retry (run it again)"
@@ -19169,12 +19168,11 @@ def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
 
 
 def _pool_of_variable(variable: str | None) -> ConnectionPool:
-    if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
+    if variable is None or not re.fullmatch(r"[A-Za-z_]\w*", variable):
         raise ConfigurationError(
             "give a script, or --table, --from and --to with names of environment variables: "
             "other users could read the password of a URL among the arguments"
         )
-    assert variable is not None
     url = _variable(os.environ, variable)
     if not url:
         raise ConfigurationError(f"the environment variable {variable} is not set")
@@ -19277,8 +19275,8 @@ class _Copy:
     found: _LibraryFile | None
     state: str  # in words
     equal: bool = False
-    #: whether replacing it certainly loses no edits
-    replaceable: bool = False
+    #: whether replacing it may lose edits
+    edited: bool = False
 
 
 def _library() -> list[_LibraryFile]:
@@ -19297,28 +19295,29 @@ def _library_file(path: Path) -> _LibraryFile:
 def _copy_at(path: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
     """Compare the copy at the path with the library's file. Raises ConfigurationError."""
     if not os.path.exists(path):
-        return _Copy(path, None, "missing", replaceable=True)
+        return _Copy(path, None, "missing")
     found = _library_file(path)
     if found.edited:
-        return _Copy(path, found, f"edited since it was copied, version {found.version}")
+        state = f"edited since it was copied, version {found.version}"
+        return _Copy(path, found, state, edited=True)
     if found.text == source.text:
         if found.relative in (None, package):
-            return _Copy(path, found, f"equal to version {version}", equal=True, replaceable=True)
+            return _Copy(path, found, f"equal to version {version}", equal=True)
         should, has = ("should", "an") if package else ("should not", "no")
         state = f"its import {should} be relative, because the folder has {has} __init__.py"
-        return _Copy(path, found, state, replaceable=True)
+        return _Copy(path, found, state)
     if found.stamped:
         state = f"version {found.version}, not edited"
         if found.version == version:
             state = f"another text of version {version}, not edited since it was copied"
-        return _Copy(path, found, state, replaceable=True)
+        return _Copy(path, found, state)
     if found.version is None:
         state = "no digest and no version: edited, or another file"
     elif found.version == version:
         state = f"edited: it says version {version}, and has another text"
     else:
         state = f"version {found.version}, no digest: it may have been edited"
-    return _Copy(path, found, state)
+    return _Copy(path, found, state, edited=True)
 
 
 def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bool) -> None:
@@ -19377,7 +19376,7 @@ def _vendor(arguments: Any) -> int:
         for copied in copies:
             _say(f"{copied.path}: {copied.state}")
         return int(not all(copied.equal for copied in copies))
-    edited = [f"{copied.path}: {copied.state}" for copied in copies if not copied.replaceable]
+    edited = [f"{copied.path}: {copied.state}" for copied in copies if copied.edited]
     if edited and not arguments.force:
         raise ConfigurationError(
             f"{'; '.join(edited)}. Nothing was copied. Keep the edits elsewhere if you need them, "
