@@ -17593,7 +17593,7 @@ class Target(ABC):
         """As ``Source._describe``."""
 
     @abstractmethod
-    def _fit(self, rows: _TargetRows) -> _Fitted:
+    def _fit(self, part: _TargetRows) -> _Fitted:
         """Return the rows as the target stores them, without the diverted ones."""
 
     @abstractmethod
@@ -17662,7 +17662,7 @@ class _ValueFitter:
         return fitted
 
     def fit_or_reject(
-        self, name: str, values: Sequence[Any], rows: _TargetRows, rejects: dict[int, _Reject]
+        self, name: str, values: Sequence[Any], part: _TargetRows, rejects: dict[int, _Reject]
     ) -> Sequence[Any]:
         """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
         with contextlib.suppress(*_UNFIT):
@@ -17678,9 +17678,9 @@ class _ValueFitter:
                 reason = _reason(error, f"should be {words}")
             # Outside the handler: an error's context would quote the value.
             if policy == "fail":
-                raise _row_error(f"{self._table}.{name}", rows.key(at), reason, column=name)
+                raise _row_error(f"{self._table}.{name}", part.key(at), reason, column=name)
             if policy == "divert":
-                rejects.setdefault(at, _Reject(rows.key(at), name, reason))
+                rejects.setdefault(at, _Reject(part.key(at), name, reason))
             fitted += self.fit(name, [policy.value]) if isinstance(policy, Replace) else [None]
         return fitted
 
@@ -17781,28 +17781,28 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, rows: _TargetRows) -> _Fitted:
+    def _fit(self, part: _TargetRows) -> _Fitted:
         if not self._names:
-            self._set_columns([*rows.rows[0]])
-        ordered = rows.rows if self._given is not None else self._in_order(rows)
+            self._set_columns([*part.rows[0]])
+        ordered = part.rows if self._given is not None else self._in_order(part)
         rejects: dict[int, _Reject] = {}
         columns: list[Any] = [
-            self._values.fit_or_reject(name, values, rows, rejects)
+            self._values.fit_or_reject(name, values, part, rejects)
             for name, values in zip(self._names, zip(*ordered))
         ]
         if not rejects:
-            return _Fitted(rows.at, columns)
+            return _Fitted(part.at, columns)
         kept = [index not in rejects for index in range(len(ordered))]
-        places, *columns = ([*itertools.compress(column, kept)] for column in (rows.at, *columns))
+        places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
         return _Fitted(places, columns, [rejects[index] for index in sorted(rejects)])
 
-    def _in_order(self, rows: _TargetRows) -> list[_Row]:
+    def _in_order(self, part: _TargetRows) -> list[_Row]:
         wanted = {*self._names}
-        for index, row in enumerate(rows.rows):
+        for index, row in enumerate(part.rows):
             if row.keys() != wanted:
                 reason = f"it should have the columns {', '.join(self._names)}"
-                raise _row_error(self.table, rows.key(index), reason)
-        return _values_at(rows.rows, self._names)
+                raise _row_error(self.table, part.key(index), reason)
+        return _values_at(part.rows, self._names)
 
     def _keys(self, rows: Sequence[Any]) -> list[_Row]:
         if not self._key_at or len(self._key_at) < len(self._shape.key):
@@ -17894,20 +17894,20 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, rows: _TargetRows) -> _Fitted:
-        given, dicts = self._given, rows.rows
+    def _fit(self, part: _TargetRows) -> _Fitted:
+        given, dicts = self._given, part.rows
         if given is not None:
             dicts = [dict(zip(given, row)) for row in dicts]
-        records = [self._record(rows, index, values) for index, values in enumerate(dicts)]
-        return _Fitted(rows.at, [records])
+        records = [self._record(part, index, values) for index, values in enumerate(dicts)]
+        return _Fitted(part.at, [records])
 
-    def _record(self, rows: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
+    def _record(self, part: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
         try:
             return self.repository.record(**values)
         except _UNFIT as error:
             reason = _reason(error, "it does not have the record's fields")
         # Outside the handler: the error's context would quote the row.
-        raise _row_error(self.repository.resource, rows.key(index), reason)
+        raise _row_error(self.repository.resource, part.key(index), reason)
 
     def _where(self, record: Any) -> dict[str, Any] | None:
         """Return the condition for the record's key, or None if ``create`` fills the key in."""
@@ -18404,9 +18404,9 @@ class _FittedBatch:
         self._batch, self._database = batch, move.database
         transformed = _TransformedBatch(move, batch)
         self._fitted = [
-            (move.targets[name], move.targets[name]._fit(rows))
-            for name, rows in transformed.parts.items()
-            if rows.rows
+            (move.targets[name], move.targets[name]._fit(part))
+            for name, part in transformed.parts.items()
+            if part.rows
         ]
         self.rejects = [reject for _, fitted in self._fitted for reject in fitted.rejects]
         self._read = MoveCounts(
