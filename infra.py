@@ -18740,7 +18740,7 @@ class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
         raise AttributeError(f"{self._name} of {type(bundle).__name__} cannot be set")
 
 
-_NO_DATABASE = "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
+_NO_URL = "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
 _IN_ACCOUNTS: Sequence[Any] = (PhoneUserRepository, TokenRepository)
 _IN_EXCHANGE: Sequence[Any] = (
     UserRepository, OrganizationRepository, _MemberRepository, BenchmarkRepository,
@@ -18862,7 +18862,7 @@ class Infrastructure(_Closeable):
     def _open_database(self, engine: str) -> Database:
         config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
-            raise ConfigurationError(_NO_DATABASE)
+            raise ConfigurationError(_NO_URL)
         return create_pool(config, clock=self.clock)
 
     def _database_on(self, engine: str) -> Database:
@@ -19085,7 +19085,7 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
     databases = [database for database in (config.mysql, config.postgres) if database]
     if not databases:
-        raise ConfigurationError(_NO_DATABASE)
+        raise ConfigurationError(_NO_URL)
     if arguments.repair is not None and arguments.done is None:
         raise ConfigurationError(
             "--repair needs --done (the statement has taken effect) or --retry (run it again)"
