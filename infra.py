@@ -82,7 +82,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import astuple, dataclass, field, fields, is_dataclass
+from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -107,6 +107,7 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from _typeshed import DataclassInstance
@@ -16459,8 +16460,7 @@ def create_sms_service(
 # === data moves ===================================================================================
 
 
-# A move reads rows from a source in the order of a key and writes them to a target. Each batch
-# commits with the move's checkpoint: a row of infra_moves that says where the next batch begins.
+# A move reads rows from a source in the order of a key and writes them to a target, in batches.
 
 #: kinds of columns that a source can page by
 _KEY_KINDS = {
@@ -16497,10 +16497,6 @@ def _encode_key(values: Sequence[Any]) -> list[list[str]]:
         name, write, _ = codec
         encoded.append([name, write(value)])
     return encoded
-
-
-def _decode_key(position: Sequence[Sequence[str]]) -> list[Any]:
-    return [_KEY_READERS[name](text) for name, text in position]
 
 
 def _key_words(names: _Names, values: Sequence[Any]) -> str:
@@ -16575,6 +16571,12 @@ class _KeyedSource(Source):
 
     names: _Names = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     _key: _Names
+    #: where the rows are, and the types of the columns, as a checkpoint holds them
+    _place: Mapping[str, str]
+    _types: Mapping[str, str] | _Names
+
+    def _describe(self) -> dict[str, Any]:
+        return {**self._place, "key": [*self._key], "columns": self._types}
 
     @abstractmethod
     def _page(
@@ -16583,7 +16585,8 @@ class _KeyedSource(Source):
         """Return the rows that follow a key, and their keys."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
-        rows, keys = self._page(None if position is None else _decode_key(position), limit)
+        after = position and [_KEY_READERS[name](text) for name, text in position]
+        rows, keys = self._page(after, limit)
         position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
 
@@ -16618,11 +16621,12 @@ class TableSource(_KeyedSource):
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
+        self._place = {"table": self.table}
         self._columns = _check_columns(columns)
 
     def _open(self) -> None:
         self._rows = self.database._rows_of(self.table)
-        shape = self._shape = self._rows.shape()
+        shape = self._rows.shape()
         self._key = shape.key
         if not shape.key:
             raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
@@ -16636,13 +16640,7 @@ class TableSource(_KeyedSource):
                 )
         self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
         _check_known(self.table, self.names, shape.columns)
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "table": self.table,
-            "key": [*self._key],
-            "columns": _described(self._shape, self.names),
-        }
+        self._types = _described(shape, self.names)
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         return self._rows.page(self.names, after, limit)
@@ -16653,12 +16651,12 @@ class TableSource(_KeyedSource):
 
 def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
     """Return the types of columns, as a checkpoint holds them."""
-    return {name: _type_words(shape.columns[name]) for name in names}
-
-
-def _type_words(column: _ColumnType) -> str:
-    bounds = [str(bound) for bound in (column.size, column.scale) if bound is not None]
-    return column.kind + (f"({','.join(bounds)})" if bounds else "")
+    described = {}
+    for name in names:
+        column = shape.columns[name]
+        bounds = [str(bound) for bound in (column.size, column.scale) if bound is not None]
+        described[name] = column.kind + (f"({','.join(bounds)})" if bounds else "")
+    return described
 
 
 class IterableSource(Source):
@@ -16724,8 +16722,7 @@ class IterableSource(Source):
 class _FileSource(Source):
     """The records of a text file in UTF-8.
 
-    The checkpoint holds the offset of the next record and a digest of the file before it. A resumed
-    move raises MoveError if that part of the file has changed.
+    The checkpoint holds the offset of the next record and a digest of the file before it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -16738,9 +16735,7 @@ class _FileSource(Source):
         try:
             self._handle = self.path.open("rb")
         except OSError as error:
-            raise MoveError(
-                f"{self.path} cannot be read: {os.strerror(error.errno or 0)}"
-            ) from None
+            raise MoveError(f"{self.path} cannot be read: {error.strerror}") from None
         self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
         self._lines = iter(self._line, "")
         self._begin()
@@ -16895,6 +16890,7 @@ class SqliteSource(_KeyedSource):
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
         self.path = _path(_check_path("path", path))
         self.table = _check_table(table)
+        self._place = {"file": self.path.name, "table": self.table}
 
     def _open(self) -> None:
         import sqlite3
@@ -16906,14 +16902,12 @@ class SqliteSource(_KeyedSource):
         except sqlite3.Error:
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
         self._handle.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
-        columns = self._ask(f'PRAGMA table_info("{self.table}")')
-        if not columns:
+        columns = f"FROM pragma_table_info('{self.table}')"
+        self._types = dict(self._ask(f"SELECT name, type {columns}"))
+        if not self._types:
             raise MoveError(f"{self.path} has no table {self.table}")
-        self._types = {name: declared for _, name, declared, *_ in columns}
         self.names = [*self._types]
-        self._key = [
-            name for _, name in sorted((part, name) for _, name, *_, part in columns if part)
-        ]
+        self._key = [name for (name,) in self._ask(f"SELECT name {columns} WHERE pk ORDER BY pk")]
         if not self._key:
             raise MoveError(f"{self.table} has no primary key")
         for name in self._key:
@@ -16933,14 +16927,6 @@ class SqliteSource(_KeyedSource):
             pass
         # Raised outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "file": self.path.name,
-            "table": self.table,
-            "key": self._key,
-            "columns": self._types,
-        }
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         parts = self.names, self._key
@@ -16979,6 +16965,7 @@ class QuerySource(_KeyedSource):
             raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
         self.database = database
         self._sql = _check_sql(sql)
+        self._place = {"sql": self._sql}
         self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
         for name in self._key:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -17001,15 +16988,12 @@ class QuerySource(_KeyedSource):
         return self.database._statement("move", sql, given or None, fetch, repeatable=True)
 
     def _open(self) -> None:
-        self.names = self._ask("LIMIT 0", fetch=_column_names)
+        self.names = self._types = self._ask("LIMIT 0", fetch=_column_names)
         _check_known("the query", self._key, self.names)
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
         if self._ask(f"WHERE {nulls} LIMIT 1"):
             raise MoveError("the query's key holds NULL")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"sql": self._sql, "key": self._key, "columns": self.names}
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         tail = ""
@@ -17044,7 +17028,7 @@ class Replace(_ByValue):
 
 
 def _time_of_day(value: timedelta) -> day_time:
-    if not timedelta() <= value < timedelta(days=1):
+    if value.days:
         raise ValueError
     return (datetime.min + value).time()
 
@@ -17074,15 +17058,11 @@ def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _number_text(kind: type[T]) -> Callable[[str], T]:
-    """Return a function that reads a number's text. Unlike Python it refuses blanks and "_"."""
-
-    def read(text: str) -> T:
-        if "_" in text or text != text.strip():
-            raise ValueError
-        return kind(text)  # type: ignore[call-arg]
-
-    return read
+def _read_number(kind: Callable[[str], T], text: str) -> T:
+    """Read a number's text. Unlike Python it refuses blanks and "_"."""
+    if "_" in text or text != text.strip():
+        raise ValueError
+    return kind(text)
 
 
 def _flag_text(text: str) -> bool:
@@ -17094,10 +17074,10 @@ def _flag_text(text: str) -> bool:
 #: How a move converts a value for a column that does not take its type, by type and column kind.
 #: An exception means that the value does not fit.
 _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
-    (str, "integer"): _number_text(int),
-    (str, "year"): _number_text(int),
-    (str, "float"): _number_text(float),
-    (str, "decimal"): _number_text(Decimal),
+    (str, "integer"): functools.partial(_read_number, int),
+    (str, "year"): functools.partial(_read_number, int),
+    (str, "float"): functools.partial(_read_number, float),
+    (str, "decimal"): functools.partial(_read_number, Decimal),
     (str, "flag"): _flag_text,
     (str, "moment"): lambda text: _in_utc(_read_iso(_iso(text))),
     (str, "local moment"): lambda text: _read_iso(_iso(text)),
@@ -17178,16 +17158,12 @@ class Target(ABC):
         """As ``Source._describe``."""
 
     @abstractmethod
-    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
-        """Return the rows as the target stores them, and the diverted ones."""
+    def _fit(self, part: _TargetRows) -> _Fitted:
+        """Return the rows as the target stores them, without the diverted ones."""
 
     @abstractmethod
-    def _write(self, columns: _Columns) -> MoveCounts:
-        """Write the rows and return the counts. Inside a transaction."""
-
-    @abstractmethod
-    def _preview(self, columns: _Columns) -> MoveCounts:
-        """Return the counts that ``_write`` would return."""
+    def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
+        """Write the rows, unless it is a dry run, and return the counts. Inside a transaction."""
 
     @abstractmethod
     def _compare(self, columns: _Columns) -> Iterator[str]:
@@ -17203,28 +17179,15 @@ class Target(ABC):
         return shape
 
 
-#: rows by columns; a RepositoryTarget has one column, of records
-
-
 class _TargetRows(NamedTuple):
     """Rows for one target, and for each the index of its source row in the batch."""
 
+    batch: _Batch
     at: list[int]
     rows: list[Any]
 
-
-class _Fitted(NamedTuple):
-    """The same rows as the target stores them."""
-
-    at: Sequence[int]
-    columns: _Columns
-
-    def first(self, count: int | None) -> _Columns:
-        """Return the rows that were made of the first ``count`` rows of the batch; None: of all."""
-        if count is None:
-            return self.columns
-        count = bisect.bisect_left(self.at, count)
-        return [column[:count] for column in self.columns]
+    def key(self, index: int) -> str:
+        return self.batch.key(self.at[index])
 
 
 class _Reject(NamedTuple):
@@ -17233,6 +17196,20 @@ class _Reject(NamedTuple):
     key: str
     column: str
     reason: str
+
+
+class _Fitted(NamedTuple):
+    """The same rows as the target stores them."""
+
+    at: Sequence[int]
+    #: a RepositoryTarget has one column, of records
+    columns: _Columns
+    rejects: Sequence[_Reject] = ()
+
+    def first(self, count: int) -> _Columns:
+        """Return the rows that were made of the first ``count`` rows of the batch."""
+        count = bisect.bisect_left(self.at, count)
+        return [column[:count] for column in self.columns]
 
 
 class _ValueFitter:
@@ -17250,40 +17227,27 @@ class _ValueFitter:
         return fitted
 
     def fit_or_reject(
-        self,
-        name: str,
-        values: Sequence[Any],
-        key_of: Callable[[int], str],
-        rejects: dict[int, _Reject],
+        self, name: str, values: Sequence[Any], part: _TargetRows, rejects: dict[int, _Reject]
     ) -> Sequence[Any]:
         """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
         with contextlib.suppress(*_UNFIT):
             return self.fit(name, values)
         words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
-        usual = f"should be {words}"
+        policy = self._policies.get(name, "fail")
         fitted: list[Any] = []
         for at, value in enumerate(values):
             try:
                 fitted += self.fit(name, [value])
                 continue
             except _UNFIT as error:
-                reason = _reason(error, usual)
+                reason = _reason(error, f"should be {words}")
             # Outside the handler: an error's context would quote the value.
-            if self._policies.get(name) == "divert":
-                rejects.setdefault(at, _Reject(key_of(at), name, reason))
-                fitted.append(None)
-            else:
-                fitted.append(self._substitute(name, key_of(at), reason))
+            if policy == "fail":
+                raise _row_error(f"{self._table}.{name}", part.key(at), reason, column=name)
+            if policy == "divert":
+                rejects.setdefault(at, _Reject(part.key(at), name, reason))
+            fitted += self.fit(name, [policy.value]) if isinstance(policy, Replace) else [None]
         return fitted
-
-    def _substitute(self, name: str, key: str, reason: str) -> Any:
-        """Return the value that the policy stores instead of one that does not fit."""
-        policy = self._policies.get(name)
-        if policy == "null":
-            return None
-        if isinstance(policy, Replace):
-            return self.fit(name, [policy.value])[0]
-        raise _row_error(f"{self._table}.{name}", key, reason, column=name)
 
     def as_written(self, name: str, value: Any) -> Any:
         """Return a stored value as ``fit`` returns it, to compare the two."""
@@ -17340,8 +17304,7 @@ class TableTarget(Target):
         shape = self._shape = self._open_table(self.table)
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
-        for name in [*self.policies, *self._columns]:
-            self._check_column(name)
+        self._check_writable([*self.policies, *self._columns])
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
@@ -17351,16 +17314,15 @@ class TableTarget(Target):
         if names is not None:
             self._set_columns(names)
 
-    def _check_column(self, name: str) -> None:
-        _check_known(self.table, [name], self._shape.columns)
-        if name in self._shape.computed:
-            raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
+    def _check_writable(self, names: _Names) -> None:
+        _check_known(self.table, names, self._shape.columns)
+        for name in names:
+            if name in self._shape.computed:
+                raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
     def _set_columns(self, names: _Names) -> None:
-        """Check and keep the columns of the rows."""
         shape = self._shape
-        for name in names:
-            self._check_column(name)
+        self._check_writable(names)
         needed = [*self._columns]
         if self.write == "update" or self.on_conflict != "error":
             needed += shape.key
@@ -17384,38 +17346,30 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
-        if not part.rows:
-            return _Fitted(part.at, ()), []
+    def _fit(self, part: _TargetRows) -> _Fitted:
         if not self._names:
             self._set_columns([*part.rows[0]])
-        rows = part.rows if self._given is not None else self._in_order(batch, part)
+        ordered = part.rows if self._given is not None else self._in_order(part)
         rejects: dict[int, _Reject] = {}
-
-        def key_of(at: int) -> str:
-            return batch.key(part.at[at])
-
         columns: list[Any] = [
-            self._values.fit_or_reject(name, values, key_of, rejects)
-            for name, values in zip(self._names, zip(*rows))
+            self._values.fit_or_reject(name, values, part, rejects)
+            for name, values in zip(self._names, zip(*ordered))
         ]
         if not rejects:
-            return _Fitted(part.at, columns), []
-        kept = [at not in rejects for at in range(len(rows))]
+            return _Fitted(part.at, columns)
+        kept = [index not in rejects for index in range(len(ordered))]
         places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
-        return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
+        return _Fitted(places, columns, [rejects[index] for index in sorted(rejects)])
 
-    def _in_order(self, batch: _Batch, part: _TargetRows) -> list[_Row]:
+    def _in_order(self, part: _TargetRows) -> list[_Row]:
         wanted = {*self._names}
-        for at, row in zip(part.at, part.rows):
+        for index, row in enumerate(part.rows):
             if row.keys() != wanted:
                 reason = f"it should have the columns {', '.join(self._names)}"
-                raise _row_error(self.table, batch.key(at), reason)
+                raise _row_error(self.table, part.key(index), reason)
         return _values_at(part.rows, self._names)
 
     def _keys(self, rows: Sequence[Any]) -> list[_Row]:
-        if not rows:
-            return []
         if not self._key_at or len(self._key_at) < len(self._shape.key):
             raise MoveError(f"the rows for {self.table} have no primary key to find them by")
         return _values_at(rows, self._key_at)
@@ -17426,7 +17380,7 @@ class TableTarget(Target):
             return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
         keys = self._keys(rows)
-        present = {*self._rows.find((), keys)} if keys else set()
+        present = {*self._rows.find((), keys)}
         inserts: list[Any] = []
         updates: list[Any] = []
         for key, row in zip(keys, rows):
@@ -17435,19 +17389,17 @@ class TableTarget(Target):
             elif self.write == "insert":
                 present.add(key)
                 inserts.append(row)
-        if self.write == "update":
-            missing = len(rows) - len(updates)
-            return [], updates, MoveCounts(updated=len(updates), missing=missing)
         inserted = [*zip(*inserts)]
-        if self.on_conflict == "skip":
+        if self.write == "insert" and self.on_conflict == "skip":
             return inserted, [], MoveCounts(written=len(inserts), skipped=len(updates))
-        return inserted, updates, MoveCounts(written=len(inserts), updated=len(updates))
+        missing = len(rows) - len(inserts) - len(updates)
+        counts = MoveCounts(written=len(inserts), updated=len(updates), missing=missing)
+        return inserted, updates, counts
 
-    def _preview(self, columns: _Columns) -> MoveCounts:
-        return self._plan(columns)[2]
-
-    def _write(self, columns: _Columns) -> MoveCounts:
+    def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
         inserted, updates, counts = self._plan(columns)
+        if dry_run:
+            return counts
         with self.database._unlimited():
             if inserted and inserted[0]:
                 self.database._insert_rows(self.table, self._names, inserted)
@@ -17507,48 +17459,48 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
-        given, rows = self._given, part.rows
-        dicts = rows if given is None else [dict(zip(given, row)) for row in rows]
-        return _Fitted(part.at, [[*map(self._record, map(batch.key, part.at), dicts)]]), []
+    def _fit(self, part: _TargetRows) -> _Fitted:
+        given, dicts = self._given, part.rows
+        if given is not None:
+            dicts = [dict(zip(given, row)) for row in dicts]
+        records = [self._record(part, index, values) for index, values in enumerate(dicts)]
+        return _Fitted(part.at, [records])
 
-    def _record(self, key: str, values: Mapping[str, Any]) -> Any:
+    def _record(self, part: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
         try:
             return self.repository.record(**values)
         except _UNFIT as error:
             reason = _reason(error, "it does not have the record's fields")
         # Outside the handler: the error's context would quote the row.
-        raise _row_error(self.repository.resource, key, reason)
+        raise _row_error(self.repository.resource, part.key(index), reason)
 
-    def _where(self, record: Any) -> dict[str, Any]:
-        return {name: getattr(record, name) for name in self.repository.key}
+    def _where(self, record: Any) -> dict[str, Any] | None:
+        """Return the condition for the record's key, or None if ``create`` fills the key in."""
+        where = {name: getattr(record, name) for name in self.repository.key}
+        is_unfilled = any(map(_is_unfilled, where.values()))
+        return None if is_unfilled else self.repository._checked(where)
 
     def _skips(self, record: Any) -> bool:
-        where = self._where(record)
-        is_findable = self.on_conflict == "skip" and not any(map(_is_unfilled, where.values()))
-        return is_findable and self.repository._exists("move", self.repository._checked(where))
+        where = self._where(record) if self.on_conflict == "skip" else None
+        return where is not None and self.repository._exists("move", where)
 
-    def _preview(self, columns: _Columns) -> MoveCounts:
-        (records,) = columns
-        skipped = sum(map(self._skips, records))
-        return MoveCounts(written=len(records) - skipped, skipped=skipped)
-
-    def _write(self, columns: _Columns) -> MoveCounts:
+    def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
         (records,) = columns
         skipped = 0
         for record in records:
             if self._skips(record):
                 skipped += 1
-            else:
+            elif not dry_run:
                 self.repository.create(record)
         return MoveCounts(written=len(records) - skipped, skipped=skipped)
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         for record in columns[0]:
             where = self._where(record)
-            if any(map(_is_unfilled, where.values())):
-                raise MoveError(f"the records have no {', '.join(where)} to find them by")
-            stored = self.repository._first("move", self.repository._checked(where))
+            if where is None:
+                key = ", ".join(self.repository.key)
+                raise MoveError(f"the records have no {key} to find them by")
+            stored = self.repository._first("move", where)
             if stored is None:
                 yield "missing"
             else:
@@ -17624,7 +17576,7 @@ class Verification(_ByValue):
     ranges: Sequence[tuple[str, str]] = ()
 
     def _as_json(self) -> str:
-        return _encode({**vars(self), "ranges": [*map(list, self.ranges)], "ok": self.ok})
+        return _encode({**vars(self), "ok": self.ok})
 
     @property
     def ok(self) -> bool:
@@ -17670,24 +17622,13 @@ class _CheckpointRepository(Repository[_Checkpoint]):
     ids = ()
     lengths: ClassVar = {"name": 100}
 
-    def find(self, name: str) -> _Checkpoint | None:
-        return self._first("move", {"name": name})
-
-    def advance(self, before: _Checkpoint, changes: Mapping[str, Any]) -> _Checkpoint:
-        """Store the progress of a batch. Inside a transaction.
-
-        Raises MoveError if another run has stored progress since ``before`` was read.
-        """
-        changes = self._checked({"batches": before.batches + 1, **changes})
+    def advance(self, before: _Checkpoint, **changes: Any) -> _Checkpoint:
+        """Store the progress of a batch. Inside a transaction."""
+        changes["batches"] = before.batches + 1
         where = {"name": before.name, "batches": before.batches}
-        if not self._change("move", where, changes):
+        if not self._change("move", where, self._checked(changes)):
             raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
-        following = self.find(before.name)
-        assert following is not None
-        return following
-
-    def forget(self, name: str) -> None:
-        self._remove("move", {"name": name})
+        return replace(before, **changes)
 
 
 def _checkpoints_in(database: Database) -> _CheckpointRepository:
@@ -17703,31 +17644,28 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
     return cast("_CheckpointRepository", backend(database))
 
 
-class _Rejects:
-    """The rejects file: one JSON object per line. Its size is part of the checkpoint."""
+# The rejects file holds one JSON object per line. Its size is part of the checkpoint.
 
-    def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
-        self._path = path
-        found = path.stat().st_size if path.exists() else 0
-        if fresh and found:
-            raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
-        if not fresh and found < size:
-            raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
-        self._size = size
-        if found > size:
-            os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
-    def add(self, rejects: Sequence[_Reject]) -> int:
-        """Append the rejects, flush them to the disk, and return the file's size."""
-        if not rejects:
-            return self._size
-        with self._path.open("ab") as stream:
-            for reject in rejects:
-                stream.write(_encode(reject._asdict()).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            self._size = stream.tell()
-        return self._size
+def _restore_rejects(path: Path, size: int, *, fresh: bool) -> None:
+    """Give the file the size of the checkpoint. Raises MoveError if it holds other rejects."""
+    found = path.stat().st_size if path.exists() else 0
+    if fresh and found:
+        raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
+    if found < size:
+        raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
+    if found > size:
+        os.truncate(path, size)  # the rest belongs to a batch that was not committed
+
+
+def _add_rejects(path: Path, rejects: Sequence[_Reject]) -> int:
+    """Append the rejects, flush them to the disk, and return the file's size."""
+    with path.open("ab") as stream:
+        for reject in rejects:
+            stream.write(_encode(reject._asdict()).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        return stream.tell()
 
 
 @contextlib.contextmanager
@@ -17745,32 +17683,29 @@ def _graceful_stop() -> Iterator[threading.Event]:
         asked.set()
         signal.signal(signal.SIGINT, usual)
 
-    if not is_main or usual is not signal.default_int_handler:
+    with contextlib.ExitStack() as end:
+        if is_main and usual is signal.default_int_handler:
+            end.callback(signal.signal, signal.SIGINT, usual)
+            signal.signal(signal.SIGINT, ask)
         yield asked
-        return
-    try:
-        signal.signal(signal.SIGINT, ask)
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 class _Progress:
     """A progress line on standard error; with tqdm if it is installed."""
 
-    def __init__(self, move: RowMove, done: int) -> None:
+    def __init__(self, move: RowMove, read: int) -> None:
         self._name, self._total = move.name, move.source._total()
-        self._first = self._read = done
+        self._first = self._read = read
         self._bar: Any = None
         self._started = self._printed = SystemClock.monotonic()
         with contextlib.suppress(ImportError):
             tqdm = importlib.import_module("tqdm").tqdm
-            self._bar = tqdm(desc=move.name, total=self._total, initial=done, unit=" rows")
+            self._bar = tqdm(desc=move.name, total=self._total, initial=read, unit=" rows")
 
-    def advance(self, rows: int) -> None:
-        self._read += rows
+    def show(self, read: int) -> None:
+        new, self._read = read - self._read, read
         if self._bar is not None:
-            self._bar.update(rows)
+            self._bar.update(new)
         elif SystemClock.monotonic() - self._printed >= 1:
             self._print("")
 
@@ -17878,8 +17813,9 @@ class RowMove(Move):
         self.targets = self._check_targets(target, targets)
         self.database = next(iter(self.targets.values())).database
         self._is_split = targets is not None
-        usual = f"{self.name}-rejects.jsonl"
-        self._rejects_path = _path(usual if rejects is None else _check_path("rejects", rejects))
+        if rejects is None:
+            rejects = f"{self.name}-rejects.jsonl"
+        self._rejects_path = _path(_check_path("rejects", rejects))
         self._batch = batch
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock, getattr(self.database, "_clock", None))
@@ -17889,14 +17825,16 @@ class RowMove(Move):
     ) -> dict[str, Target]:
         if (target is None) == (targets is None):
             raise ConfigurationError("a move takes either target or targets")
-        named = {"": target} if targets is None else dict(_check_mapping("targets", targets))
+        named: dict[str, Any] = {"": target}
+        if targets is not None:
+            named = dict(_check_mapping("targets", targets))
         if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
-        if len({id(one.database) for one in named.values() if one}) > 1:
+        if len({id(one.database) for one in named.values()}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
         if targets is not None and self.transform is None:
             raise ConfigurationError("targets need a transform that returns pairs of name and row")
-        return cast("dict[str, Target]", named)
+        return named
 
     def _open(self) -> None:
         self.source._open()
@@ -17963,9 +17901,9 @@ class _TransformedBatch:
         self._move, self._batch = move, batch
         self.dropped = 0
         if move.transform is None:
-            self.parts = {"": _TargetRows([*range(len(batch.rows))], [*batch.rows])}
+            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows])}
             return
-        self.parts = {name: _TargetRows([], []) for name in move.targets}
+        self.parts = {name: _TargetRows(batch, [], []) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
@@ -17995,17 +17933,15 @@ class _TransformedBatch:
             return []
         if type(made) is dict and not self._move._is_split:  # the usual case
             return [("", made)]
-        rows = [made] if self._is_single(made) else made
-        if not isinstance(rows, (list, tuple)):
-            raise self._refusal(at, "dicts")
-        pairs = rows if self._move._is_split else [("", row) for row in rows]
-        return [self._checked_row(at, pair) for pair in pairs]
-
-    def _is_single(self, made: Any) -> bool:
-        """Return whether it is a single row, or a single pair of name and row."""
         if self._move._is_split:
-            return isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
-        return isinstance(made, Mapping) or hasattr(made, "__dict__")
+            is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
+            pairs = [made] if is_pair else made
+        else:
+            rows = made if isinstance(made, (list, tuple)) else [made]
+            pairs = [("", row) for row in rows]
+        if not isinstance(pairs, (list, tuple)):
+            raise self._refusal(at, "dicts")
+        return [self._checked_row(at, pair) for pair in pairs]
 
     def _checked_row(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
         targets = self._move.targets
@@ -18031,59 +17967,50 @@ class _FittedBatch:
 
     def __init__(self, move: RowMove, batch: _Batch) -> None:
         self._batch, self._database = batch, move.database
-        self.rejects: list[_Reject] = []
-        self._fitted: list[tuple[Target, _Fitted]] = []
         transformed = _TransformedBatch(move, batch)
-        for name, part in transformed.parts.items():
-            target = move.targets[name]
-            fitted, rejects = target._fit(batch, part)
-            self._fitted.append((target, fitted))
-            self.rejects += rejects
+        self._fitted = [
+            (move.targets[name], move.targets[name]._fit(part))
+            for name, part in transformed.parts.items()
+            if part.rows
+        ]
+        self.rejects = [reject for _, fitted in self._fitted for reject in fitted.rejects]
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
         )
 
-    def preview(self) -> MoveCounts:
-        """Return the counts that ``write`` would return."""
-        counts = self._read
-        for target, rows in self._fitted:
-            counts += target._preview(rows.columns)
-        return counts
-
-    def write(self, first: int | None = None) -> MoveCounts:
+    def write(self, first: int = sys.maxsize, *, dry_run: bool = False) -> MoveCounts:
         """Write the rows, or those made of the first rows of the batch, and return the counts.
 
-        Inside a transaction.
+        Inside a transaction. A dry run only returns the counts.
         """
         counts = self._read
-        for target, rows in self._fitted:
-            counts += target._write(rows.first(first))
-        self._database._check_constraints()
+        for target, fitted in self._fitted:
+            counts += target._write(fitted.first(first), dry_run)
+        if not dry_run:
+            self._database._check_constraints()
         return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
-        """Return each row's index in the batch, and "equal", "different" or "missing"."""
-        for target, (places, columns) in self._fitted:
-            yield from zip(places, target._compare(columns))
+        """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
+        for target, fitted in self._fitted:
+            yield from zip(fitted.at, target._compare(fitted.columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
 
         Returns None if they refuse none any more: another client has changed rows meanwhile.
         """
-        low, high = 0, len(self._batch.rows)  # low rows are accepted, high rows are refused
-        error = self._refusal(high)
+        size = len(self._batch.rows)
+        error = self._refusal(size)
         if error is None:
             return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            refusal = self._refusal(middle)
-            if refusal is None:
-                low = middle
-            else:
-                high, error = middle, refusal
-        key = self._batch.key(high - 1)
+        count = bisect.bisect_left(range(size), True, 1, key=self._is_refused)
+        error = self._refusal(count) or error
+        key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
+
+    def _is_refused(self, first: int) -> bool:
+        return self._refusal(first) is not None
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -18111,7 +18038,6 @@ class _Comparison:
     def __init__(self, move: RowMove) -> None:
         self._move = move
         self._states = {"equal": 0, "different": 0, "missing": 0}
-        #: the first and last key of each run of rows that differ
         self._ranges: list[tuple[str, str]] = []
         self._in_range = False
 
@@ -18147,30 +18073,6 @@ class _Comparison:
         return target._rows.count() - found
 
 
-class _Reader:
-    """Reads the next batch in another thread while the target writes the current one."""
-
-    def __init__(self, source: Source) -> None:
-        from concurrent.futures import Future, ThreadPoolExecutor
-
-        self._source = source
-        self._executor = ThreadPoolExecutor(1, "infra-move") if source._reads_ahead else None
-        self._next: Future[_Batch] | None = None
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-
-    def ask(self, position: Any, limit: int) -> None:
-        """Start to read the batch that the next ``read`` returns."""
-        if self._executor is not None:
-            self._next = self._executor.submit(self._source._read, position, limit)
-
-    def read(self, position: Any, limit: int) -> _Batch:
-        asked, self._next = self._next, None
-        return self._source._read(position, limit) if asked is None else asked.result()
-
-
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
@@ -18185,12 +18087,14 @@ class _MoveRun:
         restart: bool,
         accept_change: bool,
     ) -> None:
-        self._move, self._limit = move, limit
+        self._move = move
+        #: how many rows of the whole move are read when the run ends
+        self._end = sys.maxsize if limit is None else limit
         self._shows = progress and sys.stderr is not None and sys.stderr.isatty()
         self._resume, self._restart, self._accept_change = resume, restart, accept_change
         self._started = SystemClock.monotonic()
         self._resumed: MoveCounts | None = None
-        self._batches = 0
+        self._failures = 0  # since the last batch
         self._rows_that_fit = 100  # a small first batch shows how large rows are
         self._progress: _Progress | None = None
 
@@ -18203,50 +18107,50 @@ class _MoveRun:
         move = self._move
         move._open()
         counts, position, last = MoveCounts(), None, False
-        self._show(0, 0)
+        self._show(0)
         while not last and (size := self._size(counts.read)):
             batch = move.source._read(position, size)
             position, last = batch.position, batch.last
-            counts += _FittedBatch(move, batch).preview()
+            counts += _FittedBatch(move, batch).write(dry_run=True)
             self._adapt_size(batch)
-            self._show(counts.read, len(batch.rows))
+            self._show(counts.read)
         return self._report(counts, done=last, dry_run=True)
 
     def execute(self, stop: threading.Event) -> MoveReport:
-        failures = seen = 0
+        self._stop = stop
         while True:
             try:
-                return self._attempt(stop)
+                return self._attempt()
             except (ConnectionError, TimeoutError) as error:
-                failures = 1 if self._batches > seen else failures + 1
-                seen = self._batches
-                if not error.retryable or failures > self._move.RETRIES:
+                self._failures += 1
+                if not error.retryable or self._failures > self._move.RETRIES:
                     raise
                 logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                self._move._clock.sleep(0.1 * 2**failures)
+                self._move._clock.sleep(0.1 * 2**self._failures)
 
-    def _attempt(self, stop: threading.Event) -> MoveReport:
+    def _attempt(self) -> MoveReport:
+        from concurrent.futures import ThreadPoolExecutor
+
         move = self._move
         move._open()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
-            self._rejects = _Rejects(
-                move._rejects_path, point.progress["rejects"], fresh=not point.batches
-            )
+            size = point.progress["rejects"]
+            _restore_rejects(move._rejects_path, size, fresh=not point.batches)
             if not point.is_done:
-                self._show(point.counts.read, 0)
-            with contextlib.closing(_Reader(move.source)) as reader:
-                point = self._move_batches(point, reader, stop)
+                self._show(point.counts.read)
+            with ThreadPoolExecutor(1, "infra-move") as reader:
+                point = self._move_batches(point, reader)
             return self._report(point.counts, done=point.is_done)
 
     def _checkpoint(self) -> _Checkpoint:
         """Return the checkpoint to continue from; create it if there is none."""
         name, description = self._move.name, self._move._description()
         self._description = description
-        point: _Checkpoint | None = self._checkpoints.find(name)
+        point: _Checkpoint | None = self._checkpoints._first("move", {"name": name})
         if point is not None and self._restart:
-            self._checkpoints.forget(name)
+            self._checkpoints._remove("move", {"name": name})
             with contextlib.suppress(FileNotFoundError):
                 os.truncate(self._move._rejects_path, 0)
             point = None
@@ -18259,6 +18163,7 @@ class _MoveRun:
             self._check_change(point.description, description)
         if self._resumed is None:
             self._resumed = point.counts
+            self._end += point.counts.read
             self._resume, self._restart = True, False  # after a lost connection
         return point
 
@@ -18271,18 +18176,21 @@ class _MoveRun:
             remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
-    def _move_batches(
-        self, point: _Checkpoint, reader: _Reader, stop: threading.Event
-    ) -> _Checkpoint:
+    def _move_batches(self, point: _Checkpoint, reader: Executor) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
+        source = self._move.source
+        asked: Future[_Batch] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
-            if stop.is_set():
+            if self._stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
-            batch = reader.read(point.progress["position"], size)
+            if asked is None:
+                batch = source._read(point.progress["position"], size)
+            else:
+                batch = asked.result()
             self._adapt_size(batch)
             following = self._size(point.counts.read + len(batch.rows))
-            if not batch.last and following:
-                reader.ask(batch.position, following)
+            if source._reads_ahead and not batch.last and following:
+                asked = reader.submit(source._read, batch.position, following)
             if batch.rows:
                 point = self._move_batch(point, batch)
             if batch.last:
@@ -18291,17 +18199,19 @@ class _MoveRun:
 
     def _move_batch(self, point: _Checkpoint, batch: _Batch) -> _Checkpoint:
         fitted = _FittedBatch(self._move, batch)
-        size = self._rejects.add(fitted.rejects)
+        size = point.progress["rejects"]
+        if fitted.rejects:
+            size = _add_rejects(self._move._rejects_path, fitted.rejects)
 
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
             progress = {"position": batch.position, "counts": counts, "rejects": size}
-            changes = {"progress": progress, "description": self._description}
-            return self._checkpoints.advance(point, changes)
+            description = self._description
+            return self._checkpoints.advance(point, progress=progress, description=description)
 
         following = self._committed(work, fitted)
-        self._batches += 1
-        self._show(following.counts.read, len(batch.rows))
+        self._failures = 0
+        self._show(following.counts.read)
         return following
 
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
@@ -18321,15 +18231,11 @@ class _MoveRun:
         for target in self._move.targets.values():
             target._rows.pass_ids()
         with self._move.database.transaction():
-            return self._checkpoints.advance(point, {"is_done": True})
+            return self._checkpoints.advance(point, is_done=True)
 
     def _size(self, read: int) -> int:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
-        size = min(self._move._batch, self._rows_that_fit)
-        if self._limit is None:
-            return size
-        before = self._resumed.read if self._resumed else 0
-        return min(size, self._limit - (read - before))
+        return min(self._move._batch, self._rows_that_fit, self._end - read)
 
     def _adapt_size(self, batch: _Batch) -> None:
         """Set the number of rows that fit into the memory for one batch."""
@@ -18338,12 +18244,12 @@ class _MoveRun:
             size = 1 + sum(map(_bytes_of, sample))
             self._rows_that_fit = max(1, _BATCH_BYTES * len(sample) // size)
 
-    def _show(self, read: int, new: int) -> None:
-        """Show the progress on a terminal, after ``read`` rows of which ``new`` are new."""
+    def _show(self, read: int) -> None:
+        """Show the progress on a terminal, after ``read`` rows of the whole move."""
         if self._shows and self._progress is None:
             self._progress = _Progress(self._move, read)
         if self._progress is not None:
-            self._progress.advance(new)
+            self._progress.show(read)
 
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
         seconds = SystemClock.monotonic() - self._started
@@ -18360,10 +18266,9 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
     """Return the paths at which two descriptions differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in {**before, **after}:
-            inner = f"{place}.{name}" if place else name
-            yield from _differences(before.get(name), after.get(name), inner)
+            yield from _differences(before.get(name), after.get(name), f"{place}.{name}")
     elif before != after:
-        yield place
+        yield place.removeprefix(".")
 
 
 # === infrastructure ===============================================================================
@@ -18400,6 +18305,7 @@ class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
         raise AttributeError(f"{self._name} of {type(bundle).__name__} cannot be set")
 
 
+_NO_URL = "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
 _IN_ACCOUNTS: Sequence[Any] = (PhoneUserRepository, TokenRepository)
 _IN_EXCHANGE: Sequence[Any] = (
     UserRepository, OrganizationRepository, _MemberRepository, BenchmarkRepository,
@@ -18521,9 +18427,7 @@ class Infrastructure(_Closeable):
     def _open_database(self, engine: str) -> Database:
         config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
-            raise ConfigurationError(
-                "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
-            )
+            raise ConfigurationError(_NO_URL)
         return create_pool(config, clock=self.clock)
 
     def _database_on(self, engine: str) -> Database:
@@ -18551,57 +18455,41 @@ class Infrastructure(_Closeable):
         """The database of the benchmark exchange. If there are two, it is that on Postgres."""
         return self._database_on(self._engines[1])
 
-    def _on(self, database: Database, mysql: Any, postgres: Any, *more: Any) -> Any:
+    def _on(self, database: Database, mysql: Callable[..., T], postgres: Any, *more: Any) -> T:
         """Return a repository of the class for the database's engine."""
-        kind = {"mysql": mysql, "postgres": postgres}[database.engine]
+        kind: Callable[..., T] = {"mysql": mysql, "postgres": postgres}[database.engine]
         return kind(database, *more, clock=self.clock)
 
     @provided
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        made: PhoneUserRepository = self._on(
-            self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key
-        )
-        return made
+        return self._on(self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key)
 
     @provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        made: TokenRepository = self._on(
-            self.accounts, MySQLTokenRepository, PostgresTokenRepository
-        )
-        return made
+        return self._on(self.accounts, MySQLTokenRepository, PostgresTokenRepository)
 
     @provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        made: UserRepository = self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
-        return made
+        return self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
 
     @provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        made: OrganizationRepository = self._on(
-            self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository
-        )
-        return made
+        return self._on(self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository)
 
     @provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        made: BenchmarkRepository = self._on(
-            self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository
-        )
-        return made
+        return self._on(self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository)
 
     @provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        made: SubmissionRepository = self._on(
-            self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository
-        )
-        return made
+        return self._on(self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository)
 
     @provided
     def redis(self) -> KeyValueClient:
@@ -18762,7 +18650,7 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
     databases = [database for database in (config.mysql, config.postgres) if database]
     if not databases:
-        raise ConfigurationError("no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL")
+        raise ConfigurationError(_NO_URL)
     if arguments.repair is not None and arguments.done is None:
         raise ConfigurationError(
             "--repair needs --done (the statement has taken effect) or --retry (run it again)"
@@ -18845,12 +18733,11 @@ def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
 
 
 def _pool_of_variable(variable: str | None) -> ConnectionPool:
-    if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
+    if variable is None or not re.fullmatch(r"[A-Za-z_]\w*", variable):
         raise ConfigurationError(
             "give a script, or --table, --from and --to with names of environment variables: "
             "other users could read the password of a URL among the arguments"
         )
-    assert variable is not None
     url = _variable(os.environ, variable)
     if not url:
         raise ConfigurationError(f"the environment variable {variable} is not set")
@@ -18953,8 +18840,8 @@ class _Copy:
     found: _LibraryFile | None
     state: str  # in words
     equal: bool = False
-    #: whether replacing it certainly loses no edits
-    replaceable: bool = False
+    #: whether replacing it may lose edits
+    edited: bool = False
 
 
 def _library() -> list[_LibraryFile]:
@@ -18973,28 +18860,29 @@ def _library_file(path: Path) -> _LibraryFile:
 def _copy_at(path: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
     """Compare the copy at the path with the library's file. Raises ConfigurationError."""
     if not os.path.exists(path):
-        return _Copy(path, None, "missing", replaceable=True)
+        return _Copy(path, None, "missing")
     found = _library_file(path)
     if found.edited:
-        return _Copy(path, found, f"edited since it was copied, version {found.version}")
+        state = f"edited since it was copied, version {found.version}"
+        return _Copy(path, found, state, edited=True)
     if found.text == source.text:
         if found.relative in (None, package):
-            return _Copy(path, found, f"equal to version {version}", equal=True, replaceable=True)
+            return _Copy(path, found, f"equal to version {version}", equal=True)
         should, has = ("should", "an") if package else ("should not", "no")
         state = f"its import {should} be relative, because the folder has {has} __init__.py"
-        return _Copy(path, found, state, replaceable=True)
+        return _Copy(path, found, state)
     if found.stamped:
         state = f"version {found.version}, not edited"
         if found.version == version:
             state = f"another text of version {version}, not edited since it was copied"
-        return _Copy(path, found, state, replaceable=True)
+        return _Copy(path, found, state)
     if found.version is None:
         state = "no digest and no version: edited, or another file"
     elif found.version == version:
         state = f"edited: it says version {version}, and has another text"
     else:
         state = f"version {found.version}, no digest: it may have been edited"
-    return _Copy(path, found, state)
+    return _Copy(path, found, state, edited=True)
 
 
 def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bool) -> None:
@@ -19053,7 +18941,7 @@ def _vendor(arguments: Any) -> int:
         for copied in copies:
             _say(f"{copied.path}: {copied.state}")
         return int(not all(copied.equal for copied in copies))
-    edited = [f"{copied.path}: {copied.state}" for copied in copies if not copied.replaceable]
+    edited = [f"{copied.path}: {copied.state}" for copied in copies if copied.edited]
     if edited and not arguments.force:
         raise ConfigurationError(
             f"{'; '.join(edited)}. Nothing was copied. Keep the edits elsewhere if you need them, "

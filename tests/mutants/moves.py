@@ -59,7 +59,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a limit is for each batch",
         INFRA,
-        Replace("_MoveRun._size", "self._limit - (read - before)", "self._limit"),
+        Replace("_MoveRun._size", "self._end - read", "self._end"),
         on_fakes("test_a_part_and_the_rest"),
     ),
     OnFakes(
@@ -71,7 +71,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a row that is to be skipped is overwritten",
         INFRA,
-        Never("TableTarget._plan", "self.on_conflict == 'skip'"),
+        Never("TableTarget._plan", "self.write == 'insert' and self.on_conflict == 'skip'"),
         on_fakes("test_rows_that_are_there_are_skipped"),
     ),
     OnFakes(
@@ -83,7 +83,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: missing rows count as updated",
         INFRA,
-        Replace("TableTarget._plan", "len(rows) - len(updates)", "0"),
+        Replace("TableTarget._plan", "len(rows) - len(inserts) - len(updates)", "0"),
         on_fakes("test_a_column_is_filled"),
     ),
     OnFakes(
@@ -105,13 +105,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a value is replaced by NULL",
         INFRA,
-        Never("_ValueFitter._substitute", "isinstance(policy, Replace)"),
+        Replace("_ValueFitter.fit_or_reject", "isinstance(policy, Replace)", "False"),
         on_fakes("test_policies"),
     ),
     OnFakes(
         "moves: rejects of a batch that was not committed stay",
         INFRA,
-        Never("_Rejects.__init__", "found > size"),
+        Never("_restore_rejects", "found > size"),
         on_fakes("test_rejects_of_a_batch_that_was_not_committed"),
     ),
     OnFakes(
@@ -147,14 +147,19 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a dry run does not look at what is there",
         INFRA,
-        Replace("TableTarget._preview", "self._plan(columns)[2]", "{'written': len(columns[0])}"),
+        Replace(
+            "TableTarget._write",
+            "return counts",
+            "return MoveCounts(written=len(columns[0]))",
+            nth=1,
+        ),
         on_fakes("test_a_dry_run"),
     ),
     OnFakes(
         "moves: the error names the row before",
         INFRA,
         Replace(
-            "_FittedBatch.refused_row", "self._batch.key(high - 1)", "self._batch.key(high - 2)"
+            "_FittedBatch.refused_row", "self._batch.key(count - 1)", "self._batch.key(count - 2)"
         ),
         on_fakes("test_a_row_that_is_there", "test_both_tables_or_none"),
     ),
@@ -181,7 +186,7 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace(
             "RepositoryTarget._skips",
-            "self.repository._exists('move', self.repository._checked(where))",
+            "self.repository._exists('move', where)",
             "False",
         ),
         on_fakes("test_a_repository_that_refuses"),

@@ -740,7 +740,10 @@ COMMANDS: list[Mutant] = [
         "vendor: a copy without a digest counts as unedited",
         INFRA,
         Replace(
-            "_copy_at", "_Copy(path, found, state)", "_Copy(path, found, state, replaceable=True)"
+            "_copy_at",
+            "_Copy(path, found, state, edited=True)",
+            "_Copy(path, found, state)",
+            nth=2,
         ),
         VENDOR,
     ),
