@@ -1,16 +1,19 @@
 """Compare the fakes with what a test would use instead, each in one process.
 
 FakeRedisClient is compared with fakeredis, FakeStorageProvider with boto3 on moto, and the fake
-repositories with repositories written with SQLAlchemy, on SQLite in memory.
+repositories with repositories written with SQLAlchemy, on SQLite in memory. Then measure the fakes
+with many rows.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import itertools
+import random
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +33,7 @@ from bench import orm
 from bench.measure import Bench, Work, arguments
 
 TURN = 500
+LATEST = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PROFILE = {"bio": "Measures models.", "links": ["https://example.com"]}
 
 
@@ -272,11 +276,68 @@ def of_repositories(bench: Bench) -> None:
     )
 
 
+class Crowd:
+    """Hold the submissions of one benchmark, in no order, on a fake."""
+
+    def __init__(self, rows: int) -> None:
+        database = fakes.FakeDatabase("postgres", fakes.POSTGRES_TABLES, clock=infra.SystemClock())
+        self.numbers = random.Random(rows)
+        self.user = fakes.FakeUserRepository(database).create(
+            infra.User("somebody@example.com", "Somebody")
+        )
+        self.benchmark = fakes.FakeBenchmarkRepository(database).create(
+            infra.Benchmark("benchmark", "Benchmark", category="accuracy", created_by=self.user.id)
+        )
+        self.submissions = fakes.FakeSubmissionRepository(database)
+        for _ in range(rows):
+            self.submit()
+
+    def submit(self) -> None:
+        age = timedelta(seconds=self.numbers.randrange(10**6))
+        self.submissions.create(
+            infra.Submission(
+                self.benchmark.id,
+                self.benchmark.version_id,
+                "model",
+                self.user.id,
+                aggregate_score=self.numbers.random(),
+                created_at=LATEST - age,
+            )
+        )
+
+
+def of_size(bench: Bench) -> None:
+    """Report what many rows cost a fake."""
+    rows = bench.size(50_000, 5000)
+    small, large = Crowd(1000), Crowd(rows)
+    page = infra.Query(per_page=20)
+    calls: dict[str, Work] = {
+        "page of 20": lambda: large.submissions.page(page),
+        "leaderboard of 100": lambda: large.submissions.leaderboard(large.benchmark.id, limit=100),
+    }
+    extras = [
+        bench.compare_cpu(name, call, int, limit=100_000, rounds=11, number=1)
+        for name, call in calls.items()
+    ]
+    bench.report_extras(f"FakeDatabase with {rows} rows, microseconds of CPU for a call", extras)
+    flat = bench.compare(
+        "create a submission",
+        large.submit,
+        small.submit,
+        target=0.75,
+        rounds=21,
+        number=100,
+        clock=time.thread_time,
+    )
+    bench.report(f"FakeDatabase with {rows} rows, times as fast as with 1000", [flat])
+
+
 def main() -> int:
     bench = Bench(short=arguments(__doc__).parse_args().short)
     of_redis(bench)
     of_storage(bench)
     of_repositories(bench)
+    of_size(bench)
     return int(bench.missed)
 
 

@@ -20,6 +20,7 @@ USERS = ("contract/test_user_repository.py",)
 ORGANIZATIONS = ("contract/test_organization_repository.py",)
 BENCHMARKS = ("contract/test_benchmark_repository.py",)
 SUBMISSIONS = ("contract/test_submission_repository.py",)
+LOST_UPDATES = ("unit/test_lost_updates.py",)
 OWN_TABLES = ("contract/test_own_tables.py",)
 CLIENT = ("contract/test_key_value_client.py",)
 CACHE = ("contract/test_cache_provider.py",)
@@ -482,15 +483,52 @@ FAKE_DATABASE: list[Mutant] = [
 FAKE_TABLE: list[Mutant] = [
     fake(
         "FakeTable: a limit counts from the first row",
-        Replace("FakeTable._select.work", "rows[offset:offset + limit]", "rows[offset:limit]"),
+        Replace(
+            "FakeTable._select.work",
+            "self._in_order(rows, order_by, end)[offset:end]",
+            "self._in_order(rows, order_by, end)[offset:limit]",
+        ),
         TABLES,
+    ),
+    fake(
+        "FakeTable: of rows that are equal in the first column, a limit drops some",
+        Replace(
+            "_IndexedRows._without_later_rows",
+            "operator.ge if descending else operator.le",
+            "operator.gt if descending else operator.lt",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: a page of a descending order has the smallest values",
+        Replace(
+            "_IndexedRows._without_later_rows",
+            "operator.ge if descending else operator.le",
+            "operator.le",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: a limit forgets its offset before it sorts",
+        Replace("FakeTable._select.work", "offset + limit", "limit"),
+        TABLES,
+    ),
+    fake(
+        "FakeDatabase: a read does not wait for another thread",
+        Replace("FakeDatabase._interleaved", "turns.wait()", "pass"),
+        LOST_UPDATES,
+    ),
+    fake(
+        "FakeDatabase: a statement does not end the wait of another thread",
+        Replace("FakeDatabase._interleaved", "turns.wake_others()", "pass"),
+        LOST_UPDATES,
     ),
     fake(
         "FakeTable: an update counts what it changed",
         Replace(
             "FakeTable._update.work",
             "len(found)",
-            "sum(row != {**row, **new} for _, row in found)",
+            "sum(row != {**row, **new} for row in found)",
         ),
         TABLES,
     ),
@@ -645,8 +683,8 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakeSubmissionRepository: of equal scores the later comes first",
         Replace(
             "FakeSubmissionRepository._rank",
-            "rows.sort(key=operator.itemgetter('created_at', 'id'))",
-            "rows.sort(key=operator.itemgetter('created_at', 'id'), reverse=True)",
+            "['-aggregate_score', 'created_at', 'id']",
+            "['-aggregate_score', '-created_at', '-id']",
         ),
         SUBMISSIONS,
     ),
@@ -654,8 +692,8 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakeSubmissionRepository: the best are chosen before they are sorted",
         Replace(
             "FakeSubmissionRepository._rank",
-            "rows.sort(key=operator.itemgetter('aggregate_score'), reverse=True)\ndel rows[limit:]",
-            "del rows[limit:]\nrows.sort(key=operator.itemgetter('aggregate_score'), reverse=True)",
+            "table._in_order(rows, ['-aggregate_score', 'created_at', 'id'], limit)[:limit]",
+            "table._in_order(rows[:limit], ['-aggregate_score', 'created_at', 'id'], limit)",
         ),
         SUBMISSIONS,
     ),
@@ -2150,10 +2188,9 @@ SUBTLE: list[Mutant] = [
         "BenchmarkRepository: others see tags that are not committed",
         Replace(
             "FakeBenchmarkRepository._tags_of",
-            "self.database.table('benchmark_tags')._matching({'benchmark_id': "
-            "infra._OneOf([*tags])})",
-            "[each for each in self.database.table('benchmark_tags')._rows.items() if "
-            "each[1]['benchmark_id'] in tags]",
+            "self.database.table('benchmark_tags')._matching(wanted)",
+            "[each for each in self.database.table('benchmark_tags')._rows.values() if "
+            "each['benchmark_id'] in tags]",
         ),
         BENCHMARKS,
     ),

@@ -2378,3 +2378,28 @@ def test_a_repository_has_the_clock_of_its_database() -> None:
     assert fakes.FakeUserRepository(exchange, clock=other).create(
         infra.User(username="bob", email="bob@example.org")
     ).created_at == datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+ORDERS: list[tuple[str, ...]] = [
+    ("n",), ("-n",), ("n", "-name"), ("-name", "n"), ("name", "id"), ("-n", "-name", "-id"), (),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_limit_of_many_rows_returns_the_first_of_all(engine: str, order: tuple[str, ...]) -> None:
+    """Few values, so that equal ones and NULL stand on both sides of each limit."""
+    columns = {
+        "id": fakes.Column(int),
+        "n": fakes.Column(int, null=True),
+        "name": fakes.Column(str, null=True),
+    }
+    table = fakes.FakeDatabase(engine, [fakes.Table("things", columns)]).table("things")
+    for id in range(100):
+        n, name = id * 7 % 5, "abc"[id * 11 % 3] * (id % 4)
+        table.insert({"id": id * 37 % 100, "n": n or None, "name": name or None})
+    whole = table.select(order_by=order)
+    assert len(whole) == 100
+    for offset, limit in itertools.product((0, 1, 10, 60, 99, 100), (0, 1, 2, 10, 23, 40, 100)):
+        found = table.select(order_by=order, limit=limit, offset=offset)
+        assert found == whole[offset : offset + limit]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -113,3 +115,79 @@ def test_orders_take_what_there_is(tables: infra.Database) -> None:
         lines = shop.Lines.on(tables).of_order(order)
         assert [line.number for line in lines] == [1, 2]
         assert {line.product_id: line.quantity for line in lines} == wishes[0]
+
+
+def count_to_forty(database: infra.Database, take_one: Callable[[uuid.UUID], object]) -> int:
+    """Let two threads call ``take_one`` 20 times each, and return how many are left of 40."""
+    product = in_stock(database, "Long sums", 40)
+
+    def take_twenty(number: int) -> None:
+        for _ in range(20):
+            take_one(product.id)
+
+    assert in_threads(2, take_twenty) == [None, None]
+    return stored(database, product.id).stock
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+@pytest.mark.parametrize("turn", range(5))
+def test_an_unsafe_counter_fails_on_an_interleaving_fake(engine: str, turn: int) -> None:
+    database = fakes.FakeDatabase(engine, shop.TABLES, interleave=True)
+    products = NaiveProducts.on(database)
+
+    def take_one(id: uuid.UUID) -> None:
+        with database.transaction():
+            read = products.find_by_id(id)
+            assert read is not None
+            products.update(replace(read, stock=read.stock - 1))
+
+    assert count_to_forty(database, take_one) > 0
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_safe_counters_pass_on_an_interleaving_fake(engine: str) -> None:
+    database = fakes.FakeDatabase(engine, shop.TABLES, interleave=True)
+    products, table = Products.on(database), database.table("products")
+
+    def in_one_statement(id: uuid.UUID) -> None:
+        table.update({"id": id}, lambda row: {"stock": row["stock"] - 1})
+
+    assert count_to_forty(database, in_one_statement) == 0
+    table.delete(None)
+    assert count_to_forty(database, lambda key: shop.take(products, key, 1)) == 0
+
+
+def test_a_read_in_a_transaction_waits_for_a_statement_of_another_thread() -> None:
+    """Without the other thread's statements, the waits of 5 ms would take 10 s."""
+    database = fakes.FakeDatabase(tables=shop.TABLES, interleave=True)
+    products = Products.on(database)
+    product = in_stock(database, "Long sums", 40)
+
+    def read(number: int) -> None:
+        for _ in range(2000):
+            with database.transaction():
+                products.find_by_id(product.id)
+
+    started = time.monotonic()
+    assert in_threads(2, read) == [None, None]
+    assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("interleave", [None, 1, "yes"])
+def test_interleave_is_true_or_false(interleave: Any) -> None:
+    for kind in (fakes.FakeDatabase, fakes.FakeInfrastructure):
+        with pytest.raises(infra.ConfigurationError, match="interleave should be True or False"):
+            kind(interleave=interleave)
+
+
+def test_the_databases_of_a_bundle_interleave() -> None:
+    with fakes.FakeInfrastructure(tables=shop.PORTS, interleave=True) as services:
+        products = NaiveProducts.on(services.exchange)
+
+        def take_one(id: uuid.UUID) -> None:
+            with services.exchange.transaction():
+                read = products.find_by_id(id)
+                assert read is not None
+                products.update(replace(read, stock=read.stock - 1))
+
+        assert count_to_forty(services.exchange, take_one) > 0
