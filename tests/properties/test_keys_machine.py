@@ -91,6 +91,7 @@ class Backend(Keys):
 
 
 TABLES = [fakes.Table.of(port) for port in (*PORTS, Samples)]
+USED = ("order_lines", "orders", "rates", "samples")  # children first
 
 
 def backend(database: infra.Database, dialect: str) -> Backend:
@@ -104,7 +105,7 @@ class Machine(BlockMachine):
     def __init__(self) -> None:
         super().__init__()
         database, dialect = self.real.database, self.real.dialect
-        empty(database, "order_lines", "orders", "rates", "samples")
+        empty(database, *USED)
         self.backends = backend(fakes.FakeDatabase(dialect, TABLES), dialect), self.real
         self.seen: Any = None  # what the fake's tables held when both were last compared
         if dialect == "postgres":
@@ -308,6 +309,12 @@ class Machine(BlockMachine):
             b.samples.page().items,
         )
 
+    def rows(self) -> list[list[fakes.Row]]:
+        """Return the rows of the fake, which cost less than records."""
+        database = self.backends[0].database
+        assert isinstance(database, fakes.FakeDatabase)
+        return [] if self.doomed else [database.table(name).select() for name in USED]
+
     def compare(self) -> None:
         found = self.both(self.everything)
         assert (found is None) is bool(self.doomed)  # then both refuse
@@ -315,8 +322,7 @@ class Machine(BlockMachine):
     @invariant()
     def tables_agree(self) -> None:
         """Compare after each step that changed the fake, and at the end."""
-        earlier = self.seen
-        self.seen = None if self.doomed else self.everything(self.backends[0])
+        earlier, self.seen = self.seen, self.rows()
         if self.doomed or self.seen != earlier:
             self.compare()
 
