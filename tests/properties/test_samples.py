@@ -45,7 +45,7 @@ def test_what_is_stored_is_read(database: Callable[[str], str], name: str) -> No
         assert fakes.compare(Samples, pool) == []
         fake = fakes.FakeDatabase(dialect_of(pool), [fakes.Table.of(Samples)])
 
-        @settings(max_examples=scaled(2000))
+        @settings(max_examples=scaled(1000))
         @given(SAMPLE, SAMPLE)
         def check(sample: Sample, change: Sample) -> None:
             on_fake, on_real = (stored(Samples.on(each), sample, change) for each in (fake, pool))
