@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
 import fakes
@@ -24,10 +24,12 @@ from tests.contract.databases import (
     DatabaseBackend,
     Item,
     Owner,
+    empty,
     fake_backend,
     real_backend,
     with_tables,
 )
+from tests.properties.blocks import BlockMachine
 
 IDS = [uuid.UUID(int=number << 64) for number in range(1, 5)]
 ID = st.sampled_from(IDS)
@@ -64,27 +66,24 @@ ITEM = st.builds(
 )
 
 
-class Machine(RuleBasedStateMachine):
-    url: str
+class Machine(BlockMachine):
+    real: DatabaseBackend  # of all examples
 
     def __init__(self) -> None:
         super().__init__()
-        real = real_backend(self.url)
-        self.engine = real.engine
-        self.backends = fake_backend(real.dialect), real
-        self.blocks: list[list[Any]] = []  # open transactions: for each backend its context manager
-        self.doomed = 0  # the depth of the block that an error has ended; 0 if there is none
+        empty(self.real.database, "items", "owners")
+        self.backends = fake_backend(self.real.dialect), self.real
         self.seen: Any = None  # what the fake's tables held when both were last compared
 
-    def teardown(self) -> None:
-        self.compare()
-        while self.blocks:
-            self.leave(infra.ValidationError("the end"))
-        self.backends[1].database.close()
+    def both(
+        self, call: Callable[[DatabaseBackend], Any], broken: int = 0, *, own_block: bool = False
+    ) -> Any:
+        """Run the call on both and compare; return the answer, or None after an error.
 
-    def both(self, call: Callable[[DatabaseBackend], Any], *, own_block: bool = False) -> Any:
-        """Runs the call on both and compares; gives the answer, or None after an error. What has a
-        block of its own fails without the block around it."""
+        Args:
+            broken: how many rules the call breaks.
+            own_block: the call has a block of its own, which fails without the block around it.
+        """
         outcomes: list[tuple[Any, ...]] = []
         for backend in self.backends:
             try:
@@ -96,15 +95,12 @@ class Machine(RuleBasedStateMachine):
             except infra.InfrastructureError as error:
                 outcomes.append(("error", type(error), error.retryable, error.operation))
         fake, real = outcomes
-        failed = real[0] == "conflict" or real[1] is infra.DatabaseError
-        if failed and self.engine == "postgres" and not self.doomed and not own_block:
-            self.doomed = len(self.blocks)
+        if (real[0] == "conflict" or real[1] is infra.DatabaseError) and not own_block:
+            self.doom()
         # Of several rules that a row breaks, engines name one or the other.
-        if fake == real or not (self.broken > 1 and "answer" not in (fake[0], real[0])):
+        if fake == real or not (broken > 1 and "answer" not in (fake[0], real[0])):
             assert fake == real
         return fake[1] if fake[0] == "answer" else None
-
-    broken = 0  # rules that the next call breaks
 
     def rows(self, table: str) -> list[fakes.Row]:
         database = self.backends[0].database
@@ -113,12 +109,13 @@ class Machine(RuleBasedStateMachine):
 
     def stored(self, text: str, length: int) -> str:
         """Return the value as a column of that length stores and compares it."""
-        return text[:length].rstrip(" ") if self.engine == "mysql" else text[:length]
+        is_mysql = self.real.engine == "mysql"
+        return text[:length].rstrip(" ") if is_mysql else text[:length]
 
-    def count_broken_by_owner(self, id: uuid.UUID, name: str) -> None:
+    def broken_by_owner(self, id: uuid.UUID, name: str) -> int:
         others = [row for row in self.rows("owners") if row["id"] != id]
         taken = {self.stored(row["name"], 10) for row in others}
-        self.broken = sum(
+        return sum(
             (
                 len(name.rstrip(" ")) > 10,
                 self.stored(name, 10) in taken,
@@ -126,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
-    def count_broken_by_item(self, id: uuid.UUID, item: Item) -> None:
+    def broken_by_item(self, id: uuid.UUID, item: Item) -> int:
         known = {row["id"] for row in self.rows("owners")} | {None}
         items = self.rows("items")
         taken = {
@@ -135,7 +132,7 @@ class Machine(RuleBasedStateMachine):
             if row["id"] != id and row["label"] is not None
         }
         label = item.label or ""
-        self.broken = sum(
+        return sum(
             (
                 # Of several parents that are missing both name the same.
                 not known.issuperset((item.owner_id, item.keeper_id, item.guard_id)),
@@ -159,89 +156,58 @@ class Machine(RuleBasedStateMachine):
 
     @rule(id=ID, name=NAMES)
     def create_owner(self, id: uuid.UUID, name: str) -> None:
-        self.count_broken_by_owner(id, name)
-        self.both(lambda b: b.owners.create(Owner(name, id)))
+        broken = self.broken_by_owner(id, name)
+        self.both(lambda b: b.owners.create(Owner(name, id)), broken)
 
     @rule(id=ID, name=NAMES)
     def update_owner(self, id: uuid.UUID, name: str) -> None:
-        self.count_broken_by_owner(id, name)
-        self.both(lambda b: b.owners.update(Owner(name, id)))
+        broken = self.broken_by_owner(id, name)
+        self.both(lambda b: b.owners.update(Owner(name, id)), broken)
 
     @rule(id=ID)
     def delete_owner(self, id: uuid.UUID) -> None:
         """Cascades, sets null, or is restricted."""
-        self.broken = 0
         self.both(lambda b: b.owners.delete(id))
 
     @rule(name=NAMES)
     def find_owner(self, name: str) -> None:
-        self.broken = 0
         self.both(lambda b: b.owners.find_by_name(name))
 
     @rule(id=ID, item=ITEM)
     def create_item(self, id: uuid.UUID, item: Item) -> None:
-        self.count_broken_by_item(id, item)
-        self.both(lambda b: b.items.create(replace(item, id=id)))
+        broken = self.broken_by_item(id, item)
+        self.both(lambda b: b.items.create(replace(item, id=id)), broken)
 
     @rule(id=ID, item=ITEM)
     def update_item(self, id: uuid.UUID, item: Item) -> None:
-        self.count_broken_by_item(id, item)
-        self.both(lambda b: b.items.update(replace(item, id=id)))
+        broken = self.broken_by_item(id, item)
+        self.both(lambda b: b.items.update(replace(item, id=id)), broken)
 
     @rule(id=ID)
     def delete_item(self, id: uuid.UUID) -> None:
-        self.broken = 0
         self.both(lambda b: b.items.delete(id))
 
     @rule(owner=REFERENCE, amount=AMOUNTS)
     def change_items(self, owner: uuid.UUID | None, amount: int) -> None:
-        self.broken = 0
         self.both(lambda b: b.items.change({"owner_id": owner}, {"amount": amount}))
 
     @rule(amount=AMOUNTS)
     def remove_items(self, amount: int) -> None:
-        self.broken = 0
         self.both(lambda b: b.items.remove({"amount": AtMost(amount)}))
 
     @rule(names=st.lists(st.tuples(ID, NAMES), max_size=3))
     def insert_owners(self, names: list[tuple[uuid.UUID, str]]) -> None:
-        self.broken = 2
-        self.both(lambda b: b.database.insert_many("owners", ["id", "name"], names), own_block=True)
+        def insert(backend: DatabaseBackend) -> Any:
+            return backend.database.insert_many("owners", ["id", "name"], names)
+
+        self.both(insert, broken=2, own_block=True)
 
     @rule(amount=AMOUNTS, label=LABELS)
     def find_items(self, amount: int, label: str | None) -> None:
-        self.broken = 0
         query = infra.Query(
             sort="amount", filters={"label": label, "amount": min(amount, 5)}, with_total=True
         )
         self.both(lambda b: b.items.page(query))
-
-    @precondition(lambda self: len(self.blocks) < 3)
-    @rule()
-    def enter(self) -> None:
-        self.broken = 0
-        blocks = [backend.database.transaction() for backend in self.backends]
-        entered = []
-
-        def begin(backend: DatabaseBackend) -> None:
-            block = blocks[self.backends.index(backend)]
-            block.__enter__()
-            entered.append(block)
-
-        self.both(begin)
-        if entered:
-            assert len(entered) == 2
-            self.blocks.append(blocks)
-
-    @precondition(lambda self: self.blocks)
-    @rule(error=st.sampled_from([None, None, infra.ValidationError("on purpose")]))
-    def leave(self, error: Exception | None) -> None:
-        self.broken = 0
-        blocks = self.blocks.pop()
-        kind = type(error) if error else None
-        self.both(lambda b: blocks[self.backends.index(b)].__exit__(kind, error, None))
-        if self.doomed > len(self.blocks):
-            self.doomed = 0
 
     def everything(self, b: DatabaseBackend) -> Any:
         items = b.items.page(infra.Query(sort="amount", per_page=1000))
@@ -254,7 +220,6 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def tables_agree(self) -> None:
         """Compare after each step that changed the fake, and at the end."""
-        self.broken = 0
         earlier, self.seen = self.seen, (self.rows("owners"), self.rows("items"))
         if self.doomed or self.seen != earlier:
             self.compare()
@@ -262,5 +227,6 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres"])
 def test_fake_and_real_agree(database: Callable[[str], str], name: str) -> None:
-    url = with_tables(database, name)
-    run(type("DatabaseMachine", (Machine,), {"url": url}), settings=settings())
+    real = real_backend(with_tables(database, name))
+    with real.database:
+        run(type("DatabaseMachine", (Machine,), {"real": real}), settings=settings())

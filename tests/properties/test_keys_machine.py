@@ -2,31 +2,38 @@
 
 Results, ids, error classes, names of constraints, and tables must agree. There are few keys, so
 that rows meet. Some ids are given, most are made, and some blocks are rolled back. A row breaks one
-rule at most: of several, engines name one or the other, and use up an id or do not.
+rule at most: of several, engines name one or the other, and use up an id or do not. The samples
+have a column of each type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
+import fakes
 import infra
-from tests.contract.databases import dialect_of
-from tests.contract.test_keys import (
-    Keys,
-    Line,
-    Order,
-    Rate,
-    fake_keys,
-    with_key_tables,
+from tests.contract.databases import dialect_of, empty
+from tests.contract.test_keys import PORTS, Keys, Line, Order, Rate, create
+from tests.properties.blocks import BlockMachine
+from tests.properties.samples import (
+    A_SAMPLE,
+    CHANGE,
+    DAY,
+    Sample,
+    Samples,
+    State,
+    field_values,
+    some,
 )
 
 MADE = "made"  # by the server
@@ -42,22 +49,67 @@ CURRENCY = st.sampled_from(["EUR", "eur", "USD", "é", "EU", "EUR ", "", "EURO",
 VALUE = st.sampled_from([Decimal(1), Decimal("1.5"), Decimal("1.50"), Decimal("0.001")])
 
 
-class Machine(RuleBasedStateMachine):
-    pool: infra.ConnectionPool
-    dialect: str
+SAMPLE_KEY = st.tuples(st.sampled_from([*State, *State, "open"]), DAY)
+NO_SAMPLE = some(
+    State.OPEN, None, (State.OPEN,), ("gone", date.min), (None, date.min), (date.min, State.OPEN),
+    (State.PAID, "0001-01-01"), (State.PAID, datetime(1, 1, 1)), (State.OPEN, date.min, 1),
+)  # fmt: skip
+FIELD = st.sampled_from(Samples.filter_fields)
+SORT = st.sampled_from(("", *Samples.sort_fields))
+FILTER = FIELD.flatmap(lambda name: st.tuples(st.just(name), field_values(name)))
+WRONG: dict[str, list[Any]] = {
+    "size": ["xl", 1, "s "],
+    "kind": ["parcel", ""],
+    "flag": [1, "True"],
+    "whole": [2**31, -(2**31) - 1, 2**70, 1.0, True],
+    "big": [2**63, -(2**63) - 1],
+    "ratio": [float("nan"), float("inf"), "1"],
+    "price": [None, Decimal("100000000"), Decimal("99999999.995"), Decimal("NaN"), 1.5],
+    "tiny": [Decimal("100000"), Decimal("-Infinity")],
+    "data": [b"12345", "a"],
+    "blob": ["a"],
+    "at": [time(1, tzinfo=timezone.utc), timedelta(hours=1)],
+    "wait": [timedelta.max, timedelta.min, timedelta(microseconds=1 << 63), 5],
+    "seen_at": [datetime(2026, 1, 1), date(2026, 1, 1)],
+    "second": [datetime(2026, 1, 1, microsecond=1, tzinfo=timezone.utc), "2026-01-01"],
+    "owner": ["a", 1],
+    "word": ["123456", "a\0", "\ud800", "12345 ", b"a"],
+    "code": ["123456", 1],  # the fake of Postgres refuses "é" too, the server does not
+    "text": ["a\0", "\udfff", 1],
+    "meta": [[], {1: 2}, {"a": float("nan")}, {"a": (1,)}, "{}"],
+    "parts": [{}, (1,), ["\ud800"]],
+    "tags": [["a"], ("a", 5), ("a\0",), "a"],
+}
+A_WRONG = st.sampled_from([{name: value} for name, values in WRONG.items() for value in values])
+
+
+@dataclass
+class Backend(Keys):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.samples = Samples.on(self.database)
+
+
+TABLES = [fakes.Table.of(port) for port in (*PORTS, Samples)]
+USED = ("order_lines", "orders", "rates", "samples")  # children first
+
+
+def backend(database: infra.Database, dialect: str) -> Backend:
+    return Backend(database, dialect, lambda port, column: database)
+
+
+class Machine(BlockMachine):
+    real: Backend  # of all examples
     base = 0  # the id before the first
 
     def __init__(self) -> None:
         super().__init__()
-        real = Keys(self.pool, self.dialect, lambda port, column: self.pool)
-        self.backends = fake_keys(self.dialect), real
-        self.blocks: list[list[Any]] = []  # open transactions: for each backend its context manager
-        self.doomed = 0  # the depth of the block that an error has ended; 0 if there is none
+        database, dialect = self.real.database, self.real.dialect
+        empty(database, *USED)
+        self.backends = backend(fakes.FakeDatabase(dialect, TABLES), dialect), self.real
         self.seen: Any = None  # what the fake's tables held when both were last compared
-        for table in ("order_lines", "orders", "rates"):
-            self.pool.execute(f"DELETE FROM {table}")
-        if self.dialect == "postgres":
-            self.pool.execute("SELECT setval('orders_id_seq', 1, false)")
+        if dialect == "postgres":
+            database.execute("SELECT setval('orders_id_seq', 1, false)")
             return
         # MySQL's counter goes on from one example to the next.
         cls = type(self)
@@ -65,13 +117,11 @@ class Machine(RuleBasedStateMachine):
         self.both(lambda b: b.orders.create(Order("", id=self.base)).id)
         self.both(lambda b: b.orders.delete(self.base))
 
-    def teardown(self) -> None:
-        self.compare()
-        while self.blocks:
-            self.leave(infra.ValidationError("the end"))
+    def both(self, call: Callable[[Backend], Any], *, own_block: bool = False) -> Any:
+        """Run the call on both and compare; return the answer, or None after an error.
 
-    def both(self, call: Callable[[Keys], Any]) -> Any:
-        """Run the call on both and compare; return the answer, or None after an error."""
+        A call with a block of its own fails without the block around it.
+        """
         outcomes: list[tuple[Any, ...]] = []
         for backend in self.backends:
             try:
@@ -85,9 +135,8 @@ class Machine(RuleBasedStateMachine):
         fake, real = outcomes
         # The library itself finds that a version differs: the server has refused nothing.
         refused = real[0] == "conflict" and real[2] != "order_lines_as_read"
-        failed = refused or real[1] is infra.DatabaseError
-        if failed and self.dialect == "postgres" and not self.doomed and self.blocks:
-            self.doomed = len(self.blocks)
+        if (refused or real[1] is infra.DatabaseError) and not own_block:
+            self.doom()
         assert fake == real
         return fake[1] if fake[0] == "answer" else None
 
@@ -179,37 +228,92 @@ class Machine(RuleBasedStateMachine):
         self.both(lambda b: b.rates.exists(currency))
         self.both(lambda b: b.rates.delete(currency))
 
-    @precondition(lambda self: len(self.blocks) < 3)
-    @rule()
-    def enter(self) -> None:
-        blocks = [backend.database.transaction() for backend in self.backends]
-        entered = []
+    def samples(self) -> list[Sample]:
+        return [] if self.doomed else self.backends[0].samples.page().items
 
-        def begin(backend: Keys) -> None:
-            block = blocks[self.backends.index(backend)]
-            block.__enter__()
-            entered.append(block)
+    @rule(sample=A_SAMPLE)
+    def create_sample(self, sample: Sample) -> None:
+        self.both(lambda b: repr(b.samples.create(sample)))
+        self.both(lambda b: repr(b.samples.get((sample.state, sample.day))))
 
-        self.both(begin)
-        if entered:
-            assert len(entered) == 2
-            self.blocks.append(blocks)
+    @rule(sample=A_SAMPLE)
+    def update_sample(self, sample: Sample) -> None:
+        self.both(lambda b: repr(b.samples.update(sample)))
+        self.both(lambda b: repr(b.samples.get((sample.state, sample.day))))
 
-    @precondition(lambda self: self.blocks)
-    @rule(error=st.sampled_from([None, infra.ValidationError("on purpose")]))
-    def leave(self, error: Exception | None) -> None:
-        blocks = self.blocks.pop()
-        kind = type(error) if error else None
-        self.both(lambda b: blocks[self.backends.index(b)].__exit__(kind, error, None))
-        if self.doomed > len(self.blocks):
-            self.doomed = 0
+    @rule(key=SAMPLE_KEY, change=CHANGE)
+    def change_sample(self, key: Any, change: dict[str, Any]) -> None:
+        """Store a sample that was read, with another value of one field."""
 
-    def everything(self, b: Keys) -> Any:
+        def change_one(b: Backend) -> str:
+            sample = b.samples.get(key)
+            return repr(sample and b.samples.update(replace(sample, **change)))
+
+        self.both(change_one)
+
+    @rule(sample=A_SAMPLE, wrong=A_WRONG)
+    def store_a_wrong_sample(self, sample: Sample, wrong: dict[str, Any]) -> None:
+        key, wrong_one = (sample.state, sample.day), replace(sample, **wrong)
+        if key in [(each.state, each.day) for each in self.samples()]:
+            self.both(lambda b: b.samples.update(wrong_one))
+        else:
+            self.both(lambda b: b.samples.create(wrong_one))
+
+    @rule(key=st.one_of(SAMPLE_KEY, SAMPLE_KEY, NO_SAMPLE))
+    def get_sample(self, key: Any) -> None:
+        self.both(lambda b: b.samples.exists(key))
+        self.both(lambda b: repr(b.samples.get(key)))
+
+    @rule(key=st.one_of(SAMPLE_KEY, SAMPLE_KEY, NO_SAMPLE))
+    def delete_sample(self, key: Any) -> None:
+        self.both(lambda b: b.samples.delete(key))
+
+    @rule(sample=A_SAMPLE, given=st.sets(some("whole", "price", "owner", "code"), max_size=2))
+    def insert_with_defaults(self, sample: Sample, given: set[str]) -> None:
+        """As another program inserts a row: the server fills what is not given."""
+        key = (sample.state, sample.day)
+        row = {"group": sample.state.value, "day": sample.day}
+        row |= {name: getattr(sample, name) for name in sorted(given)}
+
+        def insert(b: Backend) -> int:
+            return b.database.insert_many("samples", [*row], [tuple(row.values())])
+
+        self.both(insert, own_block=True)
+        self.both(lambda b: repr(b.samples.get(key)))
+
+    @rule(found=FILTER, sort=SORT, descending=st.booleans())
+    def find_samples(self, found: tuple[str, Any], sort: str, descending: bool) -> None:
+        query = infra.Query(
+            sort=sort, descending=descending, filters=dict([found]), with_total=True
+        )
+        self.both(lambda b: repr(b.samples.page(query)))
+
+    @rule(number=st.integers(0, 5), name=FIELD, sort=SORT, descending=st.booleans())
+    def find_like(self, number: int, name: str, sort: str, descending: bool) -> None:
+        """Find the samples that have a value of a stored one."""
+        samples = self.samples()
+        filters = {name: getattr(samples[number % len(samples)], name)} if samples else {}
+        query = infra.Query(sort=sort, descending=descending, filters=filters)
+        self.both(lambda b: repr(b.samples.page(query)))
+
+    @rule(sort=SORT, descending=st.booleans(), page=some(1, 2))
+    def sort_samples(self, sort: str, descending: bool, page: int) -> None:
+        query = infra.Query(page=page, per_page=3, sort=sort, descending=descending)
+        self.both(lambda b: repr(b.samples.page(query)))
+
+    def everything(self, b: Backend) -> Any:
         return (
             [*map(self.plain, b.orders.page().items)],
             b.lines.page().items,
             b.rates.page().items,
+            b.samples.page().items,
         )
+
+    def rows(self) -> list[list[fakes.Row]]:
+        """Return the rows of the fake, which cost less than records."""
+        database = self.backends[0].database
+        assert isinstance(database, fakes.FakeDatabase)
+        return [] if self.doomed else [database.table(name).select() for name in USED]
 
     def compare(self) -> None:
         found = self.both(self.everything)
@@ -218,16 +322,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def tables_agree(self) -> None:
         """Compare after each step that changed the fake, and at the end."""
-        earlier = self.seen
-        self.seen = None if self.doomed else self.everything(self.backends[0])
+        earlier, self.seen = self.seen, self.rows()
         if self.doomed or self.seen != earlier:
             self.compare()
 
 
 @pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres", "postgres-18"])
 def test_fake_and_real_agree(database: Callable[[str], str], name: str) -> None:
-    url = with_key_tables(database, name)
-    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
-        machine = type("KeysMachine", (Machine,), {"pool": pool, "dialect": dialect_of(pool)})
-        examples = settings().max_examples // (4 if name == "postgres-18" else 1)
-        run(machine, settings=settings(max_examples=examples))
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        create(pool, *PORTS, Samples)
+        real = backend(pool, dialect_of(pool))
+        run(type("KeysMachine", (Machine,), {"real": real}), settings=settings())
