@@ -961,12 +961,9 @@ class FakeDatabase(_CloseableFaults, infra.Database):
     def _interleaved(
         self, turns: _Interleaving, block: infra._Block | None, work: Callable[[], T], write: bool
     ) -> T:
-        if write:
-            result = self._turns.write(block, work)
-        else:
-            result = self._turns.read(block, work)
+        result = self._turns.write(block, work) if write else self._turns.read(block, work)
         turns.wake_others()
-        # A block that has written, or locked a row, is the writer: no other thread can come between.
+        # A block that has written, or locked a row, is the writer: no other can come between.
         if not write and block is not None and self._turns.writer is not block:
             turns.wait()
         return result
