@@ -3397,7 +3397,7 @@ class _Transactions(_Closeable):
         return block if block is not None and block.depth and block.is_ours() else None
 
     def _current(self) -> _Block | None:
-        """Return the caller's open block, or None. Raises DatabaseError in another task's."""
+        """Return the caller's open block. Raises DatabaseError in that of another task."""
         block = self._blocks.get()
         if block is None or not block.depth:
             return None
@@ -3470,12 +3470,13 @@ class _Transactions(_Closeable):
                     self._drop(block)
             else:
                 block.lost += 1  # the owner's next statement ends the transaction
-        if error is None and earlier is not None:
+        if error is not None:
+            return
+        if earlier is not None:
             self._refuse(earlier, "was rolled back")
-        if error is None:
-            raise DatabaseError(
-                "this transaction is not the innermost one of this thread", service=self.engine
-            )
+        raise DatabaseError(
+            "this transaction is not the innermost one of this thread", service=self.engine
+        )
 
     def _end_interrupted_block(self, block: _Block, _: object) -> None:
         """End a block whose ``__exit__`` was interrupted before its first step."""
@@ -4217,11 +4218,10 @@ class _Script(ABC):
         """Raise ValidationError for a byte order mark or a client command in a migration file."""
         if self.sql[at] == "\ufeff":
             self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
-        found = _COMMAND.match(self.sql, at)
-        self._refuse(at, found[0] if found else "the backslash", self.command_advice)
+        self._refuse(at, _COMMAND.match(self.sql, at)[0], self.command_advice)
 
 
-_COMMAND = _lazy(r"\\[A-Za-z!?.;]?[a-z_]{0,30}")
+_COMMAND: _Scanner = _lazy(r"\\[A-Za-z!?.;]?[a-z_]{0,30}")
 
 
 class _MySqlScript(_Script):
@@ -4259,8 +4259,7 @@ class _MySqlScript(_Script):
     @staticmethod
     @functools.cache
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
-        comment = _MySqlScript._line_comment(breaks)
-        blank = _repeated(r"\s+", comment, r"/\*(?!M?!(?!999999)).*?\*/")
+        blank = _repeated(r"\s+", _MySqlScript._line_comment(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
         stops = r";\\\ufeff" if strict else ";"
         return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
@@ -4272,7 +4271,7 @@ class _MySqlScript(_Script):
             _quoted("'", escapes[0]),
             _quoted('"', escapes[1]),
             "`[^`]*`",
-            r"\\N|\*(?!/)",
+            r"\\N|\*(?!/)",  # for ``stops`` with a backslash or a star
             _MySqlScript._line_comment(breaks),
             r"-(?!-(?:[\0- \x7f]|\Z))",
             r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
@@ -4406,7 +4405,7 @@ class _PostgresScript(_Script):
         r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
     )
     set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
-    restrict = _lazy(r"\\(?:un)?restrict\b[^\r\n]*")
+    restrict = _lazy(r"(?<![^\r\n])\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
     line_comment = _lazy(r"--[^\r\n]*")
     gap: _Scanner = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
@@ -4447,11 +4446,9 @@ class _PostgresScript(_Script):
             return found.end()
         if sql.startswith("/*", at):
             return self._pass_nested(at)
-        found = self.restrict.match(sql, at) if self._strict else None
-        if found is None or sql[at - 1 : at] not in ("", "\n", "\r"):
-            return at
-        self.at = found.end()  # pg_dump writes \restrict for psql: it is not sent
-        return self.at
+        if self._strict and (found := self.restrict.match(sql, at)):
+            self.at = at = found.end()  # pg_dump writes \restrict for psql: it is not sent
+        return at
 
     def _pass_nested(self, opened: int) -> int:
         depth = 0
@@ -4556,9 +4553,6 @@ def _controls_transaction(sql: str, engine: str) -> bool:
     return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
 
 
-_PLAIN_TEXT = _lazy("'[^']*'")
-
-
 class _Syntax(ABC):
     """An engine's syntax, as far as this library reads statements."""
 
@@ -4597,7 +4591,7 @@ class _Syntax(ABC):
         while found := self.literal_start.search(sql, at):
             yield sql[at : found.start()]
             if run := self.plain_strings.match(sql, found.start()):  # 20 times faster in a dump
-                yield _PLAIN_TEXT.sub("''", run[0])
+                yield re.sub("'[^']*'", "''", run[0])
                 at = run.end()
             else:
                 replacement, at = script.skip_literal(found)
@@ -4712,16 +4706,13 @@ class _PostgresSyntax(_Syntax):
         return (body[1],) if body else ()
 
 
-_UNIQUE = _ErrorRule(ConflictError, "holds such a row already", constraint_kind="unique")
-_FOREIGN_KEY = _ErrorRule(
-    ConflictError,
-    "has no such parent row, or rows that still refer to this one",
-    constraint_kind="foreign_key",
+_conflict = functools.partial(_ErrorRule, ConflictError)
+_UNIQUE = _conflict("holds such a row already", constraint_kind="unique")
+_FOREIGN_KEY = _conflict(
+    "has no such parent row, or rows that still refer to this one", constraint_kind="foreign_key"
 )
-_CHECK = _ErrorRule(ConflictError, "does not allow such a row", constraint_kind="check")
-_NOT_NULL = _ErrorRule(
-    ConflictError, "requires a value for this column", constraint_kind="not_null"
-)
+_CHECK = _conflict("does not allow such a row", constraint_kind="check")
+_NOT_NULL = _conflict("requires a value for this column", constraint_kind="not_null")
 _DEADLOCK = _refusal("ended the transaction in favour of another: run it again", retryable=True)
 _LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
@@ -4964,7 +4955,7 @@ class _Session(_WatchedSocket):
         self.generation = 0  # the pool's generation when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C stopped it: a cancel request may still be on its way
-        self.is_readable: Callable[[int], Any] = _readiness(descriptor)
+        self.is_readable = _readiness(descriptor)
 
 
 #: the parent's connections, kept in a forked child: their destructors take locks
@@ -5321,9 +5312,10 @@ class _ErrorReader(ABC):
         for name in names:
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
+                if found and sent.is_ours:
+                    return f'"{part}"'
                 if found:
-                    is_ours = sent.is_ours
-                    return f'"{part}"' if is_ours else _name_at(part, sent.sql, found.start())
+                    return _name_at(part, sent.sql, found.start())
         return ""
 
 
@@ -5766,9 +5758,9 @@ class _Dialect(ABC):
     def set_client_timeout(self, session: _Session, limited: bool) -> None:
         """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
         session.limited = limited
-        self.set_read_timeout(
-            session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout
-        )
+        config = self.config
+        seconds = config.query_timeout + self.grace if limited else config.idle_timeout
+        self.set_read_timeout(session, seconds)
 
     def timed_out(self, session: _Session) -> bool:
         """After a timeout, stop the statement if the server has no limit. Return whether it did."""
