@@ -1521,7 +1521,7 @@ class _ConstrainedRows(_IndexedRows):
         self._set(key, old if key == old_key else None, row)
         if self._parents:
             if self._is_mysql:
-                self._find_parents(key)
+                self._check_parents(row, old)
             else:  # Postgres checks at the end of the statement
                 self._turns.unchecked.append((self, key))
         if self._follows:
@@ -1567,9 +1567,12 @@ class _ConstrainedRows(_IndexedRows):
         if row is not None:
             self._check_parents(row)
 
-    def _check_parents(self, row: Row) -> None:
+    def _check_parents(self, row: Row, old: Row | None = None) -> None:
+        """Check the foreign keys that are not as in the old row."""
         for name, reference in self._parents:
             value = self._key(row, reference.columns)
+            if old is not None and self._key(old, reference.columns) == value:
+                continue  # its parent may be the row that is being deleted
             parent = self._database.table(reference.table)
             if value is None or (parent is self and self._key(row, reference.target) == value):
                 continue  # it refers to nothing, or to itself
