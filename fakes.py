@@ -1077,6 +1077,13 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
 _Key = tuple[Any, ...]
 
 
+def _as_duration(value: Any) -> Any:
+    """Return a value of MySQL's TIME as servers return it."""
+    if value.__class__ is not day_time:
+        return value
+    return datetime.combine(date.min, value) - datetime.min
+
+
 def _padded(holds: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
     """Return the comparison for texts whose trailing blanks do not count."""
 
@@ -1129,7 +1136,9 @@ class _IndexedRows:
         return key
 
     def _comparable(self, value: Any) -> Any:
-        return value.rstrip(" ") if self._is_mysql and value.__class__ is str else value
+        if self._is_mysql and value.__class__ is str:
+            return value.rstrip(" ")
+        return _as_duration(value) if self._is_mysql else value
 
     def _copy(self, row: Row) -> Row:
         return {name: _copied(value) for name, value in row.items()}
@@ -1247,7 +1256,12 @@ class _IndexedRows:
         def decimal(row: Row) -> Any:  # NaN is the greatest number on Postgres
             return (True, 0) if row[column].is_nan() else (False, row[column])
 
+        def duration(row: Row) -> Any:
+            return _as_duration(row[column])
+
         special = {uuid.UUID: number, Decimal: decimal}
+        if self._is_mysql:
+            special[day_time] = duration
         order = padded if width else special.get(rule.kind, operator.itemgetter(column))
 
         def with_nulls(row: Row) -> Any:
@@ -1507,7 +1521,7 @@ class _ConstrainedRows(_IndexedRows):
         self._set(key, old if key == old_key else None, row)
         if self._parents:
             if self._is_mysql:
-                self._find_parents(key)
+                self._check_parents(row, old)
             else:  # Postgres checks at the end of the statement
                 self._turns.unchecked.append((self, key))
         if self._follows:
@@ -1553,9 +1567,12 @@ class _ConstrainedRows(_IndexedRows):
         if row is not None:
             self._check_parents(row)
 
-    def _check_parents(self, row: Row) -> None:
+    def _check_parents(self, row: Row, old: Row | None = None) -> None:
+        """Check the foreign keys that are not as in the old row."""
         for name, reference in self._parents:
             value = self._key(row, reference.columns)
+            if old is not None and self._key(old, reference.columns) == value:
+                continue  # its parent may be the row that is being deleted
             parent = self._database.table(reference.table)
             if value is None or (parent is self and self._key(row, reference.target) == value):
                 continue  # it refers to nothing, or to itself
@@ -1817,8 +1834,13 @@ class _FakeRows(infra._TableRows):
             return [table._copy(row) for row in sorted(behind, key=place)[:limit]]
 
         found = self._database._from_above(lambda: table._select("move", read))
-        rows, keys = ([tuple(row[each] for each in some) for row in found] for some in (names, key))
+        rows, keys = ([self._values(row, some) for row in found] for some in (names, key))
         return rows, keys
+
+    def _values(self, row: Row, names: Sequence[str]) -> tuple[Any, ...]:
+        """Return the values of these columns as a server of the engine does."""
+        values = map(row.__getitem__, names)
+        return tuple(map(_as_duration, values) if self._table._is_mysql else values)
 
     def find(
         self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
@@ -1831,7 +1853,7 @@ class _FakeRows(infra._TableRows):
             return [(each, table._copy(row)) for each, row in found if row is not None]
 
         pairs = self._database._from_above(lambda: table._select("move", read))
-        return {each: tuple(row[name] for name in names) for each, row in pairs}
+        return {each: self._values(row, names) for each, row in pairs}
 
     def update(
         self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]

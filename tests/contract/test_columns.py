@@ -411,6 +411,22 @@ class Cases:
             with pytest.raises(infra.ValidationError, match=next(iter(wrong))):
                 backend.insert("parcels", **{**row, "id": infra.new_id(), **wrong})
 
+    def test_times_of_insert_many_are_found_and_sorted(self, backend: Backend) -> None:
+        created = backend.parcels.create(replace(EARLY, at=time(9, 30)))
+        row: dict[str, Any] = {"group": "open", "kind": "s", "type": "box", "cost": Decimal(1)}
+        row |= {"day": date(2026, 1, 2), "wait": 1, "data": b"", "tags": []}
+        for at in (time(9, 29, 59, 999_999), time(0), time(23)):
+            backend.insert("parcels", id=infra.new_id(), at=at, **row)
+        found = backend.parcels.page(infra.Query(sort="at")).items
+        assert [each.at for each in found] == [
+            time(0), time(9, 29, 59, 999_999), time(9, 30), time(23),
+        ]  # fmt: skip
+        assert found[2] == created
+        for each in found:
+            assert backend.parcels.page(infra.Query(filters={"at": each.at})).items == [each]
+        with pytest.raises(infra.ConflictError, match="parcels_type_day_at_key"):
+            backend.insert("parcels", id=infra.new_id(), at=time(23), **row)
+
     def test_the_server_checks_the_texts(self, backend: Backend) -> None:
         row = {"group": "open", "kind": "s", "type": "box", "cost": 1, "day": date(2026, 1, 2)}
         row |= {"at": time(1), "wait": 1, "data": b"", "tags": []}

@@ -1285,6 +1285,16 @@ class DatabaseContract(Contract):
             assert backend.owners.delete(a.id) is True
             assert backend.items.count() == 0
 
+    def test_a_row_that_is_deleted_along_and_loses_a_reference(
+        self, backend: DatabaseBackend
+    ) -> None:
+        """By a cascade and by SET NULL, in the one order or in the other."""
+        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
+        backend.items.create(Item(owner_id=a.id, keeper_id=a.id))
+        kept = backend.items.create(Item(owner_id=b.id, keeper_id=a.id))
+        assert backend.owners.delete(a.id) is True
+        assert backend.items.page().items == [replace(kept, keeper_id=None)]
+
     @pytest.mark.parametrize(
         ("rows", "removed", "mysql", "postgres"),
         [

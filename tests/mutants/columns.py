@@ -208,6 +208,14 @@ TABLES: list[Mutant] = [
         Replace("_FakeRows.shape", "nullable | {*self._table._defaults}", "nullable"),
     ),
     fake(
+        "a time that another program has inserted is another time",
+        Replace(
+            "_IndexedRows._comparable",
+            "_as_duration(value) if self._is_mysql else value",
+            "value",
+        ),
+    ),
+    fake(
         "a descending order by a renamed column ascends",
         Replace(
             "_TableByField._select",

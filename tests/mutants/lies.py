@@ -491,6 +491,14 @@ FAKE_TABLE: list[Mutant] = [
         TABLES,
     ),
     fake(
+        "FakeTable: SET NULL checks the other foreign keys of the row",
+        Never(
+            "_ConstrainedRows._check_parents",
+            "old is not None and self._key(old, reference.columns) == value",
+        ),
+        TABLES,
+    ),
+    fake(
         "FakeTable: of rows that are equal in the first column, a limit drops some",
         Replace(
             "_IndexedRows._without_later_rows",

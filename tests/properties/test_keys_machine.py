@@ -268,7 +268,7 @@ class Machine(BlockMachine):
     def delete_sample(self, key: Any) -> None:
         self.both(lambda b: b.samples.delete(key))
 
-    @rule(sample=A_SAMPLE, given=st.sets(some("whole", "price", "owner", "code"), max_size=2))
+    @rule(sample=A_SAMPLE, given=st.sets(some("whole", "price", "owner", "code", "at"), max_size=2))
     def insert_with_defaults(self, sample: Sample, given: set[str]) -> None:
         """As another program inserts a row: the server fills what is not given."""
         key = (sample.state, sample.day)
