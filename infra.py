@@ -8791,7 +8791,9 @@ class _Choice(NamedTuple):
         return row[self.column] is None or row[self.column] in self.texts
 
 
-_WORDS = _lazy(r"[\w-]+(\|[\w-]+)+")
+_WORD = r"[_-]*[^\W_][\w-]*"
+#: a format that is a list of texts, such as "customer|worker"
+_WORDS = _lazy(rf"{_WORD}(\|{_WORD})+")
 
 
 class _Rules:
@@ -9999,11 +10001,9 @@ class _TableWriter:
         lines.append(f"{primary_key} {self._list(self._port.key)}")
         rules = {rule: f"UNIQUE {self._list(names)}" for rule, names in self._rules.unique.items()}
         for rule, key in self._rules.foreign_keys.items():
-            parent = (
-                f"{self._name(key.table, _TABLE_NAME)} ({', '.join(map(self._name, key.target))})"
-            )
             rules[rule] = (
-                f"FOREIGN KEY {self._list(key.columns)} REFERENCES {parent} "
+                f"FOREIGN KEY {self._list(key.columns)} "
+                f"REFERENCES {self._name(key.table, _TABLE_NAME)} {self._names(key.target)} "
                 f"ON DELETE {key.on_delete.upper()}"
             )
         for rule, check in self._rules.checks.items():
@@ -10019,7 +10019,11 @@ class _TableWriter:
         return self._quote(name)
 
     def _list(self, names: Iterable[str]) -> str:
-        return f"({', '.join(self._name(self._columns[name].column) for name in names)})"
+        """Return the columns of fields as SQL has them."""
+        return self._names(self._columns[name].column for name in names)
+
+    def _names(self, columns: Iterable[str]) -> str:
+        return f"({', '.join(map(self._name, columns))})"
 
     def _condition(self, check: Check | _Choice) -> str:
         if isinstance(check, Check):
@@ -10061,9 +10065,10 @@ class _TableWriter:
         return f"long {kind}"
 
     def _check(self) -> None:
+        primary_key = self._rules.primary_key
         if unknown := [name for name in self._port.key if name not in self._columns]:
-            raise self._wrong(self._rules.primary_key, f"names no column: {', '.join(unknown)}")
-        keys = {self._rules.primary_key: self._port.key, **self._rules.unique}
+            raise self._wrong(primary_key, f"names no column: {', '.join(unknown)}")
+        keys = {primary_key: self._port.key, **self._rules.unique}
         for rule, key in self._rules.foreign_keys.items():
             keys[rule] = key.columns
             fixed = [name for name in key.columns if not self._columns[name].optional]
@@ -10073,9 +10078,7 @@ class _TableWriter:
             self._check_size(rule, names)
         for name in self._port.key:
             if self._columns[name].optional:
-                raise self._wrong(
-                    self._rules.primary_key, f"should not hold {name}, which may be None"
-                )
+                raise self._wrong(primary_key, f"should not hold {name}, which may be None")
 
     def _check_size(self, rule: str, names: Iterable[str]) -> None:
         used, limit = 0, self._syntax.key_bytes

@@ -110,7 +110,7 @@ READS: list[Mutant] = [
     ),
     shared(
         "the error of a read names the field",
-        Replace("_FieldColumn.__init__", "schema._column(name)", "name"),
+        Replace("_FieldColumn.read", "self.column", "self._name"),
     ),
     shared(
         "a move finds that a member and its text differ",
