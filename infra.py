@@ -9835,6 +9835,62 @@ class Repository(_PagedStore[R]):
         """Return whether a record matches."""
         return self._exists("exists_where", self._conditions(where))
 
+    def update_where(self, where: _ByColumn, /, **changes: Any) -> int:
+        """Set these fields, and ``updated_at``, in all records that match; return how many.
+
+        Raises ValidationError for fields of the key, ``guarded`` and ``kept`` ones, some of those
+        that a folded column holds, no field at all, and a ``where`` of {}.
+        """
+        changed = self._settable(changes)
+        return self._change("update_where", self._some(where), changed)
+
+    def delete_where(self, where: _ByColumn) -> int:
+        """Delete all records that match; return how many. Raises ValidationError for {}."""
+        return self._remove("delete_where", self._some(where))
+
+    def iterate(self, where: _ByColumn = _EVERY, *, batch: int = 1000) -> Iterator[R]:
+        """Return the records that match, one after another in the order of the key.
+
+        It reads ``batch`` records at a time, at most 10,000, each with a statement that begins
+        behind the last key. So the memory stays small, and no transaction is open meanwhile: what
+        other callers change in the part that is not read yet shows.
+        """
+        if _COUNT.check("batch", batch) > 10_000:
+            raise ValidationError("batch should be at most 10000")
+        return self._walk(self._conditions(where), batch)
+
+    def _walk(self, where: _ByColumn, batch: int) -> Iterator[R]:
+        order = [(name, False) for name in self.key]
+        after: Sequence[Any] = ()
+        last: Sequence[Any] | None = ()
+        while last is not None:
+            records, last = self._portion("iterate", where, order, batch, after=after)
+            yield from records
+            after = [self._held[name].unread(value) for name, value in zip(self.key, last or ())]
+
+    def _some(self, where: _ByColumn) -> dict[str, Any]:
+        """Return the conditions on rows to change or delete, of which there is one at least."""
+        conditions = self._conditions(where)
+        if not conditions:
+            raise ValidationError(
+                "where should not be empty: to mean all rows, name a field that is never NULL, "
+                f"such as {{{self.key[0]!r}: Not(None)}}"
+            )
+        return conditions
+
+    def _settable(self, changes: _ByColumn) -> dict[str, Any]:
+        """Return the checked changes of some fields, with ``updated_at``."""
+        if not changes:
+            raise ValidationError("name a field to change")
+        others = {*self.key, *self.guarded, *self.kept, *self.folded, "updated_at"}
+        if refused := [name for name in changes if name in others]:
+            raise ValidationError(f"{', '.join(refused)} cannot be changed by its name")
+        checked = self._checked(changes)
+        self._check_folded(checked)
+        if "updated_at" in self._held:
+            checked["updated_at"] = self._cut("updated_at", self._clock.now())
+        return checked
+
     def _values(self, record: R) -> dict[str, Any]:
         """Return the values of the record's columns."""
         if not isinstance(record, self.record):

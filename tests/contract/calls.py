@@ -40,7 +40,13 @@ REFUSED: dict[type, set[str]] = {
 #: Methods of every repository that have a suite of their own, by its module: the suites of the
 #: repositories, which inherit them, need not call them.
 OWN_SUITES: dict[str, set[str]] = {
-    "tests.contract.test_conditions": {"select", "exists_where"},
+    "tests.contract.test_conditions": {
+        "select",
+        "exists_where",
+        "update_where",
+        "delete_where",
+        "iterate",
+    },
 }
 _OURS = {infra.__file__, fakes.__file__}
 

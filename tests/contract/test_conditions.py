@@ -7,7 +7,7 @@ import enum
 import pickle
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -30,7 +30,7 @@ from infra import (
     StartsWith,
 )
 from tests.contract.base import Contract
-from tests.contract.databases import dialect_of
+from tests.contract.databases import dialect_of, violation
 
 
 class State(enum.Enum):
@@ -91,21 +91,58 @@ class Places(infra.Repository[Place]):
 
 
 @dataclass(frozen=True)
+class Loose:
+    shelf: str
+    number: int
+    text: str = ""
+    wait: timedelta = timedelta()
+
+
+class LoosePlaces(infra.Repository[Loose]):
+    """The same table, by a class that takes any text as a key."""
+
+    record, table, resource, key = Loose, "places", "place", ("number", "text")
+
+
+class StrictPlaces(Places):
+    """The same table, by a class that takes shorter texts."""
+
+    lengths: ClassVar = {"shelf": 2, "text": 20}
+
+
+@dataclass(frozen=True)
+class Name:
+    first: str
+    last: str
+    id: uuid.UUID = infra.FILLED
+
+
+class Names(infra.Repository[Name]):
+    """One folded column holds two fields."""
+
+    record, table, resource, sort_fields = Name, "condition_names", "name", ("first",)
+    lengths: ClassVar = {"first": 20, "last": 20}
+    folded: ClassVar = {"whole": ("first", "last")}
+    unique = (("whole",),)
+
+
+@dataclass(frozen=True)
 class Word:
     text: str
+    where: str = ""
 
 
 class Words(infra.Repository[Word]):
     """Its key is not in the record."""
 
     record, table, resource = Word, "condition_words", "word"
-    lengths: ClassVar = {"text": 20}
+    lengths: ClassVar = {"text": 20, "where": 20}
     key = ids = ("number",)
     hidden: ClassVar = {"number": int}
     sort_fields = ("text",)
 
 
-PORTS: list[Any] = [Entries, Places, Words]
+PORTS: list[Any] = [Entries, Places, Words, Names]
 DAY = date(2026, 1, 2)
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
 
@@ -120,6 +157,7 @@ class Conditions:
         self.entries = Entries.on(self.database, clock=self.clock)
         self.places = Places.on(self.database)
         self.words = Words.on(self.database)
+        self.names = Names.on(self.database)
 
     def store(self, *entries: Entry) -> list[Entry]:
         return [self.entries.create(entry) for entry in entries]
@@ -432,15 +470,19 @@ class ConditionContract(Contract):
         """Nothing is sent: the database is closed."""
         backend.database.close()
         entries = backend.entries
+        verbs: list[Callable[..., Any]] = [
+            entries.select, entries.count, entries.exists_where, entries.delete_where,
+            entries.iterate, lambda where: entries.update_where(where, flag=True),
+        ]  # fmt: skip
         for where, message in WRONG:
-            calls: list[Callable[..., Any]] = [entries.select, entries.count, entries.exists_where]
+            calls = [*verbs]
             if where.keys() <= {*Entries.filter_fields}:
                 calls.append(lambda filters: entries.page(Query(filters=filters)))
             for call in calls:
                 with pytest.raises(infra.ValidationError, match=message):
                     call(where)
         for no_dict in NO_DICT:
-            for call in (entries.select, entries.count, entries.exists_where):
+            for call in verbs:
                 with pytest.raises(infra.ValidationError, match="where should be a dict"):
                     call(no_dict)
 
@@ -448,6 +490,8 @@ class ConditionContract(Contract):
         entries = backend.entries
         (entry,) = backend.store(Entry("a", 1))
         wrong: Any = Above(0)
+        with pytest.raises(infra.ValidationError, match="amount should be a whole number"):
+            entries.update_where({"amount": 1}, amount=wrong)
         for call in (
             lambda: entries.get(wrong),
             lambda: entries.exists(wrong),
@@ -475,6 +519,259 @@ class ConditionContract(Contract):
             condition = AnyOf(*(Not(part) for part in parts))
             lowest = max(at + at % 2 for at in bits)
             assert backend.entries.count({"amount": condition}) == min(lowest, 8), bits
+
+    # --- changes
+
+    def test_update_where(self, backend: Conditions) -> None:
+        entries, clock = backend.entries, backend.clock
+        before = backend.store(Entry("a", 1), Entry("b", 2), Entry("c", 3), Entry("d"))
+        start = clock.now()
+        clock.advance(60)
+        assert entries.update_where({"amount": Above(1)}, flag=True, state=State.PAID) == 2
+        assert [entry.flag for entry in entries.select()] == [False, True, True, False]
+        assert [entry.updated_at for entry in entries.select()] == [
+            start, clock.now(), clock.now(), start,
+        ]  # fmt: skip
+        (b,) = entries.select({"title": "b"})
+        assert b == replace(before[1], flag=True, state=State.PAID, updated_at=clock.now())
+        assert entries.update_where({"amount": Above(1)}, flag=True) == 2  # they are found again
+        assert entries.update_where({"amount": 9}, flag=True) == 0
+        assert entries.update_where({"amount": 3}, amount=None, meta={"a": [1]}, data=b"x") == 1
+        assert (entries.count({"amount": None}), entries.count({"data": b"x"})) == (2, 1)
+        assert entries.select({"data": b"x"})[0].meta == {"a": [1]}
+        assert entries.update_where({"id": Not(None)}, amount=5, wait=timedelta(hours=1)) == 4
+        assert [(one.amount, one.wait) for one in entries.select()] == [(5, timedelta(hours=1))] * 4
+
+    def test_update_where_of_other_columns(self, backend: Conditions) -> None:
+        entries = backend.entries
+        backend.store(Entry("a"), Entry("b"))
+        assert entries.update_where({"title_folded": "a"}, title="É", secret="s") == 1
+        assert (backend.titles(title_folded="é"), backend.titles(secret="s")) == (["É"], ["É"])
+        assert backend.places.create(Place("a", 1))
+        assert backend.places.update_where({"shelf": "a", "number": AtLeast(1)}, text="x") == 1
+        assert backend.places.select() == [Place("a", 1, "x")]
+
+    def test_what_update_where_refuses(self, backend: Conditions) -> None:
+        entries = backend.entries
+        before = backend.store(Entry("a", 1))
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({}, "name a field to change"),
+            ({"id": 5}, "id cannot be changed by its name"),
+            ({"amount": 5, "level": "high"}, "level cannot be changed by its name"),
+            ({"note": "x"}, "note cannot be changed by its name"),
+            ({"title_folded": "x"}, "title_folded cannot be changed by its name"),
+            ({"updated_at": NOON}, "updated_at cannot be changed by its name"),
+            ({"amuont": 5}, "entries has no amuont"),
+            ({"sum": 5}, "entries has no sum"),
+            ({"amount": "5"}, "amount should be a whole number"),
+            ({"amount": Above(5)}, "amount should be a whole number"),
+            ({"title": None}, "title should be text"),
+            ({"meta": Not(None)}, "meta should be a dict"),
+            ({"price": Decimal("0.001")}, "price should have at most 10 digits"),
+        ]
+        for changes, message in wrong:
+            with pytest.raises(infra.ValidationError, match=message):
+                entries.update_where({"amount": 1}, **changes)
+        with pytest.raises(infra.ValidationError, match="first, last can only be changed together"):
+            backend.names.update_where({"first": "a"}, last="b")
+        with pytest.raises(infra.DatabaseError):
+            entries.update_where({"amount": 1}, amount=2**31)
+        assert entries.select() == before
+
+    def test_rules_hold_for_all_rows(self, backend: Conditions) -> None:
+        names = backend.names
+        backend.names.create(Name("a", "b"))
+        backend.names.create(Name("c", "d"))
+        taken = violation(lambda: names.update_where({"id": Not(None)}, first="x", last="y"))
+        assert taken == ("condition_names_whole_key", "unique")
+        assert [name.first for name in names.select(sort="first")] == ["a", "c"]
+        assert names.update_where({"first": "c"}, first="C", last="y") == 1
+        assert names.select({"whole": "c\ny"})[0].last == "y"
+
+    def test_delete_where(self, backend: Conditions) -> None:
+        entries = backend.entries
+        backend.amounts(1, 2, 3, None)
+        assert entries.delete_where({"amount": Above(9)}) == 0
+        assert entries.delete_where({"amount": Between(2, 3), "title": Not("2")}) == 1
+        assert backend.titles() == ["0", "2", "3"]
+        assert entries.delete_where({"amount": None}) == 1
+        assert entries.delete_where({"id": Not(None)}) == 2
+        assert entries.select() == []
+
+    def test_an_empty_where_changes_nothing(self, backend: Conditions) -> None:
+        entries = backend.entries
+        before = backend.store(Entry("a"))
+        message = r"where should not be empty: .* such as \{'id': Not\(None\)\}"
+        with pytest.raises(infra.ValidationError, match=message):
+            entries.delete_where({})
+        with pytest.raises(infra.ValidationError, match=message):
+            entries.update_where({}, amount=3)
+        message = r"such as \{'shelf': Not\(None\)\}"
+        with pytest.raises(infra.ValidationError, match=message):
+            backend.places.delete_where({})
+        assert entries.select() == before
+
+    def test_a_field_that_is_called_where(self, backend: Conditions) -> None:
+        backend.words.create(Word("a", where="x"))
+        assert backend.words.update_where({"where": "x"}, where="y") == 1
+        assert backend.words.select({"where": "y"}) == [Word("a", "y")]
+
+    # --- walks
+
+    def test_iterate(self, backend: Conditions) -> None:
+        entries = backend.entries
+        assert [*entries.iterate()] == []
+        stored = backend.store(*(Entry(str(at), at % 3) for at in range(10)))
+        for batch in (1, 3, 9, 10, 11, 10_000):
+            assert [*entries.iterate(batch=batch)] == stored, batch
+        assert [*entries.iterate()] == [*entries.iterate({})] == stored
+        some = [*entries.iterate({"amount": AnyOf(0, 2)}, batch=2)]
+        assert some == [entry for entry in stored if entry.amount != 1]
+        assert [*entries.iterate({"id": Above(stored[7].id)}, batch=1)] == stored[8:]
+        walk = entries.iterate(batch=3)
+        assert [next(walk).title, next(walk).title] == ["0", "1"]
+        assert entries.delete_where({"id": Between(stored[2].id, stored[5].id)}) == 4
+        assert [entry.title for entry in walk] == ["2", "6", "7", "8", "9"]
+        (new,) = backend.store(Entry("new"))
+        assert [*entries.iterate(batch=3)][-1] == new
+
+    def test_iterate_over_keys_of_several_columns(self, backend: Conditions) -> None:
+        places = backend.places
+        hour, day = timedelta(hours=1), timedelta(days=1)
+        stored = [
+            Place(shelf, number, wait=wait)
+            for shelf in ("A", "a", "b", "é")
+            for number in (-1, 2, 10)
+            for wait in (-day, hour, day)
+        ]
+        for place in reversed(stored):
+            places.create(place)
+        for batch in (1, 2, 5, 36, 100):
+            assert [*places.iterate(batch=batch)] == stored, batch
+        some = [*places.iterate({"number": Above(0), "wait": hour}, batch=3)]
+        assert some == [one for one in stored if one.number > 0 and one.wait == hour]
+
+    def test_iterate_over_hidden_keys(self, backend: Conditions) -> None:
+        for text in "cab":
+            backend.words.create(Word(text))
+        assert [word.text for word in backend.words.iterate(batch=2)] == ["c", "a", "b"]
+        assert [word.text for word in backend.words.iterate()] == ["c", "a", "b"]
+
+    def test_iterate_over_texts_of_other_programs(self, backend: Conditions) -> None:
+        """A key that the class would refuse today does not end a walk."""
+        loose = LoosePlaces.on(backend.database)
+        for shelf in ("   ", "a\t", "zzzzz"):
+            loose.create(Loose(shelf, 1, "x"))
+        strict = StrictPlaces.on(backend.database)
+        assert [place.shelf for place in strict.iterate(batch=1)] == ["   ", "a\t", "zzzzz"]
+
+    def test_what_iterate_refuses(self, backend: Conditions) -> None:
+        """At the call, not at the first record."""
+        wrong: Any
+        for wrong in (0, -1, 10_001, True, "5", 1.5, None):
+            with pytest.raises(infra.ValidationError, match="batch should be"):
+                backend.entries.iterate(batch=wrong)
+        with pytest.raises(infra.ValidationError, match="amount should be"):
+            backend.entries.iterate({"amount": "5"})
+
+    # --- pages after a record
+
+    def test_pages_after_a_record(self, backend: Conditions) -> None:
+        entries = backend.entries
+        stored = backend.store(*(Entry(title, 1) for title in "cabfed"))
+        by_title = sorted(stored, key=lambda entry: entry.title)
+
+        def pages(query: Query) -> list[list[Entry]]:
+            found = []
+            while True:
+                page = entries.page(query)
+                assert (page.page, page.per_page) == (1, query.per_page)
+                found.append(page.items)
+                if page.next is None:
+                    return found
+                query = replace(query, after=page.next)
+
+        assert pages(Query(per_page=6)) == [stored, []]
+        assert pages(Query(per_page=7)) == [stored]
+        query = Query(per_page=4, sort="title")
+        assert pages(query) == [by_title[:4], by_title[4:]]
+        assert pages(replace(query, descending=True)) == [by_title[:1:-1], by_title[1::-1]]
+        assert pages(Query(per_page=5, descending=True)) == [stored[:0:-1], stored[:1]]
+        some = {"title": OneOf(["c", "a", "b", "f"]), "amount": 1}
+        assert pages(replace(query, per_page=3, filters=some)) == [by_title[:3], [stored[3]]]
+        assert pages(replace(query, filters={"amount": 2})) == [[]]
+
+    def test_next(self, backend: Conditions) -> None:
+        entries = backend.entries
+        one, two, three = backend.store(Entry("b"), Entry("a"), Entry("b"))
+        page = entries.page(Query(per_page=2, sort="title", with_total=True))
+        assert page.next == ("b", one.id)
+        assert page == infra.Page([two, one], 1, 2, 3)
+        assert "next" not in repr(page)
+        after = Query(per_page=2, sort="title", with_total=True, after=page.next)
+        page = entries.page(after)
+        assert (page.items, page.next, page.total) == ([three], None, 3)
+        assert entries.delete(one.id) is True
+        assert entries.page(after).items == [three]
+        assert entries.page(replace(after, descending=True)).items == [two]
+        assert entries.page(replace(after, after=["b", one.id])).items == [three]
+        assert entries.page(replace(after, after=("", 0))).items == [two, three]
+        assert entries.page(replace(after, after=("b", 2**31 - 1))).items == []
+        assert "after" not in repr(after)
+        page = entries.page(Query(per_page=1))
+        assert page.next == (two.created_at, two.id)
+
+    def test_next_of_a_key(self, backend: Conditions) -> None:
+        places = backend.places
+        stored = [Place("a", at, "x", timedelta(hours=at)) for at in range(3)]
+        for place in stored:
+            places.create(place)
+        page = places.page(Query(per_page=2))
+        assert (page.items, page.next) == (stored[:2], ("x", "a", 1, timedelta(hours=1)))
+        assert places.page(Query(after=page.next)).items == stored[2:]
+        before = Query(after=page.next, descending=True)
+        assert places.page(before).items == stored[:1]
+        names = [backend.names.create(Name("a", str(at))) for at in range(3)]
+        first = backend.names.page(Query(per_page=2))
+        assert first.next == ("a", first.items[1].id)
+        rest = backend.names.page(Query(after=first.next)).items
+        assert {name.id for name in [*first.items, *rest]} == {name.id for name in names}
+        for text in "ba":
+            backend.words.create(Word(text))
+        words = backend.words.page(Query(per_page=1))
+        assert (words.items, words.next is not None) == ([Word("a")], True)
+        assert backend.words.page(Query(after=words.next)).items == [Word("b")]
+
+    def test_next_of_null(self, backend: Conditions) -> None:
+        """It says that the page is full, but no page can begin there."""
+        backend.amounts(None, 1)
+        for field in ("amount", "state", "wait"):
+            page = backend.entries.page(Query(per_page=2, sort=field))
+            assert (len(page.items), page.next is None) == (2, False)
+            message = f"after needs a sort field that is never NULL, not {field}"
+            with pytest.raises(infra.ValidationError, match=message):
+                backend.entries.page(Query(sort=field, after=page.next))
+
+    def test_what_after_refuses(self, backend: Conditions) -> None:
+        backend.database.close()
+        wrong: list[tuple[Any, str]] = [
+            (("a",), r"after should be the next of a page: \(title, id\)"),
+            (("a", 1, 2), r"after should be the next of a page: \(title, id\)"),
+            ((), "after should be the next of a page"),
+            ("ab", "after should be the next of a page"),
+            (5, "after should be the next of a page"),
+            ({"title": "a", "id": 1}, "after should be the next of a page"),
+            ((1, 1), "title should be text"),
+            (("a", "1"), "id should be a whole number"),
+            (("a", None), "id should be a whole number"),
+            ((None, 1), "title should be text"),
+            ((Above("a"), 1), "title should be text"),
+        ]
+        for after, message in wrong:
+            with pytest.raises(infra.ValidationError, match=message):
+                backend.entries.page(Query(sort="title", after=after))
+        with pytest.raises(infra.ValidationError, match="page should be 1: after says where"):
+            backend.entries.page(Query(2, sort="title", after=("a", 1)))
 
     def test_one_transaction(self, backend: Conditions) -> None:
         with backend.database.transaction():
