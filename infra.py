@@ -9884,7 +9884,7 @@ class Repository(_PagedStore[R]):
             raise ValidationError("name a field to change")
         others = {*self.key, *self.guarded, *self.kept, *self.folded, "updated_at"}
         if refused := [name for name in changes if name in others]:
-            raise ValidationError(f"{', '.join(refused)} cannot be changed by its name")
+            raise ValidationError(f"{', '.join(refused)} should not be set here")
         checked = self._checked(changes)
         self._check_folded(checked)
         if "updated_at" in self._held:
