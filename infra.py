@@ -10148,7 +10148,7 @@ class SqlRepository(Repository[R]):
         return int(row[0]) if row else 0
 
     @classmethod
-    def _shape(cls, where: _ByColumn) -> _Row:
+    def _shape(cls, where: Mapping[Any, Any]) -> _Row:
         """Return what the text of a condition depends on."""
         shape: list[Any] = []
         for name, value in where.items():
@@ -10548,8 +10548,9 @@ class PhoneUserRepository(Repository[PhoneUser]):
         """Return how many users match. A text as ``where`` is a ``user_type``."""
         if where is not None and user_type is not None:
             raise ValidationError("give count either where or user_type")
-        user_type = where if isinstance(where, str) else user_type
-        if user_type is not None:
+        if isinstance(where, str):
+            where = {"user_type": where}
+        elif user_type is not None:
             where = {"user_type": user_type}
         return super().count(_EVERY if where is None else where)
 
