@@ -1067,11 +1067,6 @@ def _copied(value: Any) -> Any:
 
 
 _AS_THEY_ARE = frozenset({bool, bytes, date, day_time, timedelta, uuid.UUID})
-_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
-    infra._Above: operator.gt,
-    infra._AtMost: operator.le,
-    infra._Contains: operator.contains,
-}
 
 
 _Key = tuple[Any, ...]
@@ -1084,14 +1079,32 @@ def _as_duration(value: Any) -> Any:
     return datetime.combine(date.min, value) - datetime.min
 
 
-def _padded(holds: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
-    """Return the comparison for texts whose trailing blanks do not count."""
+def _padded(holds: Callable[..., bool], *texts: str) -> bool:
+    """Compare texts whose trailing blanks do not count."""
+    width = max(map(len, texts))
+    return holds(*(text.ljust(width) for text in texts))
 
-    def compare(text: str, other: str) -> bool:
-        width = max(len(text), len(other))
-        return holds(text.ljust(width), other.ljust(width))
 
-    return compare
+# A test returns whether a value meets a condition, or None: unknown, because the value is NULL.
+_Test = Callable[[Any], "bool | None"]
+
+
+def _is_null(value: Any) -> bool:
+    return value is None
+
+
+def _known(holds: Callable[..., bool], bounds: Sequence[Any], value: Any) -> bool | None:
+    return None if value is None else holds(value, *bounds)
+
+
+def _negated(test: _Test, value: Any) -> bool | None:
+    found = test(value)
+    return None if found is None else not found
+
+
+def _any_holds(tests: Sequence[_Test], value: Any) -> bool | None:
+    found = {test(value) for test in tests}
+    return True if True in found else (None if None in found else False)
 
 
 class _IndexedRows:
@@ -1160,12 +1173,12 @@ class _IndexedRows:
         self._check_columns(where)
         equal: dict[str, Any] = {}
         choices: dict[str, dict[Any, None]] = {}
-        compared: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
+        tests: list[tuple[str, _Test]] = []
         for name, value in where.items():
-            if isinstance(value, (infra._Among, infra._OneOf)):
+            if isinstance(value, (infra._Among, infra.OneOf)):
                 choices[name] = self._chosen(value)
-            elif holds := _COMPARISONS.get(value.__class__):
-                compared.append((name, holds, infra._plain(value.value)))
+            elif isinstance(value, infra._Condition):
+                tests.append((name, self._test(value)))
             else:
                 plain = infra._plain(value)
                 known = plain is None or plain.__class__ in infra._VALUE_TYPES
@@ -1180,17 +1193,39 @@ class _IndexedRows:
             found = [row for row in found if self._comparable(row[name]) in choices[name]]
         for name in equal.keys() - sure:
             found = self._equal(found, name, equal[name])
-        for name, holds, value in compared:
-            found = self._compared(found, name, holds, value)
+        for name, test in tests:
+            found = [row for row in found if test(row[name])]
         return found
 
-    def _chosen(self, condition: infra._Among | infra._OneOf) -> dict[Any, None]:
+    def _test(self, condition: Any) -> _Test:
+        """Return the test of a condition or value."""
+        if condition is None:
+            return _is_null
+        if isinstance(condition, infra.AnyOf):
+            return functools.partial(_any_holds, [*map(self._test, condition._values)])
+        if isinstance(condition, infra.Not):
+            return functools.partial(_negated, self._test(*condition._values))
+        if not isinstance(condition, infra._Condition):
+            condition = infra.OneOf([condition])
+        if isinstance(condition, infra.OneOf):
+            return functools.partial(_known, self._is_chosen, [self._chosen(condition)])
+        holds = type(condition)._holds
+        bounds = [*map(infra._plain, condition._values)]
+        is_part = isinstance(condition, infra.Contains | infra.StartsWith)
+        if self._is_mysql and bounds[0].__class__ is str and not is_part:
+            holds = functools.partial(_padded, holds)
+        return functools.partial(_known, holds, bounds)
+
+    def _is_chosen(self, value: Any, choices: Mapping[Any, None]) -> bool:
+        return self._comparable(value) in choices
+
+    def _chosen(self, condition: infra._Among | infra.OneOf) -> dict[Any, None]:
         """Return the values of an IN as the keys of a dict, without NULL, which equals nothing."""
         if isinstance(condition, infra._Among):
             other: Any = condition.repository
             values = [row[condition.column] for row in other._table._matching(condition.where)]
         else:
-            values = [*map(infra._plain, condition.value)]
+            values = [*map(infra._plain, condition._values)]
             if not values:
                 raise infra.ValidationError("a tuple for IN should not be empty")
         return {self._comparable(value): None for value in values if value is not None}
@@ -1199,13 +1234,6 @@ class _IndexedRows:
         if self._is_mysql:
             return [row for row in found if self._comparable(row[name]) == wanted]
         return [row for row in found if (value := row[name]) is wanted or value == wanted]
-
-    def _compared(
-        self, found: list[Row], name: str, holds: Callable[[Any, Any], bool], bound: Any
-    ) -> list[Row]:
-        if self._is_mysql and bound.__class__ is str and holds is not operator.contains:
-            holds = _padded(holds)
-        return [row for row in found if (value := row[name]) is not None and holds(value, bound)]
 
     def _candidates(
         self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
@@ -1278,6 +1306,15 @@ class _IndexedRows:
         for column, descending in reversed(terms):
             rows.sort(key=self._sort_key(rows, column), reverse=descending)
         return rows
+
+    def _beyond(self, rows: list[Row], order_by: Sequence[str], after: Sequence[Any]) -> list[Row]:
+        """Return the rows behind these values of the columns, all of which have one direction."""
+        columns = [name.lstrip("-") for name in map(infra._plain, order_by)]
+        last = dict(zip(columns, after))
+        orders = [self._sort_key([*rows, last], column) for column in columns]
+        is_behind = operator.lt if order_by[0][0] == "-" else operator.gt
+        place = [order(last) for order in orders]
+        return [row for row in rows if is_behind([order(row) for order in orders], place)]
 
     def _without_later_rows(
         self, rows: list[Row], column: str, descending: bool, end: int
@@ -1772,11 +1809,14 @@ class FakeTable(_ConstrainedRows):
         order_by: Sequence[str] = (),
         limit: int | None = None,
         offset: int = 0,
+        after: Sequence[Any] = (),
     ) -> list[Any]:
         """Return the result of ``read``, which takes the rows themselves, not copies."""
 
         def work() -> list[Any]:
             rows = self._matching(where)
+            if after:
+                rows = self._beyond(rows, order_by, after)
             end = None if limit is None else offset + limit
             return read(self._in_order(rows, order_by, end)[offset:end])
 
@@ -2156,10 +2196,11 @@ class FakeRepository(infra.Repository[R]):
         order: Sequence[tuple[str, bool]] = (),
         limit: int | None = None,
         offset: int = 0,
+        after: Sequence[Any] = (),
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
         read = functools.partial(self._reading, names)
-        return self._table._select(operation, read, where, order_by, limit, offset)
+        return self._table._select(operation, read, where, order_by, limit, offset, after)
 
     def _read_known(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Read like ``_read``. Raises DatabaseError for a column that the table does not have."""
@@ -2279,7 +2320,7 @@ class FakeBenchmarkRepository(  # pyright: ignore[reportIncompatibleMethodOverri
     def _tags_of(self, rows: list[Row]) -> Iterator[tuple[str, ...]]:
         tags: dict[uuid.UUID, list[str]] = {row["id"]: [] for row in rows}
         if tags:
-            wanted = {"benchmark_id": infra._OneOf([*tags])}
+            wanted = {"benchmark_id": infra.OneOf([*tags])}
             for row in self.database.table("benchmark_tags")._matching(wanted):
                 tags[row["benchmark_id"]].append(row["tag"])
         return (tuple(sorted(names)) for names in tags.values())

@@ -121,11 +121,17 @@ __all__ = [
     "FILLED",
     "MISSING",
     "SCHEMA",
+    "Above",
+    "AnyOf",
+    "AtLeast",
+    "AtMost",
     "Attempt",
+    "Below",
     "Benchmark",
     "BenchmarkEvent",
     "BenchmarkRepository",
     "BenchmarkVersion",
+    "Between",
     "CacheConfig",
     "CacheError",
     "CacheKey",
@@ -138,6 +144,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionPool",
+    "Contains",
     "Credentials",
     "CsvSource",
     "Database",
@@ -176,9 +183,11 @@ __all__ = [
     "MySQLSubmissionRepository",
     "MySQLTokenRepository",
     "MySQLUserRepository",
+    "Not",
     "NotFoundError",
     "ObjectMetadata",
     "ObjectSummary",
+    "OneOf",
     "Organization",
     "OrganizationRepository",
     "Page",
@@ -217,6 +226,7 @@ __all__ = [
     "Source",
     "SqlRepository",
     "SqliteSource",
+    "StartsWith",
     "StorageError",
     "StoragePath",
     "StorageProvider",
@@ -562,7 +572,8 @@ class _ByValue:
     """
 
     def _by_value(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, one.name) for one in fields(self))  # type: ignore[arg-type]
+        compared = [one for one in fields(self) if one.compare]  # type: ignore[arg-type]
+        return tuple(getattr(self, one.name) for one in compared)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _ByValue) or other.__class__ is not self.__class__:
@@ -7474,16 +7485,18 @@ class _RunnerSession:
         )
 
 
-def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
+def _beyond(
+    dialect: _Dialect, key: Sequence[str], after: Sequence[Any], sign: str = ">"
+) -> tuple[str, list[Any]]:
     """Return the condition that a key is greater than ``after``, and its parameters."""
     if dialect.row_comparison or len(key) == 1:
         marks = ", ".join(["%s"] * len(key))
-        return f"({', '.join(key)}) > ({marks})", [*after]
+        return f"({', '.join(key)}) {sign} ({marks})", [*after]
     terms: list[str] = []
     params: list[Any] = []
     for at, column in enumerate(key):
         equal = "".join(f"{earlier} = %s AND " for earlier in key[:at])
-        terms.append(f"({equal}{column} > %s)")
+        terms.append(f"({equal}{column} {sign} %s)")
         params += after[: at + 1]
     return f"({' OR '.join(terms)})", params
 
@@ -8712,8 +8725,12 @@ class Query(_ByValue):
 
     Pages count from 1. ``sort`` is one of the repository's ``sort_fields`` (default: the first);
     records with equal values are in the order of their keys. ``filters`` gives the value of a field
-    in ``filter_fields``; None selects records without one. None sorts as on the engine: last on
-    Postgres, first on MySQL.
+    in ``filter_fields``, or a condition such as ``Above(3)``; None selects records without one.
+    None sorts as on the engine: last on Postgres, first on MySQL.
+
+    ``after`` is the ``next`` of another page: this page begins behind it, whatever was stored or
+    deleted before it in the meantime. The server skips no rows for it, as it does for a high
+    ``page``. It needs a ``sort`` field that is never NULL.
     """
 
     page: int = 1
@@ -8722,16 +8739,22 @@ class Query(_ByValue):
     descending: bool = False
     filters: Mapping[str, Any] = field(default_factory=dict)
     with_total: bool = False
+    after: Sequence[Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Page(_ByValue, Generic[T]):
-    """``items`` of a query; ``total`` counts all records that match, if ``with_total`` was set."""
+    """``items`` of a query; ``total`` counts all records that match, if ``with_total`` was set.
+
+    ``next`` is for the ``after`` of the next page's query: the values of the last record in the
+    sort field and the key, or None if the page is not full. Pages are equal whatever it is.
+    """
 
     items: list[T]
     page: int
     per_page: int
     total: int | None = None
+    next: tuple[Any, ...] | None = field(default=None, compare=False, repr=False)
 
 
 # === repositories =================================================================================
@@ -8882,26 +8905,111 @@ _ByColumn: TypeAlias = Mapping[str, Any]
 _Order: TypeAlias = Sequence[tuple[str, bool]]
 
 
-class _Condition(NamedTuple):
-    """What the values of a column should be, if not one value."""
+class _Condition(_ByValue):
+    """What the value of a field should be.
 
-    value: Any
+    Immutable, and equal by value. Its repr shows no values, because they may be personal.
+    """
+
+    #: what follows the column in SQL, and the same for fakes, of a value that is not NULL
+    _sql: ClassVar[str]
+    _holds: ClassVar[Callable[..., bool]]
+    _values: tuple[Any, ...]
+
+    def __init__(self, value: Any) -> None:
+        self._keep(value)
+
+    def _keep(self, *values: Any) -> None:
+        object.__setattr__(self, "_values", values)
+
+    def _of(self, values: Iterable[Any]) -> _Condition:
+        """Return the same condition with other values."""
+        made: _Condition = object.__new__(type(self))
+        made._keep(*values)
+        return made
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} cannot be changed")
+
+    def _by_value(self) -> tuple[Any, ...]:
+        return self._values
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
 
 
-class _Above(_Condition):
-    """Greater than this value."""
+class Above(_Condition):
+    """Matches a value greater than this one."""
+
+    _sql, _holds = "> %s", operator.gt
 
 
-class _AtMost(_Condition):
-    """This value or less."""
+class AtLeast(_Condition):
+    """Matches this value and greater ones."""
+
+    _sql, _holds = ">= %s", operator.ge
 
 
-class _OneOf(_Condition):
-    """One of these values. There must be at least one."""
+class Below(_Condition):
+    """Matches a value less than this one."""
+
+    _sql, _holds = "< %s", operator.lt
 
 
-class _Contains(_Condition):
-    """Contains this text."""
+class AtMost(_Condition):
+    """Matches this value and lesser ones."""
+
+    _sql, _holds = "<= %s", operator.le
+
+
+def _is_between(value: Any, low: Any, high: Any) -> bool:
+    return bool(low <= value <= high)
+
+
+class Between(_Condition):
+    """Matches the values from ``low`` to ``high``, both included."""
+
+    _sql, _holds = "BETWEEN %s AND %s", _is_between
+
+    def __init__(self, low: Any, high: Any) -> None:
+        self._keep(low, high)
+
+
+class OneOf(_Condition):
+    """Matches each of these values, of which there is at least one."""
+
+    _sql = "IN %s"
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._keep(*_check_many("values", values))
+
+
+class Contains(_Condition):
+    """Matches a text that contains this one of at most 200 characters. Case counts."""
+
+    _sql, _holds = "LIKE %s ESCAPE '|'", operator.contains
+    _pattern = "%{}%"
+
+
+class StartsWith(_Condition):
+    """Matches a text that begins with this one of at most 200 characters. Case counts."""
+
+    _sql, _holds = "LIKE %s ESCAPE '|'", str.startswith
+    _pattern = "{}%"
+
+
+class Not(_Condition):
+    """Matches what another condition, or value, does not. Only ``Not(None)`` is about NULL.
+
+    As in SQL, ``Not(5)`` does not match NULL: write ``AnyOf(None, Not(5))``.
+    """
+
+
+class AnyOf(_Condition):
+    """Matches what one of these conditions or values does; None matches NULL."""
+
+    def __init__(self, *conditions: Any) -> None:
+        self._keep(*conditions)
 
 
 class _Among(NamedTuple):
@@ -8911,6 +9019,8 @@ class _Among(NamedTuple):
     column: str
     where: _ByColumn
 
+
+_EVERY: _ByColumn = {}
 
 #: the types of fields that are converted, and of their columns' values
 _STORED_AS: Mapping[Any, type] = {day_time: day_time, timedelta: int, tuple: list}
@@ -8936,7 +9046,7 @@ class _FieldColumn:
     """The column of a field: its type, and the check of values, which returns them as stored.
 
     There is one method for each type of column. All raise ValidationError; ``document`` raises
-    SerializationError for what is not JSON. ``read`` reverts what they do.
+    SerializationError for what is not JSON. ``read`` reverts what they do, and ``unread`` that.
     """
 
     def __init__(self, schema: Any, name: str, hint: Any) -> None:
@@ -9027,6 +9137,12 @@ class _FieldColumn:
         if self.kind is day_time is kind:
             return value
         raise DatabaseError(f"a stored value is not one that the field can have: {self.column}")
+
+    def unread(self, value: Any) -> Any:
+        """Return the stored value of a field's that was read, without a check."""
+        if self.members:
+            return getattr(value, "value", value)
+        return value // _MICROSECOND if self.kind is timedelta else value
 
     def plain(self, value: Any) -> Any:
         if value.__class__ is self.kind:
@@ -9123,6 +9239,31 @@ class _FieldColumn:
         if all(text.__class__ is str for text in texts):
             return _document(self._name, texts)
         return self._null(value, "a tuple of texts")
+
+    def condition(self, check: _Converter, value: Any, depth: int = 0) -> Any:
+        """Return a value or condition with its values as they are stored, which ``check`` does.
+
+        ``depth`` counts the AnyOf and Not around it.
+        """
+        if not isinstance(value, _Condition):
+            return None if value is None and depth else check(value)
+        values = value._values
+        if not values:
+            raise self._invalid(f"be {type(value).__name__} at least one value")
+        if isinstance(value, Not | AnyOf):
+            if depth == 10:
+                raise self._invalid("have at most 10 AnyOf and Not around each other")
+            return value._of(self.condition(check, one, depth + 1) for one in values)
+        if any(one is None for one in values):
+            raise self._invalid("not be compared with None: AnyOf(None, ...) matches NULL too")
+        if isinstance(value, Contains | StartsWith):
+            if self.kind is not str:
+                raise self._invalid(f"be a text for {type(value).__name__}")
+            check = self._part
+        return value._of(map(check, values))
+
+    def _part(self, value: Any) -> Any:
+        return _check_text(self._name, value, longest=200)
 
     def _null(self, value: Any, words: str = "") -> Any:
         """Return None if that is the value and the column may be NULL, else raise."""
@@ -9314,13 +9455,36 @@ class _RecordSchema(ABC, Generic[R]):
         try:
             checked = {name: checks[name](value) for name, value in values.items()}
         except KeyError:
-            unknown = [str(name) for name in values if name not in checks]
-            raise ValidationError(f"{self.table} has no {', '.join(unknown)}") from None
+            raise self._unknown(values) from None
+        return {**checked, **self._folds(checked)} if self.folded else checked
+
+    def _unknown(self, names: Iterable[Any]) -> ValidationError:
+        unknown = [str(name) for name in names if name not in self._held]
+        return ValidationError(f"{self.table} has no {', '.join(unknown)}")
+
+    def _folds(self, checked: _ByColumn) -> dict[str, Any]:
+        """Return the folded columns that hold these values."""
+        folded: dict[str, Any] = {}
         for name, sources in self.folded.items():
             if checked.keys() >= {*sources}:
                 texts = [checked[source] for source in sources]
-                checked[name] = None if None in texts else _folded("\n".join(texts))
-        return checked
+                folded[name] = None if None in texts else _folded("\n".join(texts))
+        return folded
+
+    def _conditions(self, where: Any) -> dict[str, Any]:
+        """Return a caller's conditions with their values as they are stored."""
+        given = {_plain(name): value for name, value in _check_mapping("where", where).items()}
+        if not self._held.keys() >= given.keys():
+            raise self._unknown(given)
+        checked = {}
+        for name, column in self._held.items():
+            # In one order, whatever the caller's: the text of each statement is kept.
+            if name in given:
+                if column.stored in (dict, list):
+                    raise ValidationError(f"{name} is a document, on which is no condition")
+                checked[name] = column.condition(self._checks[name], given[name])
+        plain = {name: one for name, one in checked.items() if not isinstance(one, _Condition)}
+        return {**self._folds(plain), **checked}
 
     def _check_folded(self, changes: _ByColumn) -> None:
         """Raise ValidationError for a change of some of the fields that a folded column holds."""
@@ -9382,9 +9546,34 @@ class _RecordStore(_RecordSchema[R]):
         rows = self._rows(operation, self._shown, where, order, limit, offset)
         return [*map(self._make, rows)]
 
+    def _portion(
+        self,
+        operation: str,
+        where: _ByColumn,
+        order: _Order,
+        limit: int,
+        offset: int = 0,
+        after: Sequence[Any] = (),
+    ) -> tuple[list[R], tuple[Any, ...] | None]:
+        """Return records, and the last one's values in the columns of ``order``.
+
+        None: there are fewer than ``limit``.
+        """
+        columns = [name for name, _ in order]
+        count = len(self._fields)
+        beside = [name for name in columns if name not in self._fields]  # a key may be hidden
+        names = (*self._fields, *beside, *self.elsewhere)
+        rows = self._rows(operation, names, where, order, limit, offset, after)
+        last = None
+        if len(rows) == limit:
+            last = tuple(rows[-1][names.index(name)] for name in columns)
+        if beside:
+            rows = [(*row[:count], *row[count + len(beside) :]) for row in rows]
+        return [*map(self._make, rows)], last
+
     # The primitives of a backend; each is one statement. ``where`` maps columns to the value that
-    # they must equal, to None if they must be absent, or to an _Above, _AtMost, _OneOf, _Contains
-    # or _Among.
+    # they must equal, to None if they must be absent, or to a condition. ``after`` are values of
+    # the columns of ``order``, of one direction: only rows beyond them are read.
 
     @abstractmethod
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
@@ -9399,6 +9588,7 @@ class _RecordStore(_RecordSchema[R]):
         order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
+        after: Sequence[Any] = (),
     ) -> list[_Row]: ...
     @abstractmethod
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
@@ -9416,6 +9606,8 @@ def _check_query(query: Any) -> None:
             raise ValidationError(f"{name} should be {_COUNT.expected}")
     if query.per_page > 1000:
         raise ValidationError("per_page should be at most 1000")
+    if query.after is not None and query.page != 1:
+        raise ValidationError("page should be 1: after says where the page begins")
 
 
 class _PagedStore(_RecordStore[R]):
@@ -9424,21 +9616,32 @@ class _PagedStore(_RecordStore[R]):
     def _page(self, operation: str, where: _ByColumn, query: Query) -> Page[R]:
         """Return the page of the records that also meet ``where``, which is checked already."""
         _check_query(query)
-        order = self._order(query)
+        sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
+        order = self._order(sorts, query.sort, query.descending)
         where = {**where, **self._filters(operation, where, query)}
         offset = (query.page - 1) * query.per_page
-        items = self._select(operation, where, order, query.per_page, offset)
+        after = () if query.after is None else self._place(order, query.after)
+        items, last = self._portion(operation, where, order, query.per_page, offset, after)
         total = self._number(operation, where) if query.with_total else None
-        return Page(items, query.page, query.per_page, total)
+        return Page(items, query.page, query.per_page, total, last)
 
-    def _order(self, query: Query) -> list[tuple[str, bool]]:
-        sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
-        sort = _plain(query.sort) or sorts[0]
+    def _order(self, sorts: Sequence[str], sort: str, descending: bool) -> list[tuple[str, bool]]:
+        """Return the order by one of ``sorts``, by default the first, then by the key."""
+        sort = _plain(sort) or sorts[0]
         if sort not in sorts:
             raise ValidationError(f"sort should be one of: {', '.join(sorts)}")
-        if type(query.descending) is not bool:
+        if type(descending) is not bool:
             raise ValidationError("descending should be True or False")
-        return [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
+        return [(name, descending) for name in dict.fromkeys((sort, *self.key))]
+
+    def _place(self, order: _Order, after: Any) -> list[Any]:
+        """Return the checked values of a query's ``after``."""
+        names = [name for name, _ in order]
+        if not isinstance(after, tuple | list) or len(after) != len(names):
+            raise ValidationError(f"after should be the next of a page: ({', '.join(names)})")
+        if self._held[names[0]].optional and names[0] not in self.key:
+            raise ValidationError(f"after needs a sort field that is never NULL, not {names[0]}")
+        return [self._checks[name](value) for name, value in zip(names, after)]
 
     def _filters(self, operation: str, where: _ByColumn, query: Query) -> dict[str, Any]:
         given = {_plain(name): value for name, value in query.filters.items()}
@@ -9448,13 +9651,12 @@ class _PagedStore(_RecordStore[R]):
             )
         if both := where.keys() & given.keys():
             raise ValidationError(f"{operation} sets this filter itself: {', '.join(both)}")
-        # In one order, whatever the caller's: the text of each statement is kept.
-        return self._checked({name: given[name] for name in self.filter_fields if name in given})
+        return self._conditions(given)
 
     def _search(self, operation: str, column: str, text: str, query: Query) -> Page[R]:
         """Return the page of the records whose folded column contains the text."""
         wanted = _folded(_check_text("text", text, longest=200))
-        return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
+        return self._page(operation, {column: Contains(wanted)} if wanted else {}, query)
 
 
 def _check_declared(repository: Any) -> None:
@@ -9593,13 +9795,95 @@ class Repository(_PagedStore[R]):
         """Delete the record with this key, and return whether it existed."""
         return self._remove("delete", self._by_key(key)) > 0
 
-    def count(self) -> int:
-        """Return how many records there are."""
-        return self._number("count", {})
-
     def page(self, query: Query = Query()) -> Page[R]:
         """Return one page of records. The total takes one more statement."""
         return self._page("page", {}, query)
+
+    # Verbs by condition. ``where`` gives values of fields, or conditions such as ``Above(3)``. All
+    # have to match; {} matches every record. Fields that hold documents take no condition.
+
+    def select(
+        self,
+        where: _ByColumn = _EVERY,
+        *,
+        sort: str = "",
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[R]:
+        """Return the records that match, at most ``limit``.
+
+        They are in the order of ``sort``, which is any field but a document, then of the key.
+        """
+        conditions = self._conditions(where)
+        sorts = [name for name in self._fields if name not in self._documents]
+        order = self._order([*dict.fromkeys((*self.key, *sorts))], sort, descending)
+        if limit is not None and _COUNT.check("limit", limit) > 10**9:
+            raise ValidationError("limit should be at most 1000000000")
+        return self._select("select", conditions, order, limit)
+
+    def count(self, where: _ByColumn = _EVERY) -> int:
+        """Return how many records match."""
+        return self._number("count", self._conditions(where))
+
+    def exists_where(self, where: _ByColumn) -> bool:
+        """Return whether a record matches."""
+        return self._exists("exists_where", self._conditions(where))
+
+    def update_where(self, where: _ByColumn, /, **changes: Any) -> int:
+        """Set these fields, and ``updated_at``, in all records that match; return how many.
+
+        Raises ValidationError for fields of the key, ``guarded`` and ``kept`` ones, some of those
+        that a folded column holds, no field at all, and a ``where`` of {}.
+        """
+        changed = self._settable(changes)
+        return self._change("update_where", self._some(where), changed)
+
+    def delete_where(self, where: _ByColumn) -> int:
+        """Delete all records that match; return how many. Raises ValidationError for {}."""
+        return self._remove("delete_where", self._some(where))
+
+    def iterate(self, where: _ByColumn = _EVERY, *, batch: int = 1000) -> Iterator[R]:
+        """Return the records that match, one after another in the order of the key.
+
+        It reads ``batch`` records at a time, at most 10,000, each with a statement that begins
+        behind the last key. So the memory stays small, and no transaction is open meanwhile: what
+        other callers change in the part that is not read yet shows.
+        """
+        if _COUNT.check("batch", batch) > 10_000:
+            raise ValidationError("batch should be at most 10000")
+        return self._walk(self._conditions(where), batch)
+
+    def _walk(self, where: _ByColumn, batch: int) -> Iterator[R]:
+        order = [(name, False) for name in self.key]
+        after: Sequence[Any] = ()
+        last: Sequence[Any] | None = ()
+        while last is not None:
+            records, last = self._portion("iterate", where, order, batch, after=after)
+            yield from records
+            after = [self._held[name].unread(value) for name, value in zip(self.key, last or ())]
+
+    def _some(self, where: _ByColumn) -> dict[str, Any]:
+        """Return the conditions on rows to change or delete, of which there is one at least."""
+        conditions = self._conditions(where)
+        if not conditions:
+            raise ValidationError(
+                "where should not be empty: to mean all rows, name a field that is never NULL, "
+                f"such as {{{self.key[0]!r}: Not(None)}}"
+            )
+        return conditions
+
+    def _settable(self, changes: _ByColumn) -> dict[str, Any]:
+        """Return the checked changes of some fields, with ``updated_at``."""
+        if not changes:
+            raise ValidationError("name a field to change")
+        others = {*self.key, *self.guarded, *self.kept, *self.folded, "updated_at"}
+        if refused := [name for name in changes if name in others]:
+            raise ValidationError(f"{', '.join(refused)} should not be set here")
+        checked = self._checked(changes)
+        self._check_folded(checked)
+        if "updated_at" in self._held:
+            checked["updated_at"] = self._cut("updated_at", self._clock.now())
+        return checked
 
     def _values(self, record: R) -> dict[str, Any]:
         """Return the values of the record's columns."""
@@ -9713,6 +9997,16 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
     return functools.cached_property(make)
 
 
+class _Texts(dict[Any, Any]):
+    """The texts of statements by shape: most programs have few, and others do not fill memory."""
+
+    def __setitem__(self, shape: Any, text: Any) -> None:
+        if len(self) >= 500:
+            self.clear()
+        if len(text if isinstance(text, str) else text[0]) <= 10_000:
+            super().__setitem__(shape, text)
+
+
 class SqlRepository(Repository[R]):
     """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept.
 
@@ -9721,13 +10015,6 @@ class SqlRepository(Repository[R]):
     """
 
     database: ConnectionPool
-    _signs: ClassVar[Mapping[type, str]] = {
-        type(None): "IS NULL",
-        _Above: "> %s",
-        _AtMost: "<= %s",
-        _OneOf: "IN %s",
-        _Contains: "LIKE %s ESCAPE '|'",
-    }
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
     _others: ClassVar[Mapping[str, tuple[str, _Converter | None]]] = {}
 
@@ -9742,7 +10029,7 @@ class SqlRepository(Repository[R]):
         self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
-        self._texts: dict[Any, Any] = {}  # by shape: there are few
+        self._texts: dict[Any, Any] = _Texts()
 
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
         shape = "INSERT", len(rows), tuple(rows[0])
@@ -9774,25 +10061,35 @@ class SqlRepository(Repository[R]):
         order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
+        after: Sequence[Any] = (),
     ) -> list[_Row]:
         # A parameter costs more than a constant, and 1 is the limit of most.
         constant = limit is None or limit == 1
-        shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0
+        bounds = limit if constant else 0, offset > 0, len(after)
+        shape = names, self._shape(where), tuple(order), bounds
+        beyond, place = self._beyond(order, after) if after else ("", [])
         found = self._texts.get(shape)
         if found is None:
             sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)}"
+            if after:
+                sql += (" AND " if where else " WHERE ") + beyond
             if order:
                 terms = [self._names[name] + " DESC" * descending for name, descending in order]
                 sql += " ORDER BY " + ", ".join(terms)
             sql += self._bounds(limit, offset)
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
-        params = self._parameters(where)
+        params = self._parameters(where) + place
         if not constant:
             params.append(limit)
         if offset:
             params.append(offset)
         return self.database._statement(operation, text, params, fetch, repeatable=True)
+
+    def _beyond(self, order: _Order, after: Sequence[Any]) -> tuple[str, list[Any]]:
+        """Return the condition that rows stand behind these values, and its parameters."""
+        columns = [self._names[name] for name, _ in order]
+        return _beyond(self.database._dialect, columns, after, "<" if order[0][1] else ">")
 
     def _list(self, names: Iterable[str]) -> str:
         return ", ".join(map(self._sql_name, names))
@@ -9845,42 +10142,59 @@ class SqlRepository(Repository[R]):
         return int(row[0]) if row else 0
 
     @classmethod
-    def _shape(cls, where: _ByColumn) -> _Row:
+    def _shape(cls, where: Mapping[Any, Any]) -> _Row:
         """Return what the text of a condition depends on."""
         shape: list[Any] = []
         for name, value in where.items():
-            shape += name, value.__class__
-            if value.__class__ is _Among:
+            kind = value.__class__
+            shape += name, kind
+            if kind is _Among:
                 shape += value.repository.table, value.column, cls._shape(value.where)
+            elif kind is Not or kind is AnyOf:
+                shape.append(cls._shape(dict(enumerate(value._values))))
         return tuple(shape)
 
     def _condition(self, where: _ByColumn) -> str:
         shape = self._shape(where)
         text: str | None = self._texts.get(shape)
         if text is None:
-            terms = [f"{self._sql_name(name)} {self._term(value)}" for name, value in where.items()]
+            terms = [self._term(self._sql_name(name), value) for name, value in where.items()]
             text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
         return text
 
-    def _term(self, value: Any) -> str:
+    def _term(self, column: str, value: Any) -> str:
+        """Return the SQL of a value or condition, with %s for each of its parameters."""
+        if value is None:
+            return f"{column} IS NULL"
         if isinstance(value, _Among):
             other: Any = value.repository
-            column, condition = other._names[value.column], other._condition(value.where)
-            return f"IN (SELECT {column} {other._from}{condition})"
-        return self._signs.get(value.__class__, "= %s")
+            source, condition = other._names[value.column], other._condition(value.where)
+            return f"{column} IN (SELECT {source} {other._from}{condition})"
+        if isinstance(value, Not):
+            return f"NOT ({self._term(column, *value._values)})"
+        if isinstance(value, AnyOf):
+            terms = [self._term(column, one) for one in value._values]
+            return f"({' OR '.join(terms)})"
+        return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
 
     def _parameters(self, where: _ByColumn) -> list[Any]:
+        return self._flat(where.values())
+
+    def _flat(self, values: Iterable[Any]) -> list[Any]:
+        """Return the parameters of these values and conditions."""
         params: list[Any] = []
-        for value in where.values():
-            kind = value.__class__
-            if kind is _Contains:
-                params.append("%" + re.sub("[|%_]", r"|\g<0>", value.value) + "%")
-            elif kind is _OneOf:
-                params.append(tuple(value.value))
-            elif kind is _Among:
+        for value in values:
+            if isinstance(value, _Among):
                 params += self._parameters(value.where)
-            elif value is not None:
-                params.append(value.value if kind in self._signs else value)
+            elif not isinstance(value, _Condition):
+                params += () if value is None else (value,)
+            elif isinstance(value, OneOf):
+                params.append(value._values)
+            elif isinstance(value, Contains | StartsWith):
+                text = re.sub("[|%_]", r"|\g<0>", *value._values)
+                params.append(value._pattern.format(text))
+            else:
+                params += self._flat(value._values)
         return params
 
 
@@ -10225,11 +10539,15 @@ class PhoneUserRepository(Repository[PhoneUser]):
         """Return whether the phone has a user."""
         return self._exists("exists_by_phone", {"phone_hash": self._hash(phone)})
 
-    def count(self, user_type: str | None = None) -> int:
-        """Return how many users there are (with ``user_type``: of that type)."""
-        return self._number(
-            "count", {} if user_type is None else self._checked({"user_type": user_type})
-        )
+    def count(self, where: _ByColumn | str | None = None, *, user_type: str | None = None) -> int:
+        """Return how many users match. A text as ``where`` is a ``user_type``."""
+        if where is not None and user_type is not None:
+            raise ValidationError("give count either where or user_type")
+        if isinstance(where, str):
+            where = {"user_type": where}
+        elif user_type is not None:
+            where = {"user_type": user_type}
+        return super().count(_EVERY if where is None else where)
 
     def _hash(self, phone: str) -> str:
         return hash_phone(phone, self._hash_key)
@@ -10302,7 +10620,7 @@ class TokenRepository(Repository[RefreshToken]):
 
     def delete_expired(self) -> int:
         """Delete the expired tokens, revoked or not, and return how many there were."""
-        return self._remove("delete_expired", {"expires_at": _AtMost(self._clock.now())})
+        return self._remove("delete_expired", {"expires_at": AtMost(self._clock.now())})
 
     def rotate(self, token: str, ttl: float, grace: float = 0.0) -> Rotation:
         """Exchange a valid token for a new one of its family, valid for ``ttl`` seconds.
@@ -10397,7 +10715,7 @@ class TokenRepository(Repository[RefreshToken]):
         return {"token_hash": self._digest(token)}
 
     def _valid(self) -> dict[str, Any]:
-        return {"revoked_at": None, "expires_at": _Above(self._clock.now())}
+        return {"revoked_at": None, "expires_at": Above(self._clock.now())}
 
     @staticmethod
     def _lifetime(ttl: float) -> timedelta:
@@ -10446,7 +10764,7 @@ def _named_by(
 ) -> list[tuple[T, _Member]]:
     """Return the records that the members name in a field, each with its member. One statement."""
     ids = [getattr(member, name) for member in members]
-    records: Any = others._select(operation, {"id": _OneOf(ids)}) if ids else []
+    records: Any = others._select(operation, {"id": OneOf(ids)}) if ids else []
     found = {record.id: record for record in records}
     return [(found[id], member) for id, member in zip(ids, members) if id in found]
 
@@ -10746,7 +11064,7 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         page = self._members._page(operation, self._members._identity(id, "organization_id"), query)
         found = _named_by(page.items, "user_id", self._users, operation)
         items = [Member(user, member.role, member.created_at) for user, member in found]
-        return Page(items, page.page, page.per_page, page.total)
+        return Page(items, page.page, page.per_page, page.total, page.next)
 
     def count_members(self, id: uuid.UUID) -> int:
         """Return how many members it has, owners and admins included."""
@@ -10906,7 +11224,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         operation, identity = "update_status", self._identity(id)
         changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
         status = changes["status"]  # plain text, also for a member of an enumeration
-        if not self._change(operation, {**identity, "status": _OneOf(self.moves[status])}, changes):
+        if not self._change(operation, {**identity, "status": OneOf(self.moves[status])}, changes):
             allowed = " or ".join(self.moves[status])
             message = f"only what is {allowed} can become {status}"
             raise self._rule_broken(operation, "benchmarks_status_move", message, identity)
@@ -11056,7 +11374,7 @@ class SubmissionRepository(Repository[Submission]):
         """Return the model's best ranked submission at the benchmark, or None."""
         where = self._at_version(benchmark_id, version_id)
         where |= self._checked({"model": model, "visibility": "public"})
-        where["aggregate_score"] = _AtMost(sys.float_info.max)
+        where["aggregate_score"] = AtMost(sys.float_info.max)
         order = [("aggregate_score", True), ("created_at", False), ("id", False)]
         return self._first("find_best_for_model", where, order)
 

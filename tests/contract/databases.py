@@ -16,11 +16,7 @@ import pytest
 
 import fakes
 import infra
-from infra import _Above, _AtMost, _Contains, _OneOf
 from tests.contract.backends import WAIT, eventually
-
-# Conditions of repositories have no public names yet: tests take them from here.
-Above, AtMost, Contains, OneOf = _Above, _AtMost, _Contains, _OneOf
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ class Nodes(infra.Repository[Node]):
         return self._change("change", where, changes)
 
     def remove(self, *ids: uuid.UUID) -> int:
-        return self._remove("remove", {"id": OneOf([*ids])})
+        return self._remove("remove", {"id": infra.OneOf([*ids])})
 
 
 class SqlOwners(infra.SqlRepository[Owner], Owners): ...

@@ -20,18 +20,15 @@ import pytest
 
 import fakes
 import infra
+from infra import Above, AtMost, Contains, OneOf
 from tests.contract import handlers, refusals
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
-    Above,
-    AtMost,
     Cell,
-    Contains,
     DatabaseBackend,
     Item,
     Node,
-    OneOf,
     Owner,
     on_fake_database,
     on_real_database,

@@ -140,6 +140,10 @@ class PhoneUserRepositoryContract(Contract):
         )
         with pytest.raises(infra.ValidationError):
             users.count("boss")
+        assert users.count({"user_type": infra.Not("worker")}) == 1
+        assert users.count({"user_type": "worker", "is_verified": True}) == 0
+        with pytest.raises(infra.ValidationError, match="give count either where or user_type"):
+            users.count({}, user_type="worker")
 
     # --- what every repository does
 

@@ -953,8 +953,8 @@ value = self.plain(value)
         INFRA,
         Replace(
             "BenchmarkRepository.update_status",
-            "_OneOf(self.moves[status])",
-            "_OneOf([*self.moves])",
+            "OneOf(self.moves[status])",
+            "OneOf([*self.moves])",
         ),
         BENCHMARKS,
     ),
@@ -976,9 +976,9 @@ value = self.plain(value)
         "exchange: filters in any order",
         INFRA,
         Replace(
-            "_PagedStore._filters",
-            "{name: given[name] for name in self.filter_fields if name in given}",
-            "{name: given[name] for name in given}",
+            "_RecordSchema._conditions",
+            "self._held.items()",
+            "[(name, self._held[name]) for name in given]",
         ),
         ("faults/test_exchange_statements.py::test_filters_make_one_text_in_whichever_order",),
     ),
@@ -1074,7 +1074,9 @@ value = self.plain(value)
         "exchange: a search has wildcards",
         INFRA,
         Replace(
-            "SqlRepository._parameters", r"re.sub('[|%_]', r'|\g<0>', value.value)", "value.value"
+            "SqlRepository._flat",
+            r"re.sub('[|%_]', r'|\g<0>', *value._values)",
+            "value._values[0]",
         ),
         (f"{ORGANIZATIONS[0]}::TestPostgres::test_search",),
     ),

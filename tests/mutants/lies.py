@@ -1248,8 +1248,8 @@ REPOSITORIES: list[Mutant] = [
         "Repository: a descending order is that of the first column only",
         Replace(
             "_PagedStore._order",
-            "(name, query.descending)",
-            "(name, query.descending and name not in self.key)",
+            "(name, descending)",
+            "(name, descending and name not in self.key)",
         ),
         USERS,
     ),
@@ -1268,8 +1268,8 @@ REPOSITORIES: list[Mutant] = [
         "Page: says that it is the first",
         Replace(
             "_PagedStore._page",
-            "Page(items, query.page, query.per_page, total)",
-            "Page(items, 1, query.per_page, total)",
+            "Page(items, query.page, query.per_page, total, last)",
+            "Page(items, 1, query.per_page, total, last)",
         ),
         USERS,
     ),
@@ -1330,11 +1330,7 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "PhoneUserRepository: counts all types",
-        Replace(
-            "PhoneUserRepository.count",
-            "{} if user_type is None else self._checked({'user_type': user_type})",
-            "{}",
-        ),
+        Replace("PhoneUserRepository.count", "{'user_type': where}", "{}"),
         PHONE_USERS,
     ),
     shared(
@@ -2286,9 +2282,9 @@ SUBTLE: list[Mutant] = [
         "TokenRepository: what is revoked is deleted as if it had expired",
         Replace(
             "TokenRepository.delete_expired",
-            "return self._remove('delete_expired', {'expires_at': _AtMost(self._clock.now())})",
-            "self._remove('delete_expired', {'revoked_at': _AtMost(self._clock.now())})\n"
-            "return self._remove('delete_expired', {'expires_at': _AtMost(self._clock.now())})",
+            "return self._remove('delete_expired', {'expires_at': AtMost(self._clock.now())})",
+            "self._remove('delete_expired', {'revoked_at': AtMost(self._clock.now())})\n"
+            "return self._remove('delete_expired', {'expires_at': AtMost(self._clock.now())})",
         ),
         TOKENS,
     ),
@@ -2382,8 +2378,8 @@ SUBTLE: list[Mutant] = [
         "Repository: a status is that of all benchmarks",
         Replace(
             "BenchmarkRepository.update_status",
-            "{**identity, 'status': _OneOf(self.moves[status])}",
-            "{'status': _OneOf(self.moves[status])}",
+            "{**identity, 'status': OneOf(self.moves[status])}",
+            "{'status': OneOf(self.moves[status])}",
         ),
         BENCHMARKS,
     ),
@@ -2400,14 +2396,18 @@ SUBTLE: list[Mutant] = [
         "Repository: a page of one filter only",
         Replace(
             "_PagedStore._filters",
-            "{name: given[name] for name in self.filter_fields if name in given}",
-            "dict([(name, given[name]) for name in self.filter_fields if name in given][:1])",
+            "self._conditions(given)",
+            "self._conditions(dict([*given.items()][:1]))",
         ),
         (*USERS, *PHONE_USERS),
     ),
     shared(
         "Repository: a filter of None is none",
-        Replace("_PagedStore._filters", "name in given", "given.get(name) is not None"),
+        Replace(
+            "_PagedStore._filters",
+            "self._conditions(given)",
+            "self._conditions({name: one for name, one in given.items() if one is not None})",
+        ),
         (*USERS, *PHONE_USERS, *SUBMISSIONS),
     ),
     fake(

@@ -411,7 +411,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a sort is compared by its own ==",
         INFRA,
-        Replace("_PagedStore._order", "_plain(query.sort)", "query.sort"),
+        Replace("_PagedStore._order", "_plain(sort)", "sort"),
         on_fake("user_repository", ANY, "TestFakePostgres"),
     ),
     OnFakes(

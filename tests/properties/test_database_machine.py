@@ -20,7 +20,6 @@ from hypothesis.stateful import run_state_machine_as_test as run
 import fakes
 import infra
 from tests.contract.databases import (
-    AtMost,
     DatabaseBackend,
     Item,
     Owner,
@@ -193,7 +192,7 @@ class Machine(BlockMachine):
 
     @rule(amount=AMOUNTS)
     def remove_items(self, amount: int) -> None:
-        self.both(lambda b: b.items.remove({"amount": AtMost(amount)}))
+        self.both(lambda b: b.items.remove({"amount": infra.AtMost(amount)}))
 
     @rule(names=st.lists(st.tuples(ID, NAMES), max_size=3))
     def insert_owners(self, names: list[tuple[uuid.UUID, str]]) -> None:

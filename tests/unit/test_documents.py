@@ -394,7 +394,6 @@ def test_the_layout_is_the_one_that_users_know() -> None:
 IMPORTED_BY_NAME = {
     "tests/unit/test_pool.py": {"_Pool", "_Lease"},
     "tests/unit/test_errors_and_policy.py": {"_Pool", "_Lease"},
-    "tests/contract/databases.py": {"_Above", "_AtMost", "_Contains", "_OneOf"},
 }
 #: names that begin so, and are public all the same
 NOT_PRIVATE = {

@@ -61,6 +61,17 @@ def own_repository(services: infra.Infrastructure) -> Notes:
     made.txt  # wrong: no such field
     notes.create("a")  # wrong: not a record
     notes.find_by_text("a").text  # wrong: may be None
+    found: list[Note] = notes.select({{"text": infra.Not(None)}}, sort="text", limit=5)
+    changed: int = notes.update_where({{"text": infra.OneOf(["a"])}}, text="b")
+    for note in notes.iterate({{"text": infra.AnyOf(None, infra.Above("a"))}}, batch=changed):
+        note.txt  # wrong: no such field
+    page = notes.page(infra.Query(after=notes.page().next))
+    page.items[0].txt  # wrong: no such field
+    notes.select("a")  # wrong: no dict
+    notes.delete_where()  # wrong: all of them?
+    infra.Between(1)  # wrong: no end
+    infra.Above()  # wrong: no value
+    print(found)
     return notes
 
 
