@@ -49,7 +49,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from types import GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
@@ -1604,6 +1604,16 @@ class _ConstrainedRows(_IndexedRows):
                 child._replace(key, before, child._values.fit_row({**before, **nulls}))
 
 
+#: adds decimals without rounding
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+
+def _sum(value: Any, amount: Any) -> Any:
+    if value is None:
+        return None
+    return _EXACT.add(value, amount) if isinstance(amount, Decimal) else value + amount
+
+
 class FakeTable(_ConstrainedRows):
     """A table of a FakeDatabase. Rows are dicts; the table copies them on the way in and out.
 
@@ -1698,17 +1708,23 @@ class FakeTable(_ConstrainedRows):
         return self._database._atomically(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
+        sums = {name: each.amount for name, each in changes.items() if type(each) is infra._Plus}
+        values = {name: value for name, value in changes.items() if name not in sums}
+
         def work() -> int:
             self._check_columns(changes)
             new: Row = {}
             if not self._is_mysql:  # Postgres checks the values before it searches for rows
-                new = self._values.fit_changes(changes)
+                new = self._values.fit_changes(values)
             found = self._matching(where)
             if found and not self._is_mysql:
                 self._values.refuse_nulls(new)
             for row in found:
+                added = {name: _sum(row[name], amount) for name, amount in sums.items()}
                 if self._is_mysql:
-                    new = self._values.fit_row({**row, **changes})
+                    new = self._values.fit_row({**row, **values, **added})
+                elif added:
+                    new |= self._values.fit_changes(added)
                 self._replace(self._primary_key(row), row, {**row, **new})
             return len(found)
 

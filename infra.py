@@ -8910,6 +8910,12 @@ class _Contains(_Condition):
     """Contains this text."""
 
 
+class _Plus(NamedTuple):
+    """A change of a column: its value and this amount, added by the statement that stores it."""
+
+    amount: Any
+
+
 class _Among(NamedTuple):
     """A condition: a value of ``column`` in the rows of another table that meet ``where``."""
 
@@ -9595,6 +9601,60 @@ class Repository(_PagedStore[R]):
         self._overwrite(values, values)
         return self._stored(values, record)
 
+    def update_fields(self, key: _RecordKey, /, **changes: Any) -> None:
+        """Change these fields of one record, and no other, in one statement.
+
+        It sets ``updated_at`` to now. Raises NotFoundError if the record does not exist, and
+        ValidationError, before anything is sent, for no field, an unknown one, a part of the key, a
+        field in ``guarded`` or ``kept``, and a part of what a folded column holds. Raises
+        ConfigurationError if the class has an ``update`` of its own, whose rules would not hold.
+        """
+        if not changes:
+            raise ValidationError("update_fields should get a field to change")
+        self._change_one("update_fields", key, self._field_edits("update_fields", changes))
+
+    def increment(self, key: _RecordKey, field: str, amount: int | Decimal = 1) -> None:
+        """Add the amount, which may be negative, to a number in one statement.
+
+        So no other caller can come between. ``field`` is an int or a Decimal that is never None,
+        and ``amount`` of its type. It sets ``updated_at`` to now, and raises what
+        ``update_fields`` does. A sum beyond the column raises DatabaseError, and one that a check
+        refuses ConflictError: then nothing is stored.
+        """
+        field = _plain(field)
+        column = self._held.get(field) if isinstance(field, str) else None
+        if column is None or column.kind not in (int, Decimal) or column.optional:
+            raise ValidationError(
+                f"field should name an int or a Decimal of {self.table} that is never None"
+            )
+        edits = self._field_edits("increment", {field: amount})
+        self._change_one("increment", key, {**edits, field: _Plus(edits[field])})
+
+    def _field_edits(self, operation: str, changes: _ByColumn) -> dict[str, Any]:
+        """Return a caller's changes of some fields, checked, and those that every UPDATE makes."""
+        if self._has_own("update"):
+            raise ConfigurationError(
+                f"{operation} would not keep the rules of {type(self).__name__}.update: "
+                "write a method that calls _alter"
+            )
+        own = {*self.key, *self.guarded, *self.kept, *self.folded, "updated_at"}
+        if refused := [name for name in changes if name in own]:
+            raise ValidationError(f"{operation} cannot change {', '.join(refused)}")
+        checked = self._checked(changes)
+        self._check_folded(checked)
+        return {**checked, **self._edit_stamps()}
+
+    def _edit_stamps(self) -> dict[str, Any]:
+        """Return the changes that every UPDATE of a record makes beside its own."""
+        if "updated_at" not in self._held:
+            return {}
+        return {"updated_at": self._cut("updated_at", self._clock.now())}
+
+    def _has_own(self, name: str) -> bool:
+        """Return whether the class replaces a method of this one. A fake only wraps them."""
+        own, general = getattr(type(self), name), getattr(Repository, name)
+        return inspect.unwrap(own) is not inspect.unwrap(general)
+
     def delete(self, key: _RecordKey) -> bool:
         """Delete the record with this key, and return whether it existed."""
         return self._remove("delete", self._by_key(key)) > 0
@@ -9671,10 +9731,10 @@ class Repository(_PagedStore[R]):
 
     def _alter(self, operation: str, key: _RecordKey, changes: _ByColumn) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
-        changes = self._checked(changes)
-        if "updated_at" in self._held:
-            changes["updated_at"] = self._cut("updated_at", self._clock.now())
-        if not self._change(operation, self._by_key(key), changes):
+        self._change_one(operation, key, {**self._checked(changes), **self._edit_stamps()})
+
+    def _change_one(self, operation: str, key: _RecordKey, edits: _ByColumn) -> None:
+        if not self._change(operation, self._by_key(key), edits):
             raise self._not_found(operation)
 
     def _not_found(self, operation: str) -> NotFoundError:
@@ -9835,9 +9895,15 @@ class SqlRepository(Repository[R]):
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
-        settings = ", ".join(f"{self._sql_name(name)} = %s" for name in changes)
-        sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
-        params = [*changes.values(), *self._parameters(where)]
+        settings, params = [], []
+        for name, value in changes.items():
+            column, sum_of = self._sql_name(name), ""
+            if value.__class__ is _Plus:
+                sum_of, value = f"{column} + ", value.amount
+            settings.append(f"{column} = {sum_of}%s")
+            params.append(value)
+        sql = f"UPDATE {self._quoted_table} SET {', '.join(settings)}{self._condition(where)}"
+        params += self._parameters(where)
         return self.database._statement(operation, sql, params, _row_count)
 
     def _remove(self, operation: str, where: _ByColumn) -> int:

@@ -1,0 +1,389 @@
+"""Counters, locks and versions of one's own tables: threads that change one record lose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import in_threads
+from tests.contract.base import Contract
+from tests.contract.databases import dialect_of, empty, violation
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Account:
+    name: str
+    hits: int = 0
+    total: int = 0
+    balance: Decimal = Decimal("0.00")
+    limit: int | None = None
+    flag: bool = False
+    origin: str = ""
+    state: str = "open"
+    meta: dict[str, Any] | None = None
+    id: int = infra.FILLED
+    created_at: datetime = infra.FILLED
+    updated_at: datetime = infra.FILLED
+
+
+class Accounts(infra.Repository[Account]):
+    record, table, resource, sort_fields = Account, "accounts", "account", ("name",)
+    lengths: ClassVar = {"name": 20, "origin": 20, "state": 10, "total": 64, "secret": 5}
+    scales: ClassVar = {"balance": (10, 2), "updated_at": 0}
+    hidden: ClassVar = {"secret": str | None}
+    column_names: ClassVar = {"hits": "group", "limit": "limit_of"}
+    unique = (("name",),)
+    checks: ClassVar = {
+        "accounts_balance_check": infra.Check("balance >= 0", lambda row: row["balance"] >= 0)
+    }
+    guarded, kept = ("state",), ("origin",)
+
+    def secret(self, name: str) -> Any:
+        return self._rows("secret", ("secret",), {"name": name}, limit=1)[0][0]
+
+
+@dataclass(frozen=True)
+class Place:
+    city: str
+    street: str
+    visits: int = 0
+    owner: int = 1
+    number: int = 1
+
+
+class Places(infra.Repository[Place]):
+    """A folded column holds two fields, and the key has two columns."""
+
+    record, table, resource, key = Place, "places", "place", ("owner", "number")
+    lengths: ClassVar = {"city": 20, "street": 20}
+    folded: ClassVar = {"folded": ("city", "street")}
+    unique = (("folded",),)
+    ids = ()
+
+
+class OwnUpdate(Places):
+    def update(self, record: Place) -> Place:
+        return super().update(record)
+
+
+PORTS: list[Any] = [Accounts, Places]
+
+
+@dataclass
+class Counters:
+    database: infra.Database
+    dialect: str
+    clock: fakes.FakeClock
+
+    def __post_init__(self) -> None:
+        self.accounts = Accounts.on(self.database, clock=self.clock)
+        self.places = Places.on(self.database, clock=self.clock)
+
+    def account(self, name: str = "a", **values: Any) -> Account:
+        """Store one, and let an hour pass."""
+        made = self.accounts.create(Account(name, **values))
+        self.clock.advance(3600.5)
+        return made
+
+
+def fake_counters(dialect: str) -> Counters:
+    database = fakes.FakeDatabase(dialect, map(fakes.Table.of, PORTS))
+    return Counters(database, dialect, fakes.FakeClock(NOON))
+
+
+_made: dict[str, str] = {}
+
+
+def with_counter_tables(database: Callable[[str], str], name: str) -> str:
+    """The URL of this run's database with these tables on that server."""
+    if name not in _made:
+        _made[name] = database(name)
+        with infra.create_pool(infra.DatabaseConfig(url=_made[name])) as pool:
+            for statement in infra.split_statements(infra.ddl(PORTS, pool.engine), pool.engine):
+                pool.execute(statement)
+    return _made[name]
+
+
+def on_fake_counters(dialect: str) -> Any:
+    @pytest.fixture
+    def backend(self: object) -> Counters:
+        return fake_counters(dialect)
+
+    return backend
+
+
+def on_real_counters(name: str) -> Any:
+    @pytest.fixture
+    def backend(self: object, database: Callable[[str], str]) -> Iterator[Counters]:
+        url = with_counter_tables(database, name)
+        with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+            empty(pool, *(port.table for port in PORTS))
+            yield Counters(pool, dialect_of(pool), fakes.FakeClock(NOON))
+
+    return backend
+
+
+def later(account: Account, **changes: Any) -> Account:
+    """The account as a change an hour after ``NOON`` leaves it; the column holds no fraction."""
+    return replace(account, updated_at=NOON + timedelta(hours=1), **changes)
+
+
+class CounterContract(Contract):
+    port = infra.Repository
+
+    # --- update_fields
+
+    def test_update_fields_changes_these_and_no_other(self, backend: Counters) -> None:
+        accounts = backend.accounts
+        first, other = backend.account("a", hits=1, limit=5), accounts.create(Account("b"))
+        assert accounts.update_fields(first.id, hits=3, limit=None, meta={"a": [1]}) is None  # type: ignore[func-returns-value]
+        assert accounts.get(first.id) == later(first, hits=3, limit=None, meta={"a": [1]})
+        assert accounts.get(other.id) == other
+
+    def test_update_fields_of_a_hidden_column(self, backend: Counters) -> None:
+        account = backend.account("a")
+        backend.accounts.update_fields(account.id, secret="word")
+        assert backend.accounts.secret("a") == "word"
+        assert backend.accounts.get(account.id) == later(account)
+
+    def test_update_fields_of_a_record_that_is_not_there(self, backend: Counters) -> None:
+        account = backend.account("a")
+        with pytest.raises(infra.NotFoundError, match="no such account") as caught:
+            backend.accounts.update_fields(account.id + 1, hits=1)
+        assert (caught.value.resource, caught.value.operation) == ("account", "update_fields")
+        assert backend.accounts.get(account.id) == account
+
+    def test_update_fields_with_the_same_values_finds_the_record(self, backend: Counters) -> None:
+        place = backend.places.create(Place("Ulm", "Weg"))
+        backend.places.update_fields((1, 1), visits=0)
+        assert backend.places.get((1, 1)) == place
+
+    def test_update_fields_writes_what_a_folded_column_holds(self, backend: Counters) -> None:
+        places = backend.places
+        places.create(Place("Ulm", "Weg"))
+        places.update_fields((1, 1), city="BONN", street="Allee")
+        assert places.get((1, 1)) == Place("BONN", "Allee")
+        rule = violation(lambda: places.create(Place("Bonn", "ALLEE", number=2)))
+        assert rule == ("places_folded_key", "unique")
+        with pytest.raises(infra.ValidationError, match="city, street can only be changed toget"):
+            places.update_fields((1, 1), city="Ulm")
+        assert places.get((1, 1)) == Place("BONN", "Allee")
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({}, "update_fields should get a field to change"),
+            ({"id": 2}, "update_fields cannot change id"),
+            ({"hits": 1, "state": "shut"}, "update_fields cannot change state"),
+            ({"origin": "x"}, "update_fields cannot change origin"),
+            ({"updated_at": NOON, "id": 2}, "update_fields cannot change updated_at, id"),
+            ({"hits": 1, "nothing": 1}, "accounts has no nothing"),
+            ({"group": 1}, "accounts has no group"),
+            ({"hits": "1"}, "hits should be a whole number"),
+            ({"hits": None}, "hits should be a whole number"),
+            ({"balance": Decimal("0.001")}, "balance should have at most 10 digits"),
+            ({"name": "x" * 21}, "name "),
+        ],
+    )
+    def test_no_fields_to_update(
+        self, backend: Counters, changes: dict[str, Any], words: str
+    ) -> None:
+        account = backend.account("a")
+        with pytest.raises(infra.ValidationError, match=f"^{words}"):
+            backend.accounts.update_fields(account.id, **changes)
+        assert backend.accounts.get(account.id) == account
+
+    def test_update_fields_keeps_the_rules_of_the_table(self, backend: Counters) -> None:
+        account, other = backend.account("a"), backend.account("b")
+        accounts = backend.accounts
+        for changes, rule in (
+            ({"hits": 1, "name": "b"}, ("accounts_name_key", "unique")),
+            ({"hits": 1, "balance": Decimal("-1.00")}, ("accounts_balance_check", "check")),
+        ):
+            found = violation(lambda changes=changes: accounts.update_fields(account.id, **changes))  # type: ignore[misc]
+            assert found == rule
+        with pytest.raises(infra.DatabaseError) as caught:
+            accounts.update_fields(account.id, hits=2**31)
+        assert type(caught.value) is infra.DatabaseError
+        assert [accounts.get(each.id) for each in (account, other)] == [account, other]
+
+    @pytest.mark.parametrize("key", ["1", None, (1,), 2**31, 1.0])
+    def test_no_key_of_a_counter(self, backend: Counters, key: Any) -> None:
+        for call in (
+            lambda: backend.accounts.update_fields(key, hits=1),
+            lambda: backend.accounts.increment(key, "hits"),
+        ):
+            with pytest.raises(infra.ValidationError, match=r"^id should be"):
+                call()
+
+    def test_an_update_of_its_own_refuses_both(self, backend: Counters) -> None:
+        """It may have rules, which the statement would not keep."""
+        places = OwnUpdate.on(backend.database)
+        place = places.create(Place("Ulm", "Weg"))
+        with pytest.raises(
+            infra.ConfigurationError, match=r"update_fields would not .* OwnUpdate\.update"
+        ):
+            places.update_fields((1, 1), visits=1)
+        with pytest.raises(
+            infra.ConfigurationError, match=r"increment would not .* OwnUpdate\.update"
+        ):
+            places.increment((1, 1), "visits")
+        assert places.get((1, 1)) == place
+
+    # --- increment
+
+    def test_increment(self, backend: Counters) -> None:
+        accounts = backend.accounts
+        account, other = backend.account("a", hits=5, balance=Decimal("1.50")), backend.account("b")
+        assert accounts.increment(account.id, "hits") is None  # type: ignore[func-returns-value]
+        assert accounts.get(account.id) == replace(
+            account, hits=6, updated_at=NOON + timedelta(hours=2, seconds=1)
+        )
+        accounts.increment(account.id, "hits", -10)
+        accounts.increment(account.id, "total", 2**40)
+        accounts.increment(account.id, "balance", Decimal("-1.5"))
+        accounts.increment(account.id, "balance", Decimal("99999999.99"))
+        found = accounts.get(account.id)
+        assert found is not None
+        assert (found.hits, found.total, found.balance) == (-4, 2**40, Decimal("99999999.99"))
+        assert accounts.get(other.id) == other
+
+    def test_increment_by_nothing_finds_the_record(self, backend: Counters) -> None:
+        place = backend.places.create(Place("Ulm", "Weg", 7))
+        backend.places.increment((1, 1), "visits", 0)
+        assert backend.places.get((1, 1)) == place
+
+    def test_increment_of_a_record_that_is_not_there(self, backend: Counters) -> None:
+        backend.places.create(Place("Ulm", "Weg", 7))
+        with pytest.raises(infra.NotFoundError, match="no such place") as caught:
+            backend.places.increment((1, 2), "visits")
+        assert (caught.value.resource, caught.value.operation) == ("place", "increment")
+        assert backend.places.get((1, 1)) == Place("Ulm", "Weg", 7)
+
+    def test_increment_below_a_check(self, backend: Counters) -> None:
+        account, accounts = backend.account("a", balance=Decimal("1.00")), backend.accounts
+        found = violation(lambda: accounts.increment(account.id, "balance", Decimal("-1.01")))
+        assert found == ("accounts_balance_check", "check")
+        assert accounts.get(account.id) == account
+        accounts.increment(account.id, "balance", Decimal(-1))
+        assert accounts.get(account.id) == later(account, balance=Decimal("0.00"))
+
+    @pytest.mark.parametrize(
+        ("field", "amount"),
+        [
+            ("hits", 1),
+            ("hits", 2**31),
+            ("hits", -(2**32)),
+            ("hits", 2**63),
+            ("hits", 2**65),
+            ("total", 1),
+            ("total", -(2**63)),
+            ("balance", Decimal("0.01")),
+        ],
+    )
+    def test_increment_beyond_the_column(
+        self, backend: Counters, field: str, amount: int | Decimal
+    ) -> None:
+        most = {"hits": 2**31 - 1, "total": 2**63 - 1, "balance": Decimal("99999999.99")}
+        if amount < 0:
+            most = {"hits": -(2**31), "total": -(2**63)}
+        account, accounts = backend.account("a", **most), backend.accounts
+        with pytest.raises(infra.DatabaseError, match="does not fit its column") as caught:
+            accounts.increment(account.id, field, amount)
+        assert type(caught.value) is infra.DatabaseError
+        assert caught.value.retryable is False
+        assert accounts.get(account.id) == account
+
+    @pytest.mark.parametrize(
+        "field",
+        ["name", "limit", "flag", "meta", "secret", "nothing", "group", "", "created_at", 1, None],
+    )
+    def test_no_field_to_increment(self, backend: Counters, field: Any) -> None:
+        account = backend.account("a", limit=1)
+        words = "^field should name an int or a Decimal of accounts that is never None"
+        with pytest.raises(infra.ValidationError, match=words):
+            backend.accounts.increment(account.id, field)
+        with pytest.raises(infra.ValidationError, match="increment cannot change id"):
+            backend.accounts.increment(account.id, "id")
+        assert backend.accounts.get(account.id) == account
+
+    @pytest.mark.parametrize(
+        ("field", "amount", "words"),
+        [
+            ("hits", 1.0, "hits should be a whole number"),
+            ("hits", True, "hits should be a whole number"),
+            ("hits", Decimal(1), "hits should be a whole number"),
+            ("hits", None, "hits should be a whole number"),
+            ("balance", 1, "balance should be a finite Decimal"),
+            ("balance", Decimal("NaN"), "balance should be a finite Decimal"),
+            ("balance", Decimal("0.001"), "balance should have at most 10 digits"),
+        ],
+    )
+    def test_no_amount(self, backend: Counters, field: str, amount: Any, words: str) -> None:
+        account = backend.account("a")
+        with pytest.raises(infra.ValidationError, match=f"^{words}"):
+            backend.accounts.increment(account.id, field, amount)
+        assert backend.accounts.get(account.id) == account
+
+    def test_threads_that_increment_lose_nothing(self, backend: Counters) -> None:
+        account, accounts = backend.account("a", balance=Decimal("80.00")), backend.accounts
+
+        def count(number: int) -> None:
+            for _ in range(20):
+                with backend.database.transaction():
+                    accounts.increment(account.id, "hits")
+                    accounts.increment(account.id, "balance", Decimal("-1.00"))
+
+        assert in_threads(4, count) == [None] * 4
+        assert accounts.get(account.id) == later(account, hits=80, balance=Decimal("0.00"))
+
+    # --- what the other methods of a repository do with the same records
+
+    def test_the_other_methods(self, backend: Counters) -> None:
+        """Each has its suite; here they see what the methods above have stored."""
+        account, accounts = backend.account("a"), backend.accounts
+        accounts.increment(account.id, "hits")
+        found = later(account, hits=1)
+        assert accounts.find_by_id(account.id) == accounts.get(account.id) == found  # type: ignore[arg-type]
+        assert accounts.update(found) == found
+        assert accounts.page().items == [found]
+        assert (accounts.exists(account.id), accounts.count()) == (True, 1)
+        assert accounts.delete(account.id) is True
+        assert accounts.get(account.id) is None
+
+
+class TestFakeMySQL(CounterContract):
+    backend = on_fake_counters("mysql")
+
+
+class TestFakeMariaDB(CounterContract):
+    backend = on_fake_counters("mariadb")
+
+
+class TestFakePostgres(CounterContract):
+    backend = on_fake_counters("postgres")
+
+
+class TestMariaDB(CounterContract):
+    backend = on_real_counters("mariadb")
+
+
+class TestMySQL(CounterContract):
+    backend = on_real_counters("mysql")
+
+
+class TestPostgres(CounterContract):
+    backend = on_real_counters("postgres")
+
+
+class TestPostgres18(CounterContract):
+    backend = on_real_counters("postgres-18")
