@@ -1771,15 +1771,19 @@ class FakeTable(_ConstrainedRows):
         order_by: Sequence[str] = (),
         limit: int | None = None,
         offset: int = 0,
+        lock: bool = False,
     ) -> list[Any]:
-        """Return the result of ``read``, which takes the rows themselves, not copies."""
+        """Return the result of ``read``, which takes the rows themselves, not copies.
+
+        ``lock``: it takes the turn to write.
+        """
 
         def work() -> list[Any]:
             rows = self._matching(where)
             end = None if limit is None else offset + limit
             return read(self._in_order(rows, order_by, end)[offset:end])
 
-        return self._database._atomically(operation, work, write=False)
+        return self._database._atomically(operation, work, write=lock)
 
     def _count(self, operation: str, where: Where) -> int:
         return self._database._atomically(
@@ -2150,10 +2154,12 @@ class FakeRepository(infra.Repository[R]):
         order: Sequence[tuple[str, bool]] = (),
         limit: int | None = None,
         offset: int = 0,
+        *,
+        lock: bool = False,
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
         read = functools.partial(self._reading, names)
-        return self._table._select(operation, read, where, order_by, limit, offset)
+        return self._table._select(operation, read, where, order_by, limit, offset, lock)
 
     def _read_known(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Read like ``_read``. Raises DatabaseError for a column that the table does not have."""

@@ -9376,8 +9376,10 @@ class _RecordStore(_RecordSchema[R]):
         vars(record).update(zip(self._shown, values))
         return record
 
-    def _first(self, operation: str, where: _ByColumn, order: _Order = ()) -> R | None:
-        rows = self._rows(operation, self._shown, where, order, 1)
+    def _first(
+        self, operation: str, where: _ByColumn, order: _Order = (), *, lock: bool = False
+    ) -> R | None:
+        rows = self._rows(operation, self._shown, where, order, 1, lock=lock)
         return self._make(rows[0]) if rows else None
 
     def _exists(self, operation: str, where: _ByColumn) -> bool:
@@ -9411,6 +9413,8 @@ class _RecordStore(_RecordSchema[R]):
         order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
+        *,
+        lock: bool = False,
     ) -> list[_Row]: ...
     @abstractmethod
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
@@ -9577,9 +9581,18 @@ class Repository(_PagedStore[R]):
             values[self._made] = made
         return self._stored(values, record)
 
-    def get(self, key: _RecordKey) -> R | None:
-        """Return the record with this key, or None. A key of several columns is a tuple."""
-        return self._first("get", self._by_key(key))
+    def get(self, key: _RecordKey, *, lock: bool = False) -> R | None:
+        """Return the record with this key, or None. A key of several columns is a tuple.
+
+        With ``lock`` the other transactions that lock or change the record wait for the end of this
+        one. Reads without a lock do not wait. Raises ValidationError outside a transaction.
+        """
+        where = self._by_key(key)
+        if type(lock) is not bool:
+            raise ValidationError("lock should be True or False")
+        if lock and self.database._current() is None:
+            raise ValidationError("lock should be False outside a transaction, which ends the lock")
+        return self._first("get", where, lock=lock)
 
     def exists(self, key: _RecordKey) -> bool:
         """Return whether there is a record with this key."""
@@ -9840,17 +9853,19 @@ class SqlRepository(Repository[R]):
         order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
+        *,
+        lock: bool = False,
     ) -> list[_Row]:
         # A parameter costs more than a constant, and 1 is the limit of most.
         constant = limit is None or limit == 1
-        shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0
+        shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0, lock
         found = self._texts.get(shape)
         if found is None:
             sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)}"
             if order:
                 terms = [self._names[name] + " DESC" * descending for name, descending in order]
                 sql += " ORDER BY " + ", ".join(terms)
-            sql += self._bounds(limit, offset)
+            sql += self._bounds(limit, offset) + " FOR UPDATE" * lock
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
         params = self._parameters(where)

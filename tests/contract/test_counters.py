@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -12,7 +14,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import in_threads
+from tests.contract.backends import WAIT, in_background, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import dialect_of, empty, violation
 
@@ -82,7 +84,9 @@ PORTS: list[Any] = [Accounts, Places]
 class Counters:
     database: infra.Database
     dialect: str
-    clock: fakes.FakeClock
+    #: makes one whose transactions wait about a second for a lock
+    impatient: Callable[[], Counters]
+    clock: fakes.FakeClock = field(default_factory=lambda: fakes.FakeClock(NOON))
 
     def __post_init__(self) -> None:
         self.accounts = Accounts.on(self.database, clock=self.clock)
@@ -95,9 +99,10 @@ class Counters:
         return made
 
 
-def fake_counters(dialect: str) -> Counters:
-    database = fakes.FakeDatabase(dialect, map(fakes.Table.of, PORTS))
-    return Counters(database, dialect, fakes.FakeClock(NOON))
+def fake_counters(dialect: str, lock_timeout: float = 30.0) -> Counters:
+    tables = map(fakes.Table.of, PORTS)
+    database = fakes.FakeDatabase(dialect, tables, lock_timeout=lock_timeout)
+    return Counters(database, dialect, lambda: fake_counters(dialect, 1.0))
 
 
 _made: dict[str, str] = {}
@@ -125,9 +130,16 @@ def on_real_counters(name: str) -> Any:
     @pytest.fixture
     def backend(self: object, database: Callable[[str], str]) -> Iterator[Counters]:
         url = with_counter_tables(database, name)
-        with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
-            empty(pool, *(port.table for port in PORTS))
-            yield Counters(pool, dialect_of(pool), fakes.FakeClock(NOON))
+        with ExitStack() as stack:
+
+            def counters(**options: Any) -> Counters:
+                config = infra.DatabaseConfig(url=url, **options)
+                pool = stack.enter_context(infra.create_pool(config))
+                return Counters(pool, dialect_of(pool), lambda: counters(query_timeout=2.0))
+
+            found = counters()
+            empty(found.database, *(port.table for port in PORTS))
+            yield found
 
     return backend
 
@@ -137,8 +149,38 @@ def later(account: Account, **changes: Any) -> Account:
     return replace(account, updated_at=NOON + timedelta(hours=1), **changes)
 
 
+class Holder:
+    """A thread with a transaction that has locked a record, until ``release``."""
+
+    def __init__(self, backend: Counters, id: int, work: Callable[[Account], Any]) -> None:
+        self._backend, self._id, self._work = backend, id, work
+        self._locked, self._released = threading.Event(), threading.Event()
+        self._join = in_background(self._run)
+        assert self._locked.wait(WAIT)
+
+    def _run(self) -> Any:
+        with self._backend.database.transaction():
+            account = self._backend.accounts.get(self._id, lock=True)
+            assert account is not None
+            result = self._work(account)
+            self._locked.set()
+            assert self._released.wait(WAIT)
+        return result
+
+    def release(self) -> Any:
+        """Let the transaction end. Return the result of the work, or the exception."""
+        self._released.set()
+        return self._join()
+
+
+def nothing(account: Account) -> None:
+    """Lock the record only."""
+
+
 class CounterContract(Contract):
     port = infra.Repository
+    #: whether two transactions can hold the locks of two rows at once
+    row_locks: ClassVar[bool]
 
     # --- update_fields
 
@@ -205,12 +247,11 @@ class CounterContract(Contract):
     def test_update_fields_keeps_the_rules_of_the_table(self, backend: Counters) -> None:
         account, other = backend.account("a"), backend.account("b")
         accounts = backend.accounts
-        for changes, rule in (
-            ({"hits": 1, "name": "b"}, ("accounts_name_key", "unique")),
-            ({"hits": 1, "balance": Decimal("-1.00")}, ("accounts_balance_check", "check")),
-        ):
-            found = violation(lambda changes=changes: accounts.update_fields(account.id, **changes))  # type: ignore[misc]
-            assert found == rule
+        below = Decimal("-1.00")
+        found = violation(lambda: accounts.update_fields(account.id, hits=1, name="b"))
+        assert found == ("accounts_name_key", "unique")
+        found = violation(lambda: accounts.update_fields(account.id, hits=1, balance=below))
+        assert found == ("accounts_balance_check", "check")
         with pytest.raises(infra.DatabaseError) as caught:
             accounts.update_fields(account.id, hits=2**31)
         assert type(caught.value) is infra.DatabaseError
@@ -346,6 +387,143 @@ class CounterContract(Contract):
         assert in_threads(4, count) == [None] * 4
         assert accounts.get(account.id) == later(account, hits=80, balance=Decimal("0.00"))
 
+    # --- get with a lock
+
+    def test_a_lock_reads_the_record(self, backend: Counters) -> None:
+        account, accounts = backend.account("a", meta={"a": 1}), backend.accounts
+        with backend.database.transaction():
+            assert accounts.get(account.id, lock=True) == account
+            assert accounts.get(account.id, lock=True) == account
+            assert accounts.get(account.id + 1, lock=True) is None
+            assert accounts.get(account.id, lock=False) == account
+            accounts.increment(account.id, "hits")
+            assert accounts.get(account.id, lock=True) == later(account, hits=1)
+        assert accounts.get(account.id) == later(account, hits=1)
+
+    def test_a_lock_of_a_key_of_two_columns(self, backend: Counters) -> None:
+        place = backend.places.create(Place("Ulm", "Weg"))
+        with backend.database.transaction():
+            assert backend.places.get((1, 1), lock=True) == place
+
+    def test_no_lock_outside_a_transaction(self, backend: Counters) -> None:
+        account = backend.account("a")
+        with pytest.raises(infra.ValidationError, match=r"^lock should be False outside a trans"):
+            backend.accounts.get(account.id, lock=True)
+        assert backend.accounts.get(account.id, lock=False) == account
+
+    @pytest.mark.parametrize("lock", [None, 1, "yes"])
+    def test_a_lock_is_true_or_false(self, backend: Counters, lock: Any) -> None:
+        account = backend.account("a")
+        with backend.database.transaction():
+            with pytest.raises(infra.ValidationError, match=r"^lock should be True or False"):
+                backend.accounts.get(account.id, lock=lock)
+            with pytest.raises(infra.ValidationError, match=r"^id should be"):
+                backend.accounts.get("1", lock=True)
+            assert backend.accounts.get(account.id) == account
+
+    def test_a_writer_waits_for_a_lock(self, backend: Counters) -> None:
+        account, accounts = backend.account("a", hits=1), backend.accounts
+        holder = Holder(backend, account.id, lambda read: read.hits)
+        writer = threading.Thread(target=accounts.increment, args=(account.id, "hits"))
+        writer.start()
+        writer.join(0.1)
+        assert writer.is_alive()
+        assert accounts.get(account.id) == account
+        assert holder.release() == 1
+        writer.join(WAIT)
+        assert accounts.get(account.id) == later(account, hits=2)
+
+    def test_a_second_lock_waits_and_reads_what_is_committed(self, backend: Counters) -> None:
+        account, accounts = backend.account("a"), backend.accounts
+        holder = Holder(
+            backend, account.id, lambda read: accounts.update(replace(read, hits=read.hits + 5))
+        )
+
+        def lock_too() -> int:
+            with backend.database.transaction():
+                read = accounts.get(account.id, lock=True)
+                assert read is not None
+                return read.hits
+
+        second = in_background(lock_too)
+        assert accounts.get(account.id) == account  # a read without a lock does not wait
+        assert holder.release() == later(account, hits=5)
+        assert second() == 5
+
+    def test_a_rollback_releases_a_lock(self, backend: Counters) -> None:
+        account, accounts = backend.account("a"), backend.accounts
+        with pytest.raises(ZeroDivisionError), backend.database.transaction():
+            assert accounts.get(account.id, lock=True) == account
+            raise ZeroDivisionError
+        assert in_background(lambda: accounts.increment(account.id, "hits"))() is None
+        assert accounts.get(account.id) == later(account, hits=1)
+
+    def test_locks_of_two_rows(self, backend: Counters) -> None:
+        """A server locks rows, a fake the whole database."""
+        first, second = backend.account("a"), backend.account("b")
+        holder = Holder(backend, first.id, nothing)
+        done = threading.Event()
+
+        def lock_second() -> None:
+            with backend.database.transaction():
+                assert backend.accounts.get(second.id, lock=True) == second
+            done.set()
+
+        join = in_background(lock_second)
+        assert done.wait(WAIT if self.row_locks else 0.1) is self.row_locks
+        holder.release()
+        assert join() is None
+        assert done.is_set()
+
+    def test_a_lock_that_comes_too_late(self, backend: Counters) -> None:
+        impatient = backend.impatient()
+        account = impatient.account("a")
+        holder = Holder(impatient, account.id, nothing)
+        with (
+            pytest.raises(infra.DatabaseError, match="waited too long for another") as caught,
+            impatient.database.transaction(),
+        ):
+            impatient.accounts.get(account.id, lock=True)
+        assert (caught.value.retryable, caught.value.operation) == (True, "get")
+        assert type(caught.value) is infra.DatabaseError
+        holder.release()
+        with impatient.database.transaction():
+            assert impatient.accounts.get(account.id, lock=True) == account
+
+    def test_run_repeats_one_of_two_that_lock_in_opposite_order(self, backend: Counters) -> None:
+        ids = backend.account("a").id, backend.account("b").id
+        both_hold_one, calls = threading.Barrier(2), list[int]()
+
+        def move(number: int) -> None:
+            def work() -> None:
+                calls.append(number)
+                for step, id in enumerate(ids[:: 1 - 2 * number]):
+                    account = backend.accounts.get(id, lock=True)
+                    assert account is not None
+                    if self.row_locks and not step and calls.count(number) == 1:
+                        both_hold_one.wait(WAIT)
+                    backend.accounts.update(replace(account, hits=account.hits + 1))
+
+            backend.database.run(work)
+
+        assert in_threads(2, move) == [None, None]
+        assert (len(calls) > 2) is self.row_locks
+        found = [backend.accounts.get(id) for id in ids]
+        assert [account.hits for account in found if account] == [2, 2]
+
+    def test_threads_that_lock_lose_nothing(self, backend: Counters) -> None:
+        account, accounts = backend.account("a"), backend.accounts
+
+        def count(number: int) -> None:
+            for _ in range(20):
+                with backend.database.transaction():
+                    read = accounts.get(account.id, lock=True)
+                    assert read is not None
+                    accounts.update(replace(read, hits=read.hits + 1))
+
+        assert in_threads(4, count) == [None] * 4
+        assert accounts.get(account.id) == later(account, hits=80)
+
     # --- what the other methods of a repository do with the same records
 
     def test_the_other_methods(self, backend: Counters) -> None:
@@ -362,28 +540,35 @@ class CounterContract(Contract):
 
 
 class TestFakeMySQL(CounterContract):
+    row_locks = False
     backend = on_fake_counters("mysql")
 
 
 class TestFakeMariaDB(CounterContract):
+    row_locks = False
     backend = on_fake_counters("mariadb")
 
 
 class TestFakePostgres(CounterContract):
+    row_locks = False
     backend = on_fake_counters("postgres")
 
 
 class TestMariaDB(CounterContract):
+    row_locks = True
     backend = on_real_counters("mariadb")
 
 
 class TestMySQL(CounterContract):
+    row_locks = True
     backend = on_real_counters("mysql")
 
 
 class TestPostgres(CounterContract):
+    row_locks = True
     backend = on_real_counters("postgres")
 
 
 class TestPostgres18(CounterContract):
+    row_locks = True
     backend = on_real_counters("postgres-18")

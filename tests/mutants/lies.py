@@ -2358,7 +2358,7 @@ SUBTLE: list[Mutant] = [
     ),
     shared(
         "Repository: one field of all records is changed",
-        Replace("Repository._alter", "self._by_key(key)", "{}"),
+        Replace("Repository._change_one", "self._by_key(key)", "{}"),
         USERS,
     ),
     shared(
