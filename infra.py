@@ -3551,6 +3551,14 @@ class _Transactions(_Closeable):
     def _abandon(self, block: _Block) -> None: ...
 
 
+#: how often ``run`` repeats a function that has changed what another caller has changed since
+_STALE_READS = 1000
+
+
+def _is_stale_read(error: ConflictError) -> bool:
+    return (error.constraint or "").endswith("_as_read")
+
+
 class Database(_Transactions):
     """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
@@ -3616,15 +3624,21 @@ class Database(_Transactions):
         """
         return _Transaction(self)  # pyright: ignore[reportReturnType]  # it ignores _Exit.__get__
 
-    def run(self, fn: Callable[[], T]) -> T:
+    def run(self, fn: Callable[[], T], *, conflicts: bool = False) -> T:
         """Run ``fn()`` in a transaction and return its result.
 
         After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
         again, up to five times and within the database's total deadline (``acquire_timeout`` of a
         pool): ``fn`` should have no effects outside the database. Inside a transaction it runs
         once, in a savepoint: only the outermost block can be repeated.
+
+        ``conflicts``: it also runs again, at once and up to a thousand times, after a ConflictError
+        of ``<table>_as_read``: another caller has changed a record in the meantime. ``fn`` has to
+        read the record itself.
         """
         _check_function("fn", fn, "no arguments")
+        if type(conflicts) is not bool:
+            raise ValidationError("conflicts should be True or False")
         if self._current() is not None:
             with self.transaction():
                 return _not_deferred(fn())
@@ -3637,7 +3651,14 @@ class Database(_Transactions):
                 current.final = not isinstance(error, DatabaseError)
                 raise
 
-        return self._runs.call("run", attempt)
+        until = self._runs.until()
+        for _ in range(_STALE_READS if conflicts else 0):
+            try:
+                return self._runs.call("run", attempt, until=until)
+            except ConflictError as error:
+                if not _is_stale_read(error) or self._clock.monotonic() >= until:
+                    raise
+        return self._runs.call("run", attempt, until=until)
 
     def execute(self, sql: str, params: Any = None) -> int:
         """Run one statement and return how many rows it affected (UPDATE: how many it matched).
@@ -9164,6 +9185,7 @@ class _RecordSchema(ABC, Generic[R]):
     elsewhere: ClassVar[Sequence[str]] = ()
     guarded: ClassVar[Sequence[str]] = ()
     kept: ClassVar[Sequence[str]] = ()
+    version: ClassVar[str] = ""
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
     ascii: ClassVar[Sequence[str]] = ()
@@ -9228,13 +9250,15 @@ class _RecordSchema(ABC, Generic[R]):
         self._made = self._made_id(self._held)
         #: columns that ``create`` fills
         self._fillable = [name for name in self.ids if name != self._made]
-        self._fillable += "created_at", "updated_at"
+        self._fillable += "created_at", "updated_at", self.version
+        #: columns that ``update`` compares with what was read
+        self._compared = (*self.guarded, self.version) if self.version else (*self.guarded,)
         #: columns that ``update`` does not write
         self._unchanged = {*self.key, *self.kept}
         self._unchanged |= {
             name for name, sources in self.folded.items() if self._unchanged.issuperset(sources)
         }
-        if problem := self._problem():
+        if problem := self._problem() or self._version_problem():
             raise ConfigurationError(f"{type(self).__name__}: {problem}")
         self._checks = {name: column.check() for name, column in self._held.items()}
         self._readers = {
@@ -9266,6 +9290,16 @@ class _RecordSchema(ABC, Generic[R]):
         for name, sources in self.folded.items():
             if name not in self._unchanged and not {*sources}.isdisjoint(self.kept):
                 return "a folded column holds fields that are kept, all of them or none"
+        return ""
+
+    def _version_problem(self) -> str:
+        if self.version == "":
+            return ""
+        found = self._held.get(self.version) if self.version in self._fields else None
+        if found is None or found.kind is not int or found.optional:
+            return "version should name a field of type int that is never None"
+        if self.version in {*self.key, *self.guarded, *self.kept}:
+            return "version should name a field that is not in key, guarded or kept"
         return ""
 
     @classmethod
@@ -9518,6 +9552,8 @@ class Repository(_PagedStore[R]):
         guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
             not as stored.
         kept: fields that ``update`` does not change.
+        version: a field of type int. ``create`` stores 1 if it is ``FILLED`` or None, each change
+            of the record raises it by 1, and ``update`` raises ConflictError if it is not as read.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
         ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
         unique: columns of each unique key, by the name of the constraint, such as
@@ -9607,20 +9643,23 @@ class Repository(_PagedStore[R]):
 
         Fields in ``kept`` are not changed; the returned record has them as given. Raises
         NotFoundError if the record does not exist, and ConflictError ``<table>_as_read`` if one of
-        the ``guarded`` fields differs from what is stored: another caller has changed it since the
-        record was read, or it has to be changed by its own method.
+        the ``guarded`` fields or the ``version`` differs from what is stored: another caller has
+        changed the record since it was read, or the field has to be changed by its own method.
+        The returned record has the next version.
         """
-        values = self._edited(record)
-        self._overwrite(values, values)
+        read = self._edited(record)
+        values = {**read, self.version: read[self.version] + 1} if self.version else read
+        self._overwrite(read, values)
         return self._stored(values, record)
 
     def update_fields(self, key: _RecordKey, /, **changes: Any) -> None:
         """Change these fields of one record, and no other, in one statement.
 
-        It sets ``updated_at`` to now. Raises NotFoundError if the record does not exist, and
-        ValidationError, before anything is sent, for no field, an unknown one, a part of the key, a
-        field in ``guarded`` or ``kept``, and a part of what a folded column holds. Raises
-        ConfigurationError if the class has an ``update`` of its own, whose rules would not hold.
+        It sets ``updated_at`` to now, and raises the ``version``. Raises NotFoundError if the
+        record does not exist, and ValidationError, before anything is sent, for no field, an
+        unknown one, a part of the key, the version, a field in ``guarded`` or ``kept``, and a part
+        of what a folded column holds. Raises ConfigurationError if the class has an ``update`` of
+        its own, whose rules would not hold.
         """
         if not changes:
             raise ValidationError("update_fields should get a field to change")
@@ -9630,9 +9669,8 @@ class Repository(_PagedStore[R]):
         """Add the amount, which may be negative, to a number in one statement.
 
         So no other caller can come between. ``field`` is an int or a Decimal that is never None,
-        and ``amount`` of its type. It sets ``updated_at`` to now, and raises what
-        ``update_fields`` does. A sum beyond the column raises DatabaseError, and one that a check
-        refuses ConflictError: then nothing is stored.
+        and ``amount`` of its type. The rest is as in ``update_fields``. A sum beyond the column
+        raises DatabaseError, and one that a check refuses ConflictError: then nothing is stored.
         """
         field = _plain(field)
         column = self._held.get(field) if isinstance(field, str) else None
@@ -9650,7 +9688,7 @@ class Repository(_PagedStore[R]):
                 f"{operation} would not keep the rules of {type(self).__name__}.update: "
                 "write a method that calls _alter"
             )
-        own = {*self.key, *self.guarded, *self.kept, *self.folded, "updated_at"}
+        own = {*self.key, *self._compared, *self.kept, *self.folded, "updated_at"}
         if refused := [name for name in changes if name in own]:
             raise ValidationError(f"{operation} cannot change {', '.join(refused)}")
         checked = self._checked(changes)
@@ -9659,9 +9697,10 @@ class Repository(_PagedStore[R]):
 
     def _edit_stamps(self) -> dict[str, Any]:
         """Return the changes that every UPDATE of a record makes beside its own."""
-        if "updated_at" not in self._held:
-            return {}
-        return {"updated_at": self._cut("updated_at", self._clock.now())}
+        stamps: dict[str, Any] = {self.version: _Plus(1)} if self.version else {}
+        if "updated_at" in self._held:
+            stamps["updated_at"] = self._cut("updated_at", self._clock.now())
+        return stamps
 
     def _has_own(self, name: str) -> bool:
         """Return whether the class replaces a method of this one. A fake only wraps them."""
@@ -9693,13 +9732,19 @@ class Repository(_PagedStore[R]):
         for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
-                values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
+                values[name] = self._made_value(name, now)
         if self._made and _is_unfilled(values.get(self._made)):
             values.pop(self._made, None)
         checked = self._checked(values)
         if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
             raise ValidationError(f"{self._made} should be 1 or more")
         return checked
+
+    def _made_value(self, name: str, now: datetime) -> Any:
+        """Return what ``create`` fills in."""
+        if name in self.ids:
+            return new_id(self._clock)
+        return 1 if name == self.version else self._cut(name, now)
 
     def _edited(self, record: R) -> dict[str, Any]:
         """Return the checked values of a record that exists."""
@@ -9712,19 +9757,17 @@ class Repository(_PagedStore[R]):
         """Store the values of a record, if its guarded fields are as they were ``read``."""
         if self._change("update", self._as_read(read), self._changes(values)):
             return
-        if not self.guarded:
+        if not self._compared:
             raise self._not_found("update")
-        names = ", ".join(self.guarded)
-        subject = names if len(self.guarded) == 1 else f"one of {names}"
-        message = (
-            f"{subject} differs from what is stored, and update does not change it: "
-            f"read the {self.resource} again"
-        )
+        names = ", ".join(self._compared)
+        subject = names if len(self._compared) == 1 else f"one of {names}"
+        fixed = ", and update does not change it" if self.guarded else ""
+        message = f"{subject} differs from what is stored{fixed}: read the {self.resource} again"
         identity = {name: read[name] for name in self.key}
         raise self._rule_broken("update", f"{self.table}_as_read", message, identity)
 
     def _as_read(self, values: _ByColumn) -> dict[str, Any]:
-        return {name: values[name] for name in (*self.key, *self.guarded)}
+        return {name: values[name] for name in (*self.key, *self._compared)}
 
     def _changes(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values that ``update`` writes. An UPDATE needs one: at least of the key."""

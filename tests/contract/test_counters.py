@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -77,7 +78,31 @@ class OwnUpdate(Places):
         return super().update(record)
 
 
-PORTS: list[Any] = [Accounts, Places]
+@dataclass(frozen=True)
+class Page:
+    text: str
+    views: int = 0
+    state: str = "draft"
+    revision: int = infra.FILLED
+    id: uuid.UUID = infra.FILLED
+    updated_at: datetime = infra.FILLED
+
+
+class Pages(infra.Repository[Page]):
+    record, table, resource, version = Page, "pages", "page", "revision"
+    lengths: ClassVar = {"text": 20, "state": 10}
+    column_names: ClassVar = {"revision": "number"}
+    unique = (("text",),)
+
+    def publish(self, id: uuid.UUID) -> None:
+        self._alter("publish", id, {"state": "public"})
+
+
+class GuardedPages(Pages):
+    guarded = ("state",)
+
+
+PORTS: list[Any] = [Accounts, Places, Pages]
 
 
 @dataclass
@@ -91,6 +116,7 @@ class Counters:
     def __post_init__(self) -> None:
         self.accounts = Accounts.on(self.database, clock=self.clock)
         self.places = Places.on(self.database, clock=self.clock)
+        self.pages = Pages.on(self.database, clock=self.clock)
 
     def account(self, name: str = "a", **values: Any) -> Account:
         """Store one, and let an hour pass."""
@@ -259,12 +285,10 @@ class CounterContract(Contract):
 
     @pytest.mark.parametrize("key", ["1", None, (1,), 2**31, 1.0])
     def test_no_key_of_a_counter(self, backend: Counters, key: Any) -> None:
-        for call in (
-            lambda: backend.accounts.update_fields(key, hits=1),
-            lambda: backend.accounts.increment(key, "hits"),
-        ):
-            with pytest.raises(infra.ValidationError, match=r"^id should be"):
-                call()
+        with pytest.raises(infra.ValidationError, match=r"^id should be"):
+            backend.accounts.update_fields(key, hits=1)
+        with pytest.raises(infra.ValidationError, match=r"^id should be"):
+            backend.accounts.increment(key, "hits")
 
     def test_an_update_of_its_own_refuses_both(self, backend: Counters) -> None:
         """It may have rules, which the statement would not keep."""
@@ -524,6 +548,216 @@ class CounterContract(Contract):
         assert in_threads(4, count) == [None] * 4
         assert accounts.get(account.id) == later(account, hits=80)
 
+    # --- a version
+
+    def test_create_begins_a_version(self, backend: Counters) -> None:
+        pages = backend.pages
+        given: list[tuple[Any, int]] = [(infra.FILLED, 1), (None, 1), (7, 7), (0, 0), (-3, -3)]
+        for revision, stored in given:
+            made = pages.create(Page(f"page {revision}", revision=revision))
+            assert pages.get(made.id) == made
+            assert (made.revision, type(made.revision)) == (stored, int)
+
+    def test_update_raises_the_version(self, backend: Counters) -> None:
+        pages = backend.pages
+        first, other = pages.create(Page("a")), pages.create(Page("b"))
+        backend.clock.advance(1)
+        changed = pages.update(replace(first, text="c"))
+        assert changed == pages.get(first.id)
+        assert changed == replace(first, text="c", revision=2, updated_at=NOON + timedelta(0, 1))
+        again = pages.update(replace(changed, views=3))
+        assert again == pages.get(first.id) == replace(changed, views=3, revision=3)
+        assert pages.get(other.id) == other
+
+    def test_update_of_what_has_changed_since(self, backend: Counters) -> None:
+        pages = backend.pages
+        first = pages.create(Page("a"))
+        second = pages.update(replace(first, text="b"))
+        for stale in (first, replace(second, revision=3), replace(second, revision=-1)):
+            with pytest.raises(infra.ConflictError, match="pages_as_read") as caught:
+                pages.update(replace(stale, text="c"))
+            assert (caught.value.constraint, caught.value.kind) == ("pages_as_read", "check")
+            assert "revision differs from what is stored: read the page again" in str(caught.value)
+            assert (caught.value.retryable, caught.value.operation) == (False, "update")
+        assert pages.get(first.id) == second
+        assert pages.delete(first.id) is True
+        with pytest.raises(infra.NotFoundError, match="no such page"):
+            pages.update(second)
+        assert pages.count() == 0
+
+    def test_a_version_beside_guarded_fields(self, backend: Counters) -> None:
+        pages = GuardedPages.on(backend.database)
+        made = pages.create(Page("a"))
+        words = "one of state, revision differs from what is stored, and update does not change it"
+        for stale in (replace(made, state="public"), replace(made, revision=2)):
+            with pytest.raises(infra.ConflictError, match=words):
+                pages.update(stale)
+        assert pages.get(made.id) == made
+        assert pages.update(made).revision == 2
+
+    def test_every_change_raises_the_version(self, backend: Counters) -> None:
+        pages = backend.pages
+        made = pages.create(Page("a"))
+        other = pages.create(Page("b"))
+        pages.update_fields(made.id, text="c")
+        pages.increment(made.id, "views", 5)
+        pages.publish(made.id)
+        assert pages.get(made.id) == replace(made, text="c", views=5, state="public", revision=4)
+        assert pages.get(other.id) == other
+        assert violation(lambda: pages.update(made)) == ("pages_as_read", "check")
+        assert violation(lambda: pages.update_fields(made.id, text="b"))[0] == "pages_text_key"
+        found = pages.get(made.id)
+        assert found is not None
+        assert found.revision == 4
+
+    @pytest.mark.parametrize("revision", [infra.FILLED, None, "1", 1.0, True])
+    def test_update_without_the_version_that_was_read(
+        self, backend: Counters, revision: Any
+    ) -> None:
+        made = backend.pages.create(Page("a"))
+        with pytest.raises(infra.ValidationError, match=r"^revision should be a whole number"):
+            backend.pages.update(replace(made, text="b", revision=revision))
+        assert backend.pages.get(made.id) == made
+
+    @pytest.mark.parametrize("revision", ["1", 1.0, True])
+    def test_no_version_of_a_new_record(self, backend: Counters, revision: Any) -> None:
+        with pytest.raises(infra.ValidationError, match=r"^revision should be a whole number"):
+            backend.pages.create(Page("a", revision=revision))
+        assert backend.pages.count() == 0
+
+    def test_a_caller_does_not_change_the_version(self, backend: Counters) -> None:
+        made = backend.pages.create(Page("a"))
+        with pytest.raises(infra.ValidationError, match=r"^update_fields cannot change revision"):
+            backend.pages.update_fields(made.id, revision=9)
+        with pytest.raises(infra.ValidationError, match=r"^increment cannot change revision"):
+            backend.pages.increment(made.id, "revision")
+        assert backend.pages.get(made.id) == made
+
+    def test_the_last_version(self, backend: Counters) -> None:
+        pages = backend.pages
+        made = pages.create(Page("a", revision=2**31 - 1))
+        for call in (
+            lambda: pages.update(replace(made, text="b")),
+            lambda: pages.update_fields(made.id, text="b"),
+            lambda: pages.increment(made.id, "views"),
+        ):
+            with pytest.raises(infra.DatabaseError, match="does not fit its column") as caught:
+                call()
+            assert type(caught.value) is infra.DatabaseError
+        assert pages.get(made.id) == made
+
+    # --- run(conflicts=True)
+
+    def test_run_repeats_a_stale_read(self, backend: Counters) -> None:
+        pages, reads = backend.pages, list[int]()
+        made = pages.create(Page("a"))
+
+        def read_once_more() -> Page:
+            page = pages.get(made.id)
+            assert page is not None
+            reads.append(page.revision)
+            if len(reads) < 3:
+                assert in_background(lambda: pages.increment(made.id, "views"))() is None
+            return pages.update(replace(page, text=f"text {len(reads)}"))
+
+        stored = backend.database.run(read_once_more, conflicts=True)
+        assert stored == pages.get(made.id) == replace(made, text="text 3", views=2, revision=4)
+        assert reads == [1, 2, 3]
+        reads.clear()
+        with pytest.raises(infra.ConflictError, match="pages_as_read"):
+            backend.database.run(read_once_more, conflicts=False)
+        assert reads == [4]
+
+    def test_run_repeats_no_other_conflict(self, backend: Counters) -> None:
+        pages, calls = backend.pages, list[int]()
+        pages.create(Page("a"))
+
+        def create() -> None:
+            calls.append(1)
+            pages.create(Page("b"))
+            pages.create(Page("a"))
+
+        found = violation(lambda: backend.database.run(create, conflicts=True))
+        assert found == ("pages_text_key", "unique")
+        assert (calls, pages.count()) == ([1], 1)
+
+    @pytest.mark.parametrize("constraint", [None, "pages_as_read_check", "as_read"])
+    def test_run_repeats_no_conflict_of_the_caller(
+        self, backend: Counters, constraint: str | None
+    ) -> None:
+        calls: list[int] = []
+
+        def fail() -> None:
+            calls.append(1)
+            raise infra.ConflictError("no", constraint=constraint)
+
+        with pytest.raises(infra.ConflictError, match="no"):
+            backend.database.run(fail, conflicts=True)
+        assert calls == [1]
+
+    def test_run_gives_a_stale_read_up(self, backend: Counters) -> None:
+        """It has read outside of the function, so reading again finds nothing new."""
+        calls: list[int] = []
+
+        def fail() -> None:
+            calls.append(1)
+            raise infra.ConflictError("stale", constraint="pages_as_read")
+
+        with pytest.raises(infra.ConflictError, match="stale"):
+            backend.database.run(fail, conflicts=True)
+        assert len(calls) == 1001
+
+    def test_run_still_repeats_a_deadlock(self, backend: Counters) -> None:
+        calls: list[int] = []
+
+        def work() -> str:
+            calls.append(1)
+            if len(calls) < 3:
+                raise infra.DatabaseError("a deadlock", retryable=True)
+            if len(calls) < 5:
+                raise infra.ConflictError("stale", constraint="pages_as_read")
+            return "done"
+
+        assert backend.database.run(work, conflicts=True) == "done"
+        assert len(calls) == 5
+
+    def test_run_in_a_transaction_repeats_nothing(self, backend: Counters) -> None:
+        pages, calls = backend.pages, list[int]()
+        made = pages.create(Page("a"))
+
+        def work() -> None:
+            calls.append(1)
+            pages.create(Page("b"))
+            pages.update(replace(made, revision=5))
+
+        with backend.database.transaction():
+            pages.create(Page("c"))
+            with pytest.raises(infra.ConflictError, match="pages_as_read"):
+                backend.database.run(work, conflicts=True)
+        assert (calls, pages.count()) == ([1], 2)
+
+    @pytest.mark.parametrize("conflicts", [None, 1, "yes"])
+    def test_conflicts_is_true_or_false(self, backend: Counters, conflicts: Any) -> None:
+        with pytest.raises(infra.ValidationError, match=r"^conflicts should be True or False"):
+            backend.database.run(backend.pages.count, conflicts=conflicts)
+        assert backend.database.run(backend.pages.count, conflicts=True) == 0
+
+    def test_threads_with_a_version_lose_nothing(self, backend: Counters) -> None:
+        pages = backend.pages
+        made = pages.create(Page("a"))
+
+        def view() -> None:
+            page = pages.get(made.id)
+            assert page is not None
+            pages.update(replace(page, views=page.views + 1))
+
+        def count(number: int) -> None:
+            for _ in range(20):
+                backend.database.run(view, conflicts=True)
+
+        assert in_threads(4, count) == [None] * 4
+        assert pages.get(made.id) == replace(made, views=80, revision=81)
+
     # --- what the other methods of a repository do with the same records
 
     def test_the_other_methods(self, backend: Counters) -> None:
@@ -572,3 +806,66 @@ class TestPostgres(CounterContract):
 class TestPostgres18(CounterContract):
     row_locks = True
     backend = on_real_counters("postgres-18")
+
+
+# --- the attribute
+
+
+@dataclass(frozen=True)
+class Draft:
+    text: str
+    number: int = 1
+    other: int | None = None
+    flag: bool = True
+    id: uuid.UUID = infra.FILLED
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"version": "nothing"}, "name a field of type int that is never None"),
+        ({"version": "text"}, "name a field of type int that is never None"),
+        ({"version": "other"}, "name a field of type int that is never None"),
+        ({"version": "flag"}, "name a field of type int that is never None"),
+        ({"version": "apart", "hidden": {"apart": int}}, "name a field of type int that"),
+        ({"version": None}, "name a field of type int that is never None"),
+        ({"version": ["number"]}, "name a field of type int that is never None"),
+        ({"version": "number", "guarded": ("number",)}, "is not in key, guarded or kept"),
+        ({"version": "number", "kept": ("number",)}, "is not in key, guarded or kept"),
+        ({"version": "number", "key": ("number",), "ids": ()}, "is not in key, guarded or kept"),
+    ],
+)
+def test_no_version(attributes: dict[str, Any], words: str) -> None:
+    wanted = {"record": Draft, "table": "drafts", "resource": "draft", **attributes}
+    port: Any = type("Drafts", (infra.Repository,), wanted)
+    with pytest.raises(infra.ConfigurationError, match=f"Drafts: version should .*{words}"):
+        port.on(fakes.FakeDatabase("postgres"))
+
+
+def test_run_repeats_stale_reads_until_its_deadline() -> None:
+    clock = fakes.FakeClock()
+    database, calls = fakes.FakeDatabase(clock=clock), list[int]()
+
+    def fail() -> None:
+        calls.append(1)
+        clock.advance(11)
+        raise infra.ConflictError("stale", constraint="pages_as_read")
+
+    with pytest.raises(infra.ConflictError, match="stale"):
+        database.run(fail, conflicts=True)
+    assert len(calls) == 3
+
+
+def test_a_sum_of_decimals_is_exact() -> None:
+    """On a column without a scale, which only Postgres has."""
+
+    class Sums(Accounts):
+        scales: ClassVar = {"updated_at": 0}
+
+    for dialect in ("mysql", "postgres"):
+        sums = Sums.on(fakes.FakeDatabase(dialect, [fakes.Table.of(Sums)]))
+        made = sums.create(Account("a", balance=Decimal(10**40)))
+        sums.increment(made.id, "balance", Decimal("0.01"))
+        found = sums.get(made.id)
+        assert found is not None
+        assert str(found.balance) == f"1{'0' * 40}.01"

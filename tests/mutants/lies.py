@@ -2365,8 +2365,8 @@ SUBTLE: list[Mutant] = [
         "Repository: an update stores all records",
         Replace(
             "Repository._as_read",
-            "{name: values[name] for name in (*self.key, *self.guarded)}",
-            "{name: values[name] for name in self.guarded}",
+            "{name: values[name] for name in (*self.key, *self._compared)}",
+            "{name: values[name] for name in self._compared}",
         ),
         USERS,
     ),
