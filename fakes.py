@@ -49,7 +49,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from types import GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
@@ -1658,6 +1658,16 @@ class _ConstrainedRows(_IndexedRows):
                 child._replace(key, before, child._values.fit_row({**before, **nulls}))
 
 
+#: adds decimals without rounding
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+
+def _sum(value: Any, amount: Any) -> Any:
+    if value is None:
+        return None
+    return _EXACT.add(value, amount) if isinstance(amount, Decimal) else value + amount
+
+
 class FakeTable(_ConstrainedRows):
     """A table of a FakeDatabase. Rows are dicts; the table copies them on the way in and out.
 
@@ -1752,17 +1762,23 @@ class FakeTable(_ConstrainedRows):
         return self._database._atomically(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
+        sums = {name: each.amount for name, each in changes.items() if type(each) is infra._Plus}
+        values = {name: value for name, value in changes.items() if name not in sums}
+
         def work() -> int:
             self._check_columns(changes)
             new: Row = {}
             if not self._is_mysql:  # Postgres checks the values before it searches for rows
-                new = self._values.fit_changes(changes)
+                new = self._values.fit_changes(values)
             found = self._matching(where)
             if found and not self._is_mysql:
                 self._values.refuse_nulls(new)
             for row in found:
+                added = {name: _sum(row[name], amount) for name, amount in sums.items()}
                 if self._is_mysql:
-                    new = self._values.fit_row({**row, **changes})
+                    new = self._values.fit_row({**row, **values, **added})
+                elif added:
+                    new |= self._values.fit_changes(added)
                 self._replace(self._primary_key(row), row, {**row, **new})
             return len(found)
 
@@ -1810,8 +1826,12 @@ class FakeTable(_ConstrainedRows):
         limit: int | None = None,
         offset: int = 0,
         after: Sequence[Any] = (),
+        lock: bool = False,
     ) -> list[Any]:
-        """Return the result of ``read``, which takes the rows themselves, not copies."""
+        """Return the result of ``read``, which takes the rows themselves, not copies.
+
+        ``lock``: it takes the turn to write.
+        """
 
         def work() -> list[Any]:
             rows = self._matching(where)
@@ -1820,7 +1840,7 @@ class FakeTable(_ConstrainedRows):
             end = None if limit is None else offset + limit
             return read(self._in_order(rows, order_by, end)[offset:end])
 
-        return self._database._atomically(operation, work, write=False)
+        return self._database._atomically(operation, work, write=lock)
 
     def _count(self, operation: str, where: Where) -> int:
         return self._database._atomically(
@@ -2197,10 +2217,12 @@ class FakeRepository(infra.Repository[R]):
         limit: int | None = None,
         offset: int = 0,
         after: Sequence[Any] = (),
+        *,
+        lock: bool = False,
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
         read = functools.partial(self._reading, names)
-        return self._table._select(operation, read, where, order_by, limit, offset, after)
+        return self._table._select(operation, read, where, order_by, limit, offset, after, lock)
 
     def _read_known(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Read like ``_read``. Raises DatabaseError for a column that the table does not have."""

@@ -3563,6 +3563,14 @@ class _Transactions(_Closeable):
     def _abandon(self, block: _Block) -> None: ...
 
 
+#: how often ``run`` repeats a function that has changed what another caller has changed since
+_STALE_READS = 1000
+
+
+def _is_stale_read(error: ConflictError) -> bool:
+    return (error.constraint or "").endswith("_as_read")
+
+
 class Database(_Transactions):
     """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
@@ -3628,15 +3636,21 @@ class Database(_Transactions):
         """
         return _Transaction(self)  # pyright: ignore[reportReturnType]  # it ignores _Exit.__get__
 
-    def run(self, fn: Callable[[], T]) -> T:
+    def run(self, fn: Callable[[], T], *, conflicts: bool = False) -> T:
         """Run ``fn()`` in a transaction and return its result.
 
         After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
         again, up to five times and within the database's total deadline (``acquire_timeout`` of a
         pool): ``fn`` should have no effects outside the database. Inside a transaction it runs
         once, in a savepoint: only the outermost block can be repeated.
+
+        ``conflicts``: it also runs again, at once and up to a thousand times, after a ConflictError
+        of ``<table>_as_read``: another caller has changed a record in the meantime. ``fn`` has to
+        read the record itself.
         """
         _check_function("fn", fn, "no arguments")
+        if type(conflicts) is not bool:
+            raise ValidationError("conflicts should be True or False")
         if self._current() is not None:
             with self.transaction():
                 return _not_deferred(fn())
@@ -3649,7 +3663,14 @@ class Database(_Transactions):
                 current.final = not isinstance(error, DatabaseError)
                 raise
 
-        return self._runs.call("run", attempt)
+        until = self._runs.until()
+        for _ in range(_STALE_READS if conflicts else 0):
+            try:
+                return self._runs.call("run", attempt, until=until)
+            except ConflictError as error:
+                if not _is_stale_read(error) or self._clock.monotonic() >= until:
+                    raise
+        return self._runs.call("run", attempt, until=until)
 
     def execute(self, sql: str, params: Any = None) -> int:
         """Run one statement and return how many rows it affected (UPDATE: how many it matched).
@@ -9012,6 +9033,12 @@ class AnyOf(_Condition):
         self._keep(*conditions)
 
 
+class _Plus(NamedTuple):
+    """A change of a column: its value and this amount, added by the statement that stores it."""
+
+    amount: Any
+
+
 class _Among(NamedTuple):
     """A condition: a value of ``column`` in the rows of another table that meet ``where``."""
 
@@ -9293,6 +9320,7 @@ class _RecordSchema(ABC, Generic[R]):
     elsewhere: ClassVar[Sequence[str]] = ()
     guarded: ClassVar[Sequence[str]] = ()
     kept: ClassVar[Sequence[str]] = ()
+    version: ClassVar[str] = ""
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
     ascii: ClassVar[Sequence[str]] = ()
@@ -9357,13 +9385,15 @@ class _RecordSchema(ABC, Generic[R]):
         self._made = self._made_id(self._held)
         #: columns that ``create`` fills
         self._fillable = [name for name in self.ids if name != self._made]
-        self._fillable += "created_at", "updated_at"
+        self._fillable += "created_at", "updated_at", self.version
+        #: columns that ``update`` compares with what was read
+        self._compared = (*self.guarded, self.version) if self.version else (*self.guarded,)
         #: columns that ``update`` does not write
         self._unchanged = {*self.key, *self.kept}
         self._unchanged |= {
             name for name, sources in self.folded.items() if self._unchanged.issuperset(sources)
         }
-        if problem := self._problem():
+        if problem := self._problem() or self._version_problem():
             raise ConfigurationError(f"{type(self).__name__}: {problem}")
         self._checks = {name: column.check() for name, column in self._held.items()}
         self._readers = {
@@ -9395,6 +9425,16 @@ class _RecordSchema(ABC, Generic[R]):
         for name, sources in self.folded.items():
             if name not in self._unchanged and not {*sources}.isdisjoint(self.kept):
                 return "a folded column holds fields that are kept, all of them or none"
+        return ""
+
+    def _version_problem(self) -> str:
+        if self.version == "":
+            return ""
+        found = self._held.get(self.version) if self.version in self._fields else None
+        if found is None or found.kind is not int or found.optional:
+            return "version should name a field of type int that is never None"
+        if self.version in {*self.key, *self.guarded, *self.kept}:
+            return "version should name a field that is not in key, guarded or kept"
         return ""
 
     @classmethod
@@ -9528,8 +9568,10 @@ class _RecordStore(_RecordSchema[R]):
         vars(record).update(zip(self._shown, values))
         return record
 
-    def _first(self, operation: str, where: _ByColumn, order: _Order = ()) -> R | None:
-        rows = self._rows(operation, self._shown, where, order, 1)
+    def _first(
+        self, operation: str, where: _ByColumn, order: _Order = (), *, lock: bool = False
+    ) -> R | None:
+        rows = self._rows(operation, self._shown, where, order, 1, lock=lock)
         return self._make(rows[0]) if rows else None
 
     def _exists(self, operation: str, where: _ByColumn) -> bool:
@@ -9589,6 +9631,8 @@ class _RecordStore(_RecordSchema[R]):
         limit: int | None = None,
         offset: int = 0,
         after: Sequence[Any] = (),
+        *,
+        lock: bool = False,
     ) -> list[_Row]: ...
     @abstractmethod
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
@@ -9704,6 +9748,8 @@ class Repository(_PagedStore[R]):
         guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
             not as stored.
         kept: fields that ``update`` does not change.
+        version: a field of type int. ``create`` stores 1 if it is ``FILLED`` or None, each change
+            of the record raises it by 1, and ``update`` raises ConflictError if it is not as read.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
         ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
         unique: columns of each unique key, by the name of the constraint, such as
@@ -9767,9 +9813,18 @@ class Repository(_PagedStore[R]):
             values[self._made] = made
         return self._stored(values, record)
 
-    def get(self, key: _RecordKey) -> R | None:
-        """Return the record with this key, or None. A key of several columns is a tuple."""
-        return self._first("get", self._by_key(key))
+    def get(self, key: _RecordKey, *, lock: bool = False) -> R | None:
+        """Return the record with this key, or None. A key of several columns is a tuple.
+
+        With ``lock`` the other transactions that lock or change the record wait for the end of this
+        one. Reads without a lock do not wait. Raises ValidationError outside a transaction.
+        """
+        where = self._by_key(key)
+        if type(lock) is not bool:
+            raise ValidationError("lock should be True or False")
+        if lock and self.database._current() is None:
+            raise ValidationError("lock should be False outside a transaction, which ends the lock")
+        return self._first("get", where, lock=lock)
 
     def exists(self, key: _RecordKey) -> bool:
         """Return whether there is a record with this key."""
@@ -9784,12 +9839,69 @@ class Repository(_PagedStore[R]):
 
         Fields in ``kept`` are not changed; the returned record has them as given. Raises
         NotFoundError if the record does not exist, and ConflictError ``<table>_as_read`` if one of
-        the ``guarded`` fields differs from what is stored: another caller has changed it since the
-        record was read, or it has to be changed by its own method.
+        the ``guarded`` fields or the ``version`` differs from what is stored: another caller has
+        changed the record since it was read, or the field has to be changed by its own method.
+        The returned record has the next version.
         """
-        values = self._edited(record)
-        self._overwrite(values, values)
+        read = self._edited(record)
+        values = {**read, self.version: read[self.version] + 1} if self.version else read
+        self._overwrite(read, values)
         return self._stored(values, record)
+
+    def update_fields(self, key: _RecordKey, /, **changes: Any) -> None:
+        """Change these fields of one record, and no other, in one statement.
+
+        It sets ``updated_at`` to now, and raises the ``version``. Raises NotFoundError if the
+        record does not exist, and ValidationError, before anything is sent, for no field, an
+        unknown one, a part of the key, the version, a field in ``guarded`` or ``kept``, and a part
+        of what a folded column holds. Raises ConfigurationError if the class has an ``update`` of
+        its own, whose rules would not hold.
+        """
+        if not changes:
+            raise ValidationError("update_fields should get a field to change")
+        self._change_one("update_fields", key, self._field_edits("update_fields", changes))
+
+    def increment(self, key: _RecordKey, field: str, amount: int | Decimal = 1) -> None:
+        """Add the amount, which may be negative, to a number in one statement.
+
+        So no other caller can come between. ``field`` is an int or a Decimal that is never None,
+        and ``amount`` of its type. The rest is as in ``update_fields``. A sum beyond the column
+        raises DatabaseError, and one that a check refuses ConflictError: then nothing is stored.
+        """
+        field = _plain(field)
+        column = self._held.get(field) if isinstance(field, str) else None
+        if column is None or column.kind not in (int, Decimal) or column.optional:
+            raise ValidationError(
+                f"field should name an int or a Decimal of {self.table} that is never None"
+            )
+        edits = self._field_edits("increment", {field: amount})
+        self._change_one("increment", key, {**edits, field: _Plus(edits[field])})
+
+    def _field_edits(self, operation: str, changes: _ByColumn) -> dict[str, Any]:
+        """Return a caller's changes of some fields, checked, and those that every UPDATE makes."""
+        if self._has_own("update"):
+            raise ConfigurationError(
+                f"{operation} would not keep the rules of {type(self).__name__}.update: "
+                "write a method that calls _alter"
+            )
+        own = {*self.key, *self._compared, *self.kept, *self.folded, "updated_at"}
+        if refused := [name for name in changes if name in own]:
+            raise ValidationError(f"{operation} cannot change {', '.join(refused)}")
+        checked = self._checked(changes)
+        self._check_folded(checked)
+        return {**checked, **self._edit_stamps()}
+
+    def _edit_stamps(self) -> dict[str, Any]:
+        """Return the changes that every UPDATE of a record makes beside its own."""
+        stamps: dict[str, Any] = {self.version: _Plus(1)} if self.version else {}
+        if "updated_at" in self._held:
+            stamps["updated_at"] = self._cut("updated_at", self._clock.now())
+        return stamps
+
+    def _has_own(self, name: str) -> bool:
+        """Return whether the class replaces a method of this one. A fake only wraps them."""
+        own, general = getattr(type(self), name), getattr(Repository, name)
+        return inspect.unwrap(own) is not inspect.unwrap(general)
 
     def delete(self, key: _RecordKey) -> bool:
         """Delete the record with this key, and return whether it existed."""
@@ -9898,13 +10010,19 @@ class Repository(_PagedStore[R]):
         for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
-                values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
+                values[name] = self._made_value(name, now)
         if self._made and _is_unfilled(values.get(self._made)):
             values.pop(self._made, None)
         checked = self._checked(values)
         if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
             raise ValidationError(f"{self._made} should be 1 or more")
         return checked
+
+    def _made_value(self, name: str, now: datetime) -> Any:
+        """Return what ``create`` fills in."""
+        if name in self.ids:
+            return new_id(self._clock)
+        return 1 if name == self.version else self._cut(name, now)
 
     def _edited(self, record: R) -> dict[str, Any]:
         """Return the checked values of a record that exists."""
@@ -9917,19 +10035,17 @@ class Repository(_PagedStore[R]):
         """Store the values of a record, if its guarded fields are as they were ``read``."""
         if self._change("update", self._as_read(read), self._changes(values)):
             return
-        if not self.guarded:
+        if not self._compared:
             raise self._not_found("update")
-        names = ", ".join(self.guarded)
-        subject = names if len(self.guarded) == 1 else f"one of {names}"
-        message = (
-            f"{subject} differs from what is stored, and update does not change it: "
-            f"read the {self.resource} again"
-        )
+        names = ", ".join(self._compared)
+        subject = names if len(self._compared) == 1 else f"one of {names}"
+        fixed = ", and update does not change it" if self.guarded else ""
+        message = f"{subject} differs from what is stored{fixed}: read the {self.resource} again"
         identity = {name: read[name] for name in self.key}
         raise self._rule_broken("update", f"{self.table}_as_read", message, identity)
 
     def _as_read(self, values: _ByColumn) -> dict[str, Any]:
-        return {name: values[name] for name in (*self.key, *self.guarded)}
+        return {name: values[name] for name in (*self.key, *self._compared)}
 
     def _changes(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values that ``update`` writes. An UPDATE needs one: at least of the key."""
@@ -9949,10 +10065,10 @@ class Repository(_PagedStore[R]):
 
     def _alter(self, operation: str, key: _RecordKey, changes: _ByColumn) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
-        changes = self._checked(changes)
-        if "updated_at" in self._held:
-            changes["updated_at"] = self._cut("updated_at", self._clock.now())
-        if not self._change(operation, self._by_key(key), changes):
+        self._change_one(operation, key, {**self._checked(changes), **self._edit_stamps()})
+
+    def _change_one(self, operation: str, key: _RecordKey, edits: _ByColumn) -> None:
+        if not self._change(operation, self._by_key(key), edits):
             raise self._not_found(operation)
 
     def _not_found(self, operation: str) -> NotFoundError:
@@ -10062,10 +10178,12 @@ class SqlRepository(Repository[R]):
         limit: int | None = None,
         offset: int = 0,
         after: Sequence[Any] = (),
+        *,
+        lock: bool = False,
     ) -> list[_Row]:
         # A parameter costs more than a constant, and 1 is the limit of most.
         constant = limit is None or limit == 1
-        bounds = limit if constant else 0, offset > 0, len(after)
+        bounds = limit if constant else 0, offset > 0, len(after), lock
         shape = names, self._shape(where), tuple(order), bounds
         beyond, place = self._beyond(order, after) if after else ("", [])
         found = self._texts.get(shape)
@@ -10076,7 +10194,7 @@ class SqlRepository(Repository[R]):
             if order:
                 terms = [self._names[name] + " DESC" * descending for name, descending in order]
                 sql += " ORDER BY " + ", ".join(terms)
-            sql += self._bounds(limit, offset)
+            sql += self._bounds(limit, offset) + " FOR UPDATE" * lock
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
         params = self._parameters(where) + place
@@ -10126,9 +10244,15 @@ class SqlRepository(Repository[R]):
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
-        settings = ", ".join(f"{self._sql_name(name)} = %s" for name in changes)
-        sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
-        params = [*changes.values(), *self._parameters(where)]
+        settings, params = [], []
+        for name, value in changes.items():
+            column, sum_of = self._sql_name(name), ""
+            if value.__class__ is _Plus:
+                sum_of, value = f"{column} + ", value.amount
+            settings.append(f"{column} = {sum_of}%s")
+            params.append(value)
+        sql = f"UPDATE {self._quoted_table} SET {', '.join(settings)}{self._condition(where)}"
+        params += self._parameters(where)
         return self.database._statement(operation, sql, params, _row_count)
 
     def _remove(self, operation: str, where: _ByColumn) -> int:

@@ -22,7 +22,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.base import Contract, public_names
+from tests.contract.base import Contract, public_names, suites
 
 Method = tuple[str, str]  # the class that declares it for users, and its name
 Suite = tuple[str, str]  # the module and the name of its class
@@ -37,16 +37,18 @@ COMPANIONS: dict[type, tuple[type, ...]] = {
 REFUSED: dict[type, set[str]] = {
     infra.Database: {"execute", "fetch_one", "fetch_all", "stream"},  # it runs no SQL
 }
-#: Methods of every repository that have a suite of their own, by its module: the suites of the
-#: repositories, which inherit them, need not call them.
-OWN_SUITES: dict[str, set[str]] = {
-    "tests.contract.test_conditions": {
+#: Methods for own tables, which the library's ports inherit unchanged: the suites of the class that
+#: declares them call them.
+INHERITED: dict[type, set[str]] = {
+    infra.Repository: {
+        "update_fields",
+        "increment",
         "select",
         "exists_where",
         "update_where",
         "delete_where",
         "iterate",
-    },
+    }
 }
 _OURS = {infra.__file__, fakes.__file__}
 
@@ -58,19 +60,17 @@ DESELECTED: set[Suite] = set()  # of which cases, or some of their parameters, w
 
 def methods(port: type) -> set[Method]:
     """The public methods and properties that the suite of this port has to call."""
+    elsewhere = {
+        name
+        for base, names in INHERITED.items()
+        for name in names
+        if base is not port and getattr(port, name, None) is getattr(base, name)
+    }
     return {
         (kind.__name__, name)
         for kind in (port, *COMPANIONS.get(port, ()))
-        for name in public_names(kind)
+        for name in public_names(kind) - elsewhere
     }
-
-
-def wanted(suite: Suite, port: type) -> set[Method]:
-    """The methods that this suite of the port has to call."""
-    if suite[0] in OWN_SUITES:
-        return {(port.__name__, name) for name in OWN_SUITES[suite[0]]}
-    own = set().union(*OWN_SUITES.values()) if issubclass(port, infra.Repository) else set()
-    return {method for method in methods(port) if method[1] not in own}
 
 
 def with_subclasses(kind: type) -> list[type]:
@@ -113,9 +113,13 @@ def noted(port: type, called: set[Method]) -> Iterator[None]:
         for name in public_names(kind):
             note = functools.partial(called.add, (kind.__name__, name))
             refusals = (infra.ConfigurationError,) if name in REFUSED.get(kind, ()) else ()
+            general = inspect.getattr_static(kind, name)
             for each in with_subclasses(kind):
-                method = noting(inspect.getattr_static(each, name), note, refusals)
-                changes.append((each, name, method))
+                own = inspect.getattr_static(each, name)
+                # One that inherits it stays as it is: in classes that a case makes of it and of a
+                # port, it would hide the port's own method.
+                if each is kind or own is not general:
+                    changes.append((each, name, noting(own, note, refusals)))
     with ExitStack() as undo:
         for owner, name, value in changes:
             if name in vars(owner):
@@ -153,12 +157,25 @@ def judged() -> dict[Suite, type[Contract]]:
 
 
 def left_out() -> list[str]:
-    """Return the methods that no case of these suites calls."""
-    return [
-        f"{kind.__name__} has no case that calls {owner}.{name}"
-        for suite, kind in sorted(judged().items())
-        for owner, name in sorted(wanted(suite, kind.port) - CALLED[suite])
-    ]
+    """Return the methods that no case of these suites calls.
+
+    A port may have several suites, which share its methods. They are judged when all have run.
+    """
+    found = judged()
+    by_port: dict[type, dict[Suite, type[Contract]]] = defaultdict(dict)
+    for suite, kind in sorted(found.items()):
+        by_port[kind.port][suite] = kind
+    lines = []
+    for port, kinds in by_port.items():
+        of_port = [kind for kind in suites() if kind.port is port]
+        if {key(kind) for kind in of_port} <= kinds.keys():
+            names = " and ".join(kind.__name__ for kind in kinds.values())
+            called = set[Method]().union(*(CALLED[suite] for suite in kinds))
+            lines += [
+                f"{names} has no case that calls {owner}.{name}"
+                for owner, name in sorted(methods(port) - called)
+            ]
+    return lines
 
 
 # ---------------------------------------------------------------- hooks

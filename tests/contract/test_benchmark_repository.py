@@ -152,6 +152,8 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_by_id(made.id) == benchmarks.find_by_slug("mmlu") == made
         assert repr(benchmarks.find_by_id(made.id)) == repr(made)  # of the same types, too
         assert (benchmarks.get(made.id), benchmarks.exists(made.id)) == (made, True)
+        with backend.database.transaction():
+            assert benchmarks.get(made.id, lock=True) == made
         assert benchmarks.exists_by_slug("mmlu") is True
         assert benchmarks.find_by_id(made.version_id) is None
         assert benchmarks.count() == 1

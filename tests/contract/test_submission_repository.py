@@ -162,6 +162,8 @@ class SubmissionRepositoryContract(Contract):
         assert made.id.version == 7
         assert submissions.find_by_id(made.id) == made
         assert (submissions.get(made.id), submissions.exists(made.id)) == (made, True)
+        with backend.database.transaction():
+            assert submissions.get(made.id, lock=True) == made
         assert repr(submissions.find_by_id(made.id)) == repr(made)  # of the same types, too
         assert submissions.find_by_id(numbered(1)) is None
         assert submissions.count() == 1

@@ -945,7 +945,7 @@ value = self.plain(value)
     OnFakes(
         "exchange: what was read before the last change is stored",
         INFRA,
-        Replace("Repository._as_read", "(*self.key, *self.guarded)", "self.key"),
+        Replace("Repository._as_read", "(*self.key, *self._compared)", "self.key"),
         USERS,
     ),
     OnFakes(

@@ -80,7 +80,7 @@ MUTANTS: list[Mutant] = [
     shared(
         "guarded fields of any record count",
         Replace(
-            "Repository._as_read", "(*self.key, *self.guarded)", "(self.key[0], *self.guarded)"
+            "Repository._as_read", "(*self.key, *self._compared)", "(self.key[0], *self._compared)"
         ),
     ),
     shared(

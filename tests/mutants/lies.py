@@ -2362,15 +2362,15 @@ SUBTLE: list[Mutant] = [
     ),
     shared(
         "Repository: one field of all records is changed",
-        Replace("Repository._alter", "self._by_key(key)", "{}"),
+        Replace("Repository._change_one", "self._by_key(key)", "{}"),
         USERS,
     ),
     shared(
         "Repository: an update stores all records",
         Replace(
             "Repository._as_read",
-            "{name: values[name] for name in (*self.key, *self.guarded)}",
-            "{name: values[name] for name in self.guarded}",
+            "{name: values[name] for name in (*self.key, *self._compared)}",
+            "{name: values[name] for name in self._compared}",
         ),
         USERS,
     ),
