@@ -1748,16 +1748,27 @@ class FakeTable(_ConstrainedRows):
     # The same for a repository, with the name of its operation
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
-        def work() -> int | None:
-            made, first = None, self._next_id
+        made = self._insert_all(operation, rows)
+        return made[0] if len(rows) == 1 and self._made not in rows[0] else None
+
+    def _insert_all(
+        self, operation: str, rows: Sequence[Mapping[str, Any]], *, ids_first: bool = False
+    ) -> list[int | None]:
+        """Return the ids that are made. ``ids_first``: Postgres makes all of them before a row."""
+
+        def work() -> list[int | None]:
+            if ids_first and self._made and not self._follows:
+                ids = [self._draw() for _ in rows]
+                for row, id in zip(rows, ids):
+                    self._add({**row, self._made: id})
+                return [*ids]
+            first = self._next_id
             try:
-                for row in rows:
-                    made = self._add(row)
+                return [*map(self._add, rows)]
             finally:
                 # MySQL takes the ids of all rows when it makes the first one.
                 if self._follows and self._next_id > first and self._made not in rows[0]:
                     self._follow([first + len(rows) - 1])
-            return made if len(rows) == 1 and self._made not in rows[0] else None
 
         return self._database._atomically(operation, work)
 
@@ -2138,6 +2149,12 @@ class _TableByField:
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
         return self._table._insert(operation, *map(self._by_column, rows))
 
+    def _insert_all(
+        self, operation: str, rows: Sequence[Mapping[str, Any]], *, ids_first: bool
+    ) -> list[Any]:
+        named = [*map(self._by_column, rows)]
+        return self._table._insert_all(operation, named, ids_first=ids_first)
+
     def _select(
         self,
         operation: str,
@@ -2207,6 +2224,13 @@ class FakeRepository(infra.Repository[R]):
         if self._absent:
             rows = tuple({**row, self._absent: None} for row in rows)
         return self._table._insert(operation, *rows)
+
+    def _insert_all(self, operation: str, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+        numbered = self._made != "" and self._made not in rows[0]
+        if self._absent:
+            rows = [{**row, self._absent: None} for row in rows]
+        made: list[Any] = self._table._insert_all(operation, rows, ids_first=numbered)
+        return made if numbered else []
 
     def _rows(
         self,

@@ -5768,6 +5768,12 @@ class _Dialect(ABC):
         self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> int: ...
     @abstractmethod
+    def insert_numbered(
+        self, session: _Session, table: str, names: _Names, columns: _Columns
+    ) -> list[int]:
+        """Insert rows whose last column the server makes. Return its values, in order."""
+
+    @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]: ...
@@ -6291,7 +6297,25 @@ class _MySqlDialect(_Dialect):
         return [found.get(name) for name in wanted]
 
     def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
-        """Send INSERT statements of many rows, each well below max_allowed_packet."""
+        return sum(size for size, _, _ in self._inserts(session, table, names, columns))
+
+    def insert_numbered(
+        self, session: _Session, table: str, names: _Names, columns: _Columns
+    ) -> list[int]:
+        with session.raw.cursor() as cursor:
+            cursor.execute("SELECT @@auto_increment_increment")
+            step = cursor.fetchone()[0]
+        # One statement's ids have no gaps: InnoDB knows the number of rows before the first one.
+        sent = self._inserts(session, table, names, columns)
+        return [first + step * at for _, first, count in sent for at in range(count)]
+
+    def _inserts(
+        self, session: _Session, table: str, names: _Names, columns: _Columns
+    ) -> Iterator[tuple[int, int, int]]:
+        """Send INSERT statements of many rows, each well below max_allowed_packet.
+
+        Yields for each one the bytes of its rows, the first id that it made, and its rows.
+        """
         cursor = session.raw.cursor()
         if not self._packet:
             cursor.execute("SELECT @@max_allowed_packet")
@@ -6299,18 +6323,18 @@ class _MySqlDialect(_Dialect):
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
         texts = list(map(", ".join, self._texts.rows(columns)))
-        start = size = total = 0
+        start = size = 0
         for at, text in enumerate(texts):
             length = len(text) if text.isascii() else len(text.encode())
             if length + len(head) > self._packet:
                 raise self.driver.err.DataError(1153, "")
             if size and size + length > room:
                 cursor.execute(head + "), (".join(texts[start:at]) + ")")
-                total += size
+                yield size, cursor.lastrowid, at - start
                 start, size = at, 0
             size += length + 4
         cursor.execute(head + "), (".join(texts[start:]) + ")")
-        return total + size
+        yield size, cursor.lastrowid, len(texts) - start
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
@@ -6417,6 +6441,7 @@ class _PostgresDialect(_Dialect):
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
     returning = " RETURNING {}"
+    next_ids = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6599,6 +6624,16 @@ class _PostgresDialect(_Dialect):
         if source.failure is not None:
             raise source.failure
         return source.size
+
+    def insert_numbered(
+        self, session: _Session, table: str, names: _Names, columns: _Columns
+    ) -> list[int]:
+        count = len(columns[-1])
+        with session.raw.cursor() as cursor:
+            self.execute(session, cursor, self.next_ids, [self.name(table), names[-1], count])
+            ids = [id for (id,) in cursor.fetchall()]
+        self.insert_rows(session, table, names, [*columns[:-1], ids])
+        return ids
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -7230,19 +7265,26 @@ class _SqlInserts(_SqlTransactions):
         return self._database_error(operation, message, code=code)
 
     def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
+        insert = self._dialect.insert_rows
+        return self._sent_rows("insert_many", insert, table, names, columns)
+
+    def _sent_rows(
+        self, operation: str, insert: Callable[..., T], table: str, names: _Names, columns: _Columns
+    ) -> T:
+        """Call the dialect's method ``insert`` in the transaction that is open."""
         dialect = self._dialect
 
-        def insert(attempt: Attempt, session: _Session) -> int:
+        def send(attempt: Attempt, session: _Session) -> T:
             statement = f"INSERT INTO {table} ({', '.join(names)})"
             attempt.note = _Sent(session, statement, is_ours=True)
             attempt.sent = True
             try:
-                return dialect.insert_rows(session, table, names, columns)
+                return insert(session, table, names, columns)
             except dialect.driver.Error as exc:
                 _note_refusal(dialect, exc, attempt, session)
                 raise
 
-        return self._within(self._open_block(), "insert_many", insert)
+        return self._within(self._open_block(), operation, send)
 
     @contextlib.contextmanager
     def _unlimited(self) -> Iterator[None]:
@@ -9622,6 +9664,13 @@ class _RecordStore(_RecordSchema[R]):
         """Return the id that the server has made for a single row."""
 
     @abstractmethod
+    def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
+        """Insert rows of the same columns in the transaction that is open.
+
+        Returns the ids that the server has made.
+        """
+
+    @abstractmethod
     def _rows(
         self,
         operation: str,
@@ -9813,6 +9862,52 @@ class Repository(_PagedStore[R]):
             values[self._made] = made
         return self._stored(values, record)
 
+    def create_many(self, records: Iterable[R]) -> list[R]:
+        """Store new records, all or none, and return them as stored, in order.
+
+        They are checked before the first is sent, and filled as by ``create``. In a transaction
+        this is a savepoint. If the class has a ``create`` of its own, that is called for each.
+        Raises ValidationError if the server makes the ids and only some records have one, and
+        ConfigurationError if ``create`` needs more than a record.
+        """
+        records = _check_many("records", records)
+        if self._has_own("create"):
+            return self._each_created(records)
+        rows = self._all_filled(records)
+        if not rows:
+            return []
+        with self.database.transaction():
+            made = self._insert_all("create_many", rows)
+        for row, id in zip(rows, made):
+            row[self._made] = id
+        return [*map(self._stored, rows, records)]
+
+    def _has_own(self, name: str) -> bool:
+        """Return whether the class replaces a method of this one. A fake only wraps them."""
+        own, general = getattr(type(self), name), getattr(Repository, name)
+        return inspect.unwrap(own) is not inspect.unwrap(general)
+
+    def _each_created(self, records: Sequence[R]) -> list[R]:
+        try:
+            inspect.signature(self.create).bind(None)
+        except TypeError:
+            message = f"create of {type(self).__name__} needs more than the {self.resource}"
+            raise ConfigurationError(message) from None
+        with self.database.transaction():
+            return [*map(self.create, records)]
+
+    def _all_filled(self, records: Sequence[R]) -> list[dict[str, Any]]:
+        """Return the checked values of new records, all of them with an id, or none."""
+        rows = []
+        for at, record in enumerate(records):
+            try:
+                rows.append(self._filled(record))
+            except InfrastructureError as error:
+                raise type(error)(f"records[{at}]: {error}") from None
+        if self._made and len({self._made in row for row in rows}) > 1:
+            raise ValidationError(f"{self._made} should be given in all records, or in none")
+        return rows
+
     def get(self, key: _RecordKey, *, lock: bool = False) -> R | None:
         """Return the record with this key, or None. A key of several columns is a tuple.
 
@@ -9897,11 +9992,6 @@ class Repository(_PagedStore[R]):
         if "updated_at" in self._held:
             stamps["updated_at"] = self._cut("updated_at", self._clock.now())
         return stamps
-
-    def _has_own(self, name: str) -> bool:
-        """Return whether the class replaces a method of this one. A fake only wraps them."""
-        own, general = getattr(type(self), name), getattr(Repository, name)
-        return inspect.unwrap(own) is not inspect.unwrap(general)
 
     def delete(self, key: _RecordKey) -> bool:
         """Delete the record with this key, and return whether it existed."""
@@ -10155,6 +10245,23 @@ class SqlRepository(Repository[R]):
         sql, fetch = found
         values = [value for row in rows for value in row.values()]
         made: int | None = self.database._statement(operation, sql, values, fetch)
+        return made
+
+    def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
+        dialect, made = self.database._dialect, list[int]()
+        names = [*map(self._column, rows[0])]
+        numbered = self._made != "" and self._made not in rows[0]
+        insert: Callable[..., Any] = dialect.insert_rows
+        if numbered:
+            insert, names = dialect.insert_numbered, [*names, self._column(self._made)]
+        size = _BATCH_ROWS // 5  # each batch may take query_timeout
+        for start in range(0, len(rows), size):
+            batch = [row.values() for row in rows[start : start + size]]
+            columns: list[Sequence[Any]] = [*zip(*batch)]
+            if numbered:
+                columns.append([None] * len(batch))
+            found = self.database._sent_rows(operation, insert, self.table, names, columns)
+            made += found if numbered else ()
         return made
 
     def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:

@@ -78,6 +78,16 @@ def nested(depth: int) -> list[Any]:
 class BenchmarkRepositoryContract(Contract):
     port = infra.BenchmarkRepository
 
+    def test_many_benchmarks(self, backend: ExchangeBackend) -> None:
+        benchmarks, user = backend.benchmarks, a_user(backend)
+        drafts = [a_draft(user, "one", tags=("b", "a")), a_draft(user, "two")]
+        made = benchmarks.create_many(drafts)
+        assert made == [benchmarks.find_by_slug(slug) for slug in ("one", "two")]
+        assert made[0].tags == ("a", "b")
+        wrong = [a_draft(user, "three"), a_draft(user, "one")]
+        assert violation(lambda: benchmarks.create_many(wrong)) == ("benchmarks_slug_key", "unique")
+        assert benchmarks.count() == 2
+
     def test_on_a_database(self, backend: ExchangeBackend) -> None:
         """Each backend reads the tags in its own way: so it takes the class of the backend."""
         benchmarks = type(backend.benchmarks).on(backend.database)

@@ -274,7 +274,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"amount": nested(11)}, "amount should have at most 10 AnyOf and Not around each other"),
     ({"sum": 3}, "entries has no sum"),
     ({"amuont": Above(3)}, "entries has no amuont"),
-    ({5: 3}, "entries has no 5"),
+    ({5: 3}, "entries has no 5"),  # type: ignore[dict-item]
 ]
 NO_SORT, NO_LIMIT = "sort should be one of: id, title, amount", "limit should be a whole number"
 WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [

@@ -334,6 +334,11 @@ class KeyContract(Contract):
         assert orders.create(Order("e")).id == (3 if backend.dialect == "postgres" else 13)
         assert orders.count() == 5
 
+    def test_many_ids(self, backend: Keys) -> None:
+        made = backend.orders.create_many([Order("a"), Order("b")])
+        assert [each.id for each in made] == [1, 2]
+        assert backend.codes() == {1: "a", 2: "b"}
+
     def test_an_id_that_was_given_is_made_later(self, backend: Keys) -> None:
         orders = backend.orders
         orders.create(Order("a", id=1))

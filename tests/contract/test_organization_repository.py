@@ -140,6 +140,12 @@ def slugs(page: infra.Page[infra.Organization]) -> list[str]:
 class OrganizationRepositoryContract(Contract):
     port = infra.OrganizationRepository
 
+    def test_many_organizations(self, backend: ExchangeBackend) -> None:
+        """Each needs an owner."""
+        with pytest.raises(infra.ConfigurationError, match="needs more than the organization"):
+            backend.organizations.create_many([infra.Organization("Acme", "acme")])
+        assert backend.organizations.count() == 0
+
     def test_on_a_database(self, backend: ExchangeBackend) -> None:
         made = an_organization(backend)
         assert infra.OrganizationRepository.on(backend.database).find_by_id(made.id) == made

@@ -30,6 +30,18 @@ DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 class PhoneUserRepositoryContract(Contract):
     port = infra.PhoneUserRepository
 
+    def test_many_users(self, backend: AccountsBackend) -> None:
+        users = backend.users
+        phones = [f"+1415555010{n}" for n in range(3)]
+        made = users.create_many(
+            infra.PhoneUser(infra.hash_phone(phone, HASH_KEY), "1") for phone in phones
+        )
+        assert made == [users.find_by_phone(phone) for phone in phones]
+        rule = ("phone_users_phone_hash_key", "unique")
+        again = replace(made[2], id=infra.new_id())
+        assert violation(lambda: users.create_many([again])) == rule
+        assert users.count() == 3
+
     def test_on_a_database(self, backend: AccountsBackend) -> None:
         user = backend.users.create_for_phone("+14155550100")
         users = infra.PhoneUserRepository.on(backend.database, HASH_KEY)

@@ -90,6 +90,12 @@ def ranks(entries: list[infra.LeaderboardEntry]) -> list[tuple[int, str]]:
 class SubmissionRepositoryContract(Contract):
     port = infra.SubmissionRepository
 
+    def test_many_submissions(self, backend: ExchangeBackend) -> None:
+        benchmark = a_benchmark(backend)
+        made = backend.submissions.create_many(a_draft(benchmark, model=name) for name in "abc")
+        assert made == [backend.submissions.find_by_id(each.id) for each in made]
+        assert [each.model for each in made] == ["a", "b", "c"]
+
     def test_on_a_database(self, backend: ExchangeBackend) -> None:
         """Each backend ranks in its own way: so it takes the class of the backend."""
         submissions = type(backend.submissions).on(backend.database)

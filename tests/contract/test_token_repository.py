@@ -40,6 +40,14 @@ def issued(rotation: infra.Rotation) -> infra.Issued:
 class TokenRepositoryContract(Contract):
     port = infra.TokenRepository
 
+    def test_many_tokens(self, backend: AccountsBackend) -> None:
+        record = backend.tokens.issue(a_user(backend).id, DAY).record
+        given = [replace(record, id=infra.new_id(), token_hash=c * 64) for c in "abc"]
+        assert backend.tokens.create_many(given) == given
+        assert {each.id for each in backend.tokens.page().items} == {
+            each.id for each in [record, *given]
+        }
+
     def test_on_a_database(self, backend: AccountsBackend) -> None:
         issued = backend.tokens.issue(a_user(backend).id, 60)
         tokens = infra.TokenRepository.on(backend.database, clock=backend.clock)

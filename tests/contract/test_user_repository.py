@@ -232,6 +232,15 @@ def missing(call: Callable[[], Any]) -> tuple[str | None, str | None]:
 class UserRepositoryContract(Contract):
     port = infra.UserRepository
 
+    def test_many_users(self, backend: ExchangeBackend) -> None:
+        names = ["ada", "ben", "eve"]
+        made = backend.users.create_many(infra.User(f"{n}@example.com", n) for n in names)
+        assert made == [backend.users.find_by_username(name) for name in names]
+        wrong = [infra.User("joe@example.com", "joe"), infra.User("ADA@example.com", "new")]
+        rule = ("users_email_key", "unique", "create")
+        assert conflict(lambda: backend.users.create_many(wrong)) == rule
+        assert backend.users.count() == 3
+
     def test_on_a_database(self, backend: ExchangeBackend) -> None:
         user = a_user(backend)
         assert infra.UserRepository.on(backend.database).find_by_id(user.id) == user

@@ -12,6 +12,7 @@ from tests.mutants import (
     databases,
     keys,
     lies,
+    many,
     moves,
     others,
     suite,
@@ -27,6 +28,7 @@ LISTS = (
     bundles.MUTANTS,
     keys.MUTANTS,
     conditions.MUTANTS,
+    many.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

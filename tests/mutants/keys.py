@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
     fake(
         "several rows take ids one by one",
         Never(
-            "FakeTable._insert.work",
+            "FakeTable._insert_all.work",
             "self._follows and self._next_id > first and self._made not in rows[0]",
         ),
     ),

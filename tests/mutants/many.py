@@ -1,0 +1,97 @@
+"""Mutants of calls with many records."""
+
+from __future__ import annotations
+
+from tests.mutants.edits import Edit, Never, Replace
+from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
+
+MANY = ("contract/test_many_rows.py",)
+
+
+def shared(name: str, edit: Edit) -> Mutant:
+    return OnFakes(f"many: {name}", INFRA, edit, MANY)
+
+
+def fake(name: str, edit: Edit) -> Mutant:
+    return OnFakes(f"many: {name}", FAKES, edit, MANY)
+
+
+def on_servers(name: str, edit: Edit, case: str) -> Mutant:
+    return OnServers(f"many: {name}", INFRA, edit, (f"contract/test_many_rows.py::{case}",))
+
+
+MUTANTS: list[Mutant] = [
+    shared(
+        "create_many ignores a create of its own",
+        Never("Repository.create_many", 'self._has_own("create")'),
+    ),
+    shared(
+        "every class has a create of its own",
+        Replace("Repository._has_own", "inspect.unwrap(own)", "own"),
+    ),
+    shared(
+        "records are created one by one without a transaction",
+        Replace(
+            "Repository._each_created", "self.database.transaction()", "contextlib.nullcontext()"
+        ),
+    ),
+    shared(
+        "create_many refuses ids that are given",
+        Replace(
+            "Repository._all_filled",
+            "len({self._made in row for row in rows}) > 1",
+            "any([self._made in row for row in rows])",
+        ),
+    ),
+    shared(
+        "create_many names the next record",
+        Replace("Repository._all_filled", "enumerate(records)", "enumerate(records, 1)"),
+    ),
+    shared(
+        "create_many is no savepoint",
+        Replace(
+            "Repository.create_many", "self.database.transaction()", "contextlib.nullcontext()"
+        ),
+    ),
+    shared(
+        "create_many returns ids in the other order",
+        Replace("Repository.create_many", "zip(rows, made)", "zip(rows, made[::-1])"),
+    ),
+    shared(
+        "a create that needs more is a wrong value",
+        Replace(
+            "Repository._each_created",
+            "ConfigurationError(message)",
+            "ValidationError(message)",
+        ),
+    ),
+    fake(
+        "Postgres makes the ids row by row",
+        Never("FakeTable._insert_all.work", "ids_first and self._made and not self._follows"),
+    ),
+    fake(
+        "given ids are returned as made ones",
+        Replace("FakeRepository._insert_all", "made if numbered else []", "made"),
+    ),
+    on_servers(
+        "ids have no gaps",
+        Replace("_MySqlDialect.insert_numbered", "first + step * at", "first + at"),
+        "TestMariaDB::test_ids_with_gaps",
+    ),
+    on_servers(
+        "an INSERT before the last has other ids",
+        Replace("_MySqlDialect._inserts", "(size, cursor.lastrowid, at - start)",
+                "(size, cursor.lastrowid + 1, at - start)"),
+        "TestMariaDB::test_several_batches",
+    ),
+    on_servers(
+        "Postgres returns the ids backwards",
+        Replace("_PostgresDialect.insert_numbered", "return ids", "return ids[::-1]"),
+        "TestPostgres::test_records_are_stored_in_order",
+    ),
+    on_servers(
+        "the first batch is sent again",
+        Replace("SqlRepository._insert_all", "rows[start : start + size]", "rows[:size]"),
+        "TestPostgres::test_several_batches",
+    ),
+]  # fmt: skip
