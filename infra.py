@@ -5570,7 +5570,7 @@ class _PostgresErrorReader(_ErrorReader):
     def _origin(self, sent: _Sent, at: int) -> str:
         """Return the parameter, or the position in ``sql``, at position ``at`` of the sent text."""
         sql, params, last = sent.sql, sent.params, 0  # ``last``: the end of the last placeholder
-        marks = _PLACEHOLDER.finditer(sql) if params is not None else ()
+        marks = _PLACEHOLDER.finditer(sql) if sent.params is not None else ()
         cursor: Any = sent.session.raw.cursor() if sent.session else None
         number = 0
         for mark in marks:
