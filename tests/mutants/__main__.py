@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants import bundles, caches, columns, databases, keys, lies, moves, others, suite
+from tests.mutants import (
+    bundles,
+    caches,
+    columns,
+    counters,
+    databases,
+    keys,
+    lies,
+    moves,
+    others,
+    suite,
+)
 
 LISTS = (
     databases.MUTANTS,
@@ -15,6 +26,7 @@ LISTS = (
     lies.MUTANTS,
     bundles.MUTANTS,
     keys.MUTANTS,
+    counters.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

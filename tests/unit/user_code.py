@@ -61,6 +61,13 @@ def own_repository(services: infra.Infrastructure) -> Notes:
     made.txt  # wrong: no such field
     notes.create("a")  # wrong: not a record
     notes.find_by_text("a").text  # wrong: may be None
+    notes.get(made.id, lock=True).text  # wrong: may be None
+    notes.get(made.id, lock="yes")  # wrong: neither True nor False
+    notes.update_fields(made.id, text="b")
+    notes.increment(made.id, "text", 1.5)  # wrong: neither a whole number nor a Decimal
+    stored: int = services.accounts.run(notes.count, conflicts=True)
+    services.accounts.run(notes.count, conflicts="yes")  # wrong: neither True nor False
+    print(stored)
     return notes
 
 
