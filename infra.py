@@ -9982,9 +9982,7 @@ class Repository(_PagedStore[R]):
         own = {*self.key, *self._compared, *self.kept, *self.folded, "updated_at"}
         if refused := [name for name in changes if name in own]:
             raise ValidationError(f"{operation} cannot change {', '.join(refused)}")
-        checked = self._checked(changes)
-        self._check_folded(checked)
-        return {**checked, **self._edit_stamps()}
+        return {**self._checked(changes), **self._edit_stamps()}
 
     def _edit_stamps(self) -> dict[str, Any]:
         """Return the changes that every UPDATE of a record makes beside its own."""

@@ -3,6 +3,10 @@
 Set DATABASE_URL to run it on MySQL, MariaDB or Postgres. It makes the tables categories, products,
 orders and order_lines there, and drops them at its end. Without the variable it runs on the fake.
 All print the same.
+
+    python examples/shop.py             takes products from the stock in one statement
+    python examples/shop.py lock        ... locks each product before
+    python examples/shop.py version     ... and repeats an order if another one came between
 """
 
 import enum
@@ -61,14 +65,7 @@ class Products(infra.Repository[Product]):
     unique, filter_fields = [("name",)], ("category_id",)
     foreign_keys = {"products_category_id_fkey": infra.ForeignKey(("category_id",), "categories")}
     checks = {"products_stock_check": infra.Check("stock >= 0", lambda row: row["stock"] >= 0)}
-    guarded = ("version",)  # `update` refuses a product that has changed since it was read
-
-    def update(self, record: Product) -> Product:
-        """Raise ConflictError `products_as_read` if the product has changed since it was read."""
-        with self.database.transaction():
-            stored = super().update(record)  # compares the version, and locks the row
-            self._change("update", {"id": stored.id}, {"version": stored.version + 1})
-        return replace(stored, version=stored.version + 1)
+    version = "version"  # `update` refuses a product that has changed since it was read
 
 
 class State(enum.Enum):
@@ -139,36 +136,61 @@ def drop_tables(pool: infra.ConnectionPool) -> None:
     pool.execute("DELETE FROM schema_migrations WHERE source = 'example_shop'")
 
 
-def take(products: Products, id: uuid.UUID, quantity: int) -> Product:
-    """Take some of a product's stock. Raise ConflictError `products_stock_check` if it is short.
+# Two callers can read the same stock. A read locks nothing, also in a transaction, so the second
+# would overwrite what the first has stored. Each of these three ways prevents that.
 
-    Two callers can read the same stock. A read locks nothing, also in a transaction, so the second
-    would overwrite what the first has stored. The version prevents that: `update` refuses the
-    second, which reads again.
-    """
-    while True:
-        product = products.find_by_id(id)
-        if product is None:
-            raise infra.NotFoundError("no such product", resource="product")
-        try:
-            return products.update(replace(product, stock=product.stock - quantity))
-        except infra.ConflictError as error:
-            if error.constraint != "products_as_read":
-                raise
+
+def take_in_one_statement(products: Products, id: uuid.UUID, quantity: int) -> Product:
+    """Let the server subtract. The row is locked from here to the end of the transaction."""
+    products.increment(id, "stock", -quantity)
+    return found(products.get(id))
+
+
+def take_with_lock(products: Products, id: uuid.UUID, quantity: int) -> Product:
+    """Lock the row before it is read. The second caller waits here for the first."""
+    product = found(products.get(id, lock=True))
+    return products.update(replace(product, stock=product.stock - quantity))
+
+
+def take_with_version(products: Products, id: uuid.UUID, quantity: int) -> Product:
+    """Lock nothing. `update` refuses the second caller (`products_as_read`), which begins again."""
+    product = found(products.get(id))
+    return products.update(replace(product, stock=product.stock - quantity))
+
+
+WAYS = {"increment": take_in_one_statement, "lock": take_with_lock, "version": take_with_version}
+
+
+def found(product: Product | None) -> Product:
+    if product is None:
+        raise infra.NotFoundError("no such product", resource="product")
+    return product
+
+
+def take(products: Products, id: uuid.UUID, quantity: int, way: str = "increment") -> Product:
+    """Take some of a product's stock. Raise ConflictError `products_stock_check` if it is short."""
+    one_way = WAYS[way]
+    return products.database.run(lambda: one_way(products, id, quantity), conflicts=True)
 
 
 def place_order(
-    database: infra.Database, customer: str, quantities: Mapping[uuid.UUID, int]
+    database: infra.Database,
+    customer: str,
+    quantities: Mapping[uuid.UUID, int],
+    way: str = "increment",
 ) -> Order:
     """Store an order and take its products from the stock: all of it or nothing."""
     products, lines = Products.on(database), Lines.on(database)
-    with database.transaction():
+
+    def place() -> Order:
         order = Orders.on(database).create(Order(customer))
         # All orders lock products in the same order, so none waits for another in a circle.
-        taken = {id: take(products, id, quantities[id]) for id in sorted(quantities)}
+        taken = {id: take(products, id, quantities[id], way) for id in sorted(quantities)}
         for number, (id, quantity) in enumerate(quantities.items(), 1):
             lines.create(Line(order.id, number, id, quantity, taken[id].price))
-    return order
+        return order
+
+    return database.run(place, conflicts=True)  # the whole order, if a read of it was stale
 
 
 def outcome(call: Callable[[], object]) -> str:
@@ -180,7 +202,7 @@ def outcome(call: Callable[[], object]) -> str:
     return "accepted"
 
 
-def main(database: infra.Database) -> None:
+def main(database: infra.Database, way: str = "increment") -> None:
     categories, products = Categories.on(database), Products.on(database)
     orders, lines = Orders.on(database), Lines.on(database)
 
@@ -204,7 +226,7 @@ def main(database: infra.Database) -> None:
         print(f"   {product.name}: {product.price}, {product.stock} in stock")
 
     print("3. An order takes its products from the stock.")
-    order = place_order(database, "Ada", {sums.id: 2, proofs.id: 1})
+    order = place_order(database, "Ada", {sums.id: 2, proofs.id: 1}, way)
     for line in lines.of_order(order):
         print(f"   Line {line.number}: {line.quantity} at {line.price}")
     total = sum(line.quantity * line.price for line in lines.of_order(order))
@@ -213,14 +235,15 @@ def main(database: infra.Database) -> None:
     print(f"   Stock: {[product.stock for product in products.page(query).items]}")
 
     print("4. An order of more than there is stores nothing.")
-    print(f"   Order: {outcome(lambda: place_order(database, 'Bob', {proofs.id: 1, sums.id: 2}))}")
+    wishes = {proofs.id: 1, sums.id: 2}
+    print(f"   Order: {outcome(lambda: place_order(database, 'Bob', wishes, way))}")
     print(f"   Stock: {[product.stock for product in products.page(query).items]}")
     print(f"   Orders: {orders.count()}, lines: {lines.count()}")
 
     print("5. An update of what was read before the order would revert the stock.")
     dearer = replace(sums, price=Decimal("29.90"))
     print(f"   Update: {outcome(lambda: products.update(dearer))}")
-    print(f"   Stock after taking one more: {take(products, sums.id, 1).stock}")
+    print(f"   Stock after taking one more: {take(products, sums.id, 1, way).stock}")
 
     print("6. Rows that others refer to are deleted last.")
     print(f"   Product: {outcome(lambda: products.delete(sums.id))}")
@@ -230,13 +253,15 @@ def main(database: infra.Database) -> None:
 
 
 if __name__ == "__main__":
-    url = os.environ.get("DATABASE_URL")
+    url, chosen = os.environ.get("DATABASE_URL"), [*sys.argv[1:], "increment"][0]
+    if chosen not in WAYS:
+        sys.exit(f"the way should be one of: {', '.join(WAYS)}")
     if url:
         with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
             create_tables(pool)
             try:
-                main(pool)
+                main(pool, chosen)
             finally:
                 drop_tables(pool)
     else:
-        main(fakes.FakeDatabase("mysql", TABLES))
+        main(fakes.FakeDatabase("mysql", TABLES), chosen)

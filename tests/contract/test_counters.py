@@ -244,6 +244,8 @@ class CounterContract(Contract):
         assert rule == ("places_folded_key", "unique")
         with pytest.raises(infra.ValidationError, match="city, street can only be changed toget"):
             places.update_fields((1, 1), city="Ulm")
+        with pytest.raises(infra.ValidationError, match="update_fields cannot change folded"):
+            places.update_fields((1, 1), folded="ulm")
         assert places.get((1, 1)) == Place("BONN", "Allee")
 
     @pytest.mark.parametrize(

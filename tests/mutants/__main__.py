@@ -9,6 +9,7 @@ from tests.mutants import (
     caches,
     columns,
     conditions,
+    counters,
     databases,
     keys,
     lies,
@@ -29,6 +30,7 @@ LISTS = (
     keys.MUTANTS,
     conditions.MUTANTS,
     many.MUTANTS,
+    counters.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

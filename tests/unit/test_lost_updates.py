@@ -1,4 +1,4 @@
-"""examples/shop.py loses no update under concurrency; without its version it would."""
+"""examples/shop.py loses no update under concurrency, in each of its ways; without one it would."""
 
 from __future__ import annotations
 
@@ -85,12 +85,13 @@ def test_with_a_version_the_later_update_is_refused(tables: infra.Database) -> N
     assert stored(tables, product.id) == again == replace(product, stock=8, version=3)
 
 
-def test_two_threads_that_read_again_lose_nothing(tables: infra.Database) -> None:
+@pytest.mark.parametrize("way", shop.WAYS)
+def test_two_threads_that_take_turns_lose_nothing(tables: infra.Database, way: str) -> None:
     product, products = in_stock(tables, "Long sums", 45), Products.on(tables)
 
     def take_twenty(number: int) -> None:
         for _ in range(20):
-            shop.take(products, product.id, 1)
+            shop.take(products, product.id, 1, way)
 
     assert in_threads(2, take_twenty) == [None, None]
     assert stored(tables, product.id) == replace(product, stock=5, version=41)
@@ -115,6 +116,54 @@ def test_orders_take_what_there_is(tables: infra.Database) -> None:
         lines = shop.Lines.on(tables).of_order(order)
         assert [line.number for line in lines] == [1, 2]
         assert {line.product_id: line.quantity for line in lines} == wishes[0]
+
+
+@pytest.mark.parametrize("way", shop.WAYS)
+def test_forty_threads_order_what_there_is(tables: infra.Database, way: str) -> None:
+    """Each of two products is enough for 25 orders, and 15 are refused, whatever the way."""
+    sums, proofs = in_stock(tables, "Long sums", 50), in_stock(tables, "Short proofs", 75)
+    wishes = {sums.id: 2, proofs.id: 3}
+
+    def order(number: int) -> str:
+        return shop.outcome(lambda: shop.place_order(tables, f"customer {number}", wishes, way))
+
+    outcomes = in_threads(40, order)
+    assert sorted(map(str, outcomes)) == (
+        ["accepted"] * 25 + ["refused by products_stock_check"] * 15
+    )
+    assert [stored(tables, id).stock for id in (sums.id, proofs.id)] == [0, 0]
+    assert (shop.Orders.on(tables).count(), shop.Lines.on(tables).count()) == (25, 50)
+
+
+@pytest.mark.parametrize("way", shop.WAYS)
+def test_forty_threads_take_the_stock_of_an_interleaving_fake(way: str) -> None:
+    database = fakes.FakeDatabase("postgres", shop.TABLES, interleave=True)
+    product, products = in_stock(database, "Long sums", 30), Products.on(database)
+
+    def take_one(number: int) -> str:
+        return shop.outcome(lambda: shop.take(products, product.id, 1, way))
+
+    outcomes = in_threads(40, take_one)
+    assert sorted(map(str, outcomes)) == (
+        ["accepted"] * 30 + ["refused by products_stock_check"] * 10
+    )
+    assert stored(database, product.id).stock == 0
+
+
+def test_the_program_prints_the_same_in_each_way(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = set()
+    for way in shop.WAYS:
+        shop.main(fakes.FakeDatabase("mysql", shop.TABLES), way)
+        printed.add(capsys.readouterr().out)
+    (text,) = printed
+    assert "Stock: [9, 1]" in text
+
+
+def test_nobody_takes_a_product_that_is_not_there(tables: infra.Database) -> None:
+    products, absent = Products.on(tables), uuid.uuid4()
+    for way in shop.WAYS:
+        with pytest.raises(infra.NotFoundError, match="no such product"):
+            shop.take(products, absent, 1, way)
 
 
 def count_to_forty(database: infra.Database, take_one: Callable[[uuid.UUID], object]) -> int:
@@ -153,8 +202,13 @@ def test_safe_counters_pass_on_an_interleaving_fake(engine: str) -> None:
         table.update({"id": id}, lambda row: {"stock": row["stock"] - 1})
 
     assert count_to_forty(database, in_one_statement) == 0
-    table.delete(None)
-    assert count_to_forty(database, lambda key: shop.take(products, key, 1)) == 0
+    for way in shop.WAYS:
+
+        def take_one(id: uuid.UUID, way: str = way) -> Product:
+            return shop.take(products, id, 1, way)
+
+        table.delete(None)
+        assert count_to_forty(database, take_one) == 0
 
 
 def test_a_read_in_a_transaction_waits_for_a_statement_of_another_thread() -> None:

@@ -72,6 +72,13 @@ def own_repository(services: infra.Infrastructure) -> Notes:
     infra.Between(1)  # wrong: no end
     infra.Above()  # wrong: no value
     print(found)
+    notes.get(made.id, lock=True).text  # wrong: may be None
+    notes.get(made.id, lock="yes")  # wrong: neither True nor False
+    notes.update_fields(made.id, text="b")
+    notes.increment(made.id, "text", 1.5)  # wrong: neither a whole number nor a Decimal
+    stored: int = services.accounts.run(notes.count, conflicts=True)
+    services.accounts.run(notes.count, conflicts="yes")  # wrong: neither True nor False
+    print(stored)
     return notes
 
 
