@@ -61,6 +61,14 @@ def own_repository(services: infra.Infrastructure) -> Notes:
     made.txt  # wrong: no such field
     notes.create("a")  # wrong: not a record
     notes.find_by_text("a").text  # wrong: may be None
+    many: list[Note] = notes.create_many(Note(text) for text in "ab")
+    many[0].txt  # wrong: no such field
+    notes.create_many(["a"])  # wrong: no records
+    notes.create_many(made)  # wrong: a single record
+    stored: infra.Upserted[Note] = notes.upsert(made, on="notes_text_key")
+    stored.record.txt  # wrong: no such field
+    stored.text  # wrong: the record has it
+    notes.upsert("a")  # wrong: not a record
     return notes
 
 
