@@ -9486,7 +9486,7 @@ class _RecordStore(_RecordSchema[R]):
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
         """Change the row that meets ``where``, and return its values as a read would.
 
-        If there is none, insert the new row and return None. ``row`` gets the id that is made.
+        If there is none, insert ``merge.row``, put the id that is made into it, and return None.
         """
 
     @abstractmethod

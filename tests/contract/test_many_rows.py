@@ -682,3 +682,14 @@ class TestPostgres(Server):
 
 class TestPostgres18(Server):
     name = "postgres-18"
+
+
+@pytest.mark.parametrize("name", ["mariadb", "postgres"])
+def test_a_hundred_thousand_records(database: Callable[[str], str], name: str) -> None:
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        create_tables(pool, Entries)
+        entries = Entries.on(pool)
+        made = entries.create_many(Entry(f"c{n}") for n in range(100_000))
+        assert [each.id for each in made] == [*range(1, 100_001)]
+        assert entries.count() == 100_000
+        assert entries.get(77_777) == made[77_776]
