@@ -1773,27 +1773,51 @@ class FakeTable(_ConstrainedRows):
         return self._database._atomically(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
+        return self._database._atomically(operation, lambda: self._change(where, changes))
+
+    def _change(self, where: Where, changes: Mapping[str, Any]) -> int:
+        self._check_columns(changes)
         sums = {name: each.amount for name, each in changes.items() if type(each) is infra._Plus}
         values = {name: value for name, value in changes.items() if name not in sums}
+        new: Row = {}
+        if not self._is_mysql:  # Postgres checks the values before it searches for rows
+            new = self._values.fit_changes(values)
+        found = self._matching(where)
+        if found and not self._is_mysql:
+            self._values.refuse_nulls(new)
+        for row in found:
+            added = {name: _sum(row[name], amount) for name, amount in sums.items()}
+            if self._is_mysql:
+                new = self._values.fit_row({**row, **values, **added})
+            elif added:
+                new |= self._values.fit_changes(added)
+            self._replace(self._primary_key(row), row, {**row, **new})
+        return len(found)
 
-        def work() -> int:
-            self._check_columns(changes)
-            new: Row = {}
-            if not self._is_mysql:  # Postgres checks the values before it searches for rows
-                new = self._values.fit_changes(values)
-            found = self._matching(where)
-            if found and not self._is_mysql:
-                self._values.refuse_nulls(new)
-            for row in found:
-                added = {name: _sum(row[name], amount) for name, amount in sums.items()}
-                if self._is_mysql:
-                    new = self._values.fit_row({**row, **values, **added})
-                elif added:
-                    new |= self._values.fit_changes(added)
-                self._replace(self._primary_key(row), row, {**row, **new})
-            return len(found)
+    def _merge(
+        self,
+        operation: str,
+        read: Callable[[list[Row]], list[Any]],
+        where: Mapping[str, Any],
+        row: Mapping[str, Any],
+        changes: Mapping[str, Any],
+    ) -> tuple[list[Any], int | None]:
+        """Change the row that meets ``where``, and read it; or insert one, and return its id."""
+
+        def work() -> tuple[list[Any], int | None]:
+            if not self._is_mysql and self._matching(where):
+                self._propose(row)
+            if self._change(where, changes):
+                return read(self._matching(where)), None
+            return [], self._add(row)
 
         return self._database._atomically(operation, work)
+
+    def _propose(self, row: Mapping[str, Any]) -> None:
+        """Take an id for the row and check it, as Postgres does before it finds the key taken."""
+        if self._made and self._made not in row:
+            row = {**row, self._made: self._draw()}
+        self._run_checks(self._values.fit_row({**self._defaults, **row}))
 
     def _update_each(
         self, operation: str, where: Where, changes: Callable[[Row], Mapping[str, Any]]
@@ -2173,6 +2197,22 @@ class _TableByField:
             *bounds,
         )
 
+    def _merge(
+        self,
+        operation: str,
+        read: Callable[[list[Row]], list[Any]],
+        where: Mapping[str, Any],
+        *values: Mapping[str, Any],
+    ) -> Any:
+        row, changes = map(self._by_column, values)
+        return self._table._merge(
+            operation,
+            lambda rows: read([*map(self._by_field, rows)]),
+            self._by_column(where),
+            row,
+            changes,
+        )
+
     def _matching(self, where: Mapping[str, Any]) -> list[Row]:
         return [*map(self._by_field, self._table._matching(self._by_column(where)))]
 
@@ -2268,6 +2308,16 @@ class FakeRepository(infra.Repository[R]):
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         self._check_folded(changes)
         return self._table._update(operation, where, changes)
+
+    def _merge(
+        self, operation: str, merge: infra._Merge, where: Mapping[str, Any]
+    ) -> tuple[Any, ...] | None:
+        self._check_folded(merge.changes)
+        read = functools.partial(self._reading, self._shown)
+        rows, made = self._table._merge(operation, read, where, merge.row, merge.changes)
+        if made is not None:
+            merge.row[self._made] = made
+        return rows[0] if rows else None
 
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
         return self._table._delete(operation, where)

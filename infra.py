@@ -241,6 +241,7 @@ __all__ = [
     "Target",
     "TokenRepository",
     "TwilioSmsService",
+    "Upserted",
     "User",
     "UserEvent",
     "UserRepository",
@@ -5657,6 +5658,9 @@ class _Dialect(ABC):
     stream_prefix: ClassVar[str] = ""
     #: ends an INSERT of which ``made_id`` reads the id that the server made
     returning: ClassVar[str] = ""
+    #: Ends an INSERT that changes the row with the same key, and returns the row and whether it is
+    #: new. "": the engine takes any unique key for that.
+    on_conflict: ClassVar[str] = ""
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
@@ -6441,6 +6445,7 @@ class _PostgresDialect(_Dialect):
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
     returning = " RETURNING {}"
+    on_conflict = " ON CONFLICT ({key}) DO UPDATE SET {settings} RETURNING {shown}, (xmax = 0)"
     next_ids = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
@@ -8820,6 +8825,14 @@ class Page(_ByValue, Generic[T]):
     next: tuple[Any, ...] | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Upserted(_ByValue, Generic[T]):
+    """The record as ``upsert`` has stored it; ``created`` is False if it existed before."""
+
+    record: T
+    created: bool
+
+
 # === repositories =================================================================================
 
 
@@ -9079,6 +9092,20 @@ class _Plus(NamedTuple):
     """A change of a column: its value and this amount, added by the statement that stores it."""
 
     amount: Any
+
+
+class _Merge(NamedTuple):
+    """What ``upsert`` stores: a new row, or changes of the row that has its values of a rule."""
+
+    rule: str
+    on: Sequence[str]
+    row: dict[str, Any]
+    changes: _ByColumn
+
+    def where(self) -> dict[str, Any] | None:
+        """Return the condition that finds the existing row. None: NULL equals no value."""
+        found = {name: self.row.get(name) for name in self.on}
+        return None if None in found.values() else found
 
 
 class _Among(NamedTuple):
@@ -9684,6 +9711,13 @@ class _RecordStore(_RecordSchema[R]):
         lock: bool = False,
     ) -> list[_Row]: ...
     @abstractmethod
+    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+        """Change the row that meets ``where``, and return its values as a read would.
+
+        If there is none, insert ``merge.row``, put the id that is made into it, and return None.
+        """
+
+    @abstractmethod
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
     @abstractmethod
     def _remove(self, operation: str, where: _ByColumn) -> int: ...
@@ -9857,9 +9891,7 @@ class Repository(_PagedStore[R]):
         Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
         """
         values = self._filled(record)
-        made = self._insert("create", values)
-        if made is not None:
-            values[self._made] = made
+        self._insert_numbered("create", values)
         return self._stored(values, record)
 
     def create_many(self, records: Iterable[R]) -> list[R]:
@@ -9881,6 +9913,51 @@ class Repository(_PagedStore[R]):
         for row, id in zip(rows, made):
             row[self._made] = id
         return [*map(self._stored, rows, records)]
+
+    def upsert(self, record: R, *, on: str | None = None) -> Upserted[R]:
+        """Store a record, or change the one that has the same values of a unique key.
+
+        ``on`` is the name of the key: one of ``unique``, or ``<table>_pkey`` (None: that). NULL
+        equals no value. A record that exists is changed as by ``update``, except for its key and
+        ``created_at``. Raises ConflictError, which names the constraint, if it breaks another one.
+
+        Raises ConfigurationError for another ``on``, and if the class has ``guarded`` fields, or a
+        ``create`` or ``update`` of its own, which this would pass by.
+        """
+        rules = self._upsert_rules
+        rule = next(iter(rules)) if on is None else _plain(on)
+        if not isinstance(rule, str) or rule not in rules:
+            raise ConfigurationError(f"on should be one of: {', '.join(rules)}")
+        row, stays = self._filled(record), {*self._unchanged, "created_at"}
+        changes = {name: value for name, value in row.items() if name not in stays}
+        stamps = self._edit_stamps()
+        changes |= {name: value for name, value in stamps.items() if name in changes}
+        same = {name: row.get(name) for name in rules[rule][:1]}  # an UPDATE needs a value
+        merge = _Merge(rule, rules[rule], row, changes or same)
+        where = merge.where()
+        if where is not None and (found := self._merge("upsert", merge, where)) is not None:
+            return Upserted(self._make(found), False)
+        if where is None:
+            self._insert_numbered("upsert", row)
+        return Upserted(self._stored(row, record), True)
+
+    @functools.cached_property
+    def _upsert_rules(self) -> dict[str, Sequence[str]]:
+        """The columns of each unique key that ``upsert`` takes, the primary key first."""
+        if self.guarded or self._has_own("create") or self._has_own("update"):
+            raise ConfigurationError(
+                f"{type(self).__name__} has guarded fields, or a create or update of its own, "
+                "which upsert would pass by"
+            )
+        rules, known = self._rules(), {*self._fields, *self.folded}
+        keys = {rules.primary_key: self.key, **rules.unique}
+        return {rule: columns for rule, columns in keys.items() if known.issuperset(columns)}
+
+    def _insert_numbered(self, operation: str, row: dict[str, Any]) -> None:
+        """Insert a row, and give it the id that the server makes."""
+        made = self._insert(operation, row)
+        if made is not None:
+            row[self._made] = made
 
     def _has_own(self, name: str) -> bool:
         """Return whether the class replaces a method of this one. A fake only wraps them."""
@@ -10262,13 +10339,61 @@ class SqlRepository(Repository[R]):
             made += found if numbered else ()
         return made
 
-    def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
+    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+        if self.database._dialect.on_conflict:
+            return self._merge_at_once(operation, merge)
+        tries = 10
+        while True:
+            tries -= 1
+            try:
+                with self.database.transaction():  # a lock of the refused INSERT ends with it
+                    if self._change(operation, where, merge.changes):
+                        return self._rows(operation, self._shown, where, limit=1)[0]
+                    self._insert_numbered(operation, merge.row)
+                    return None
+            except ConflictError as error:
+                # Another caller has inserted the row after the UPDATE: begin again.
+                if error.constraint != merge.rule or not tries:
+                    raise
+
+    def _merge_at_once(self, operation: str, merge: _Merge) -> _Row | None:
+        shape = "MERGE", tuple(merge.row), merge.rule
+        found = self._texts.get(shape)
+        if found is None:
+            settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in merge.changes]
+            sql = self._insertion_text([merge.row]) + self.database._dialect.on_conflict.format(
+                key=self._list(merge.on),
+                settings=", ".join(settings),
+                shown=self._list(self._shown),
+            )
+            found = self._texts[shape] = sql, self._fetcher(self._shown)
+        sql, fetch = found
+        now = [value for name, value in merge.changes.items() if name == "updated_at"]
+        params = [*merge.row.values(), *now]  # the version needs none
+        ((*values, created),) = self.database._statement(operation, sql, params, fetch)
+        if not created:
+            return tuple(values)
+        if self._made:
+            merge.row[self._made] = values[self._shown.index(self._made)]
+        return None
+
+    def _merged(self, name: str) -> str:
+        """Return the SQL of a field's new value, if the row exists."""
+        if name == "updated_at":
+            return "%s"
+        sql = self._sql_name(name)
+        return f"{self._quoted_table}.{sql} + 1" if name == self.version else f"EXCLUDED.{sql}"
+
+    def _insertion_text(self, rows: Sequence[_ByColumn]) -> str:
         names, marks = [*rows[0]], ["%s"] * len(rows[0])
-        makes = self._made != "" and self._made not in names
-        if makes:  # named, so that MySQL stores no row if the column is not there
+        if self._made and self._made not in names:
+            # named, so that MySQL stores no row if the column is not there
             names, marks = [*names, self._made], [*marks, "DEFAULT"]
         lines = ", ".join([f"({', '.join(marks)})"] * len(rows))
-        sql = f"INSERT INTO {self._quoted_table} ({self._list(names)}) VALUES {lines}"
+        return f"INSERT INTO {self._quoted_table} ({self._list(names)}) VALUES {lines}"
+
+    def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
+        sql, makes = self._insertion_text(rows), self._made != "" and self._made not in rows[0]
         if not makes or len(rows) > 1:
             return sql, _no_id
         dialect = self.database._dialect

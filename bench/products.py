@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import peewee
 import playhouse.pool
 import sqlalchemy
+import sqlalchemy.dialects.mysql
+import sqlalchemy.dialects.postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import infra
@@ -45,6 +47,17 @@ class Products(infra.Repository[Product]):
     lengths = {"sku": 40, "name": 100}  # noqa: RUF012
 
 
+#: the code of products that ``create_many`` makes
+BULK = "bulk"
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    return [
+        {"sku": BULK, "name": f"Product {n}", "description": "For whom it is.", "stock": n}
+        for n in range(count)
+    ]
+
+
 NAMES = [field.name for field in fields(Product)]
 COLUMNS = ", ".join(NAMES)
 
@@ -55,6 +68,13 @@ class Side(Protocol):
     def create(self, sku: str, name: str, description: str, stock: int) -> Any: ...
     def get(self, id: uuid.UUID) -> Any: ...
     def page(self) -> list[Any]: ...
+
+
+class Writer(Side, Protocol):
+    """A side that also stores many products at once, and one that may exist."""
+
+    def create_many(self, count: int) -> list[Any]: ...
+    def upsert(self, id: uuid.UUID, stock: int) -> Any: ...
 
 
 class Ours:
@@ -69,6 +89,12 @@ class Ours:
 
     def page(self) -> list[Product]:
         return self.products.page(FIRST_PAGE).items
+
+    def create_many(self, count: int) -> list[Product]:
+        return self.products.create_many([Product(**values) for values in many(count)])
+
+    def upsert(self, id: uuid.UUID, stock: int) -> Product:
+        return self.products.upsert(Product("U-1", "Pan", "", stock, id)).record
 
 
 class ByHand:
@@ -155,6 +181,9 @@ class SqlAlchemy:
         # Objects stay usable after a commit without being read again.
         self.session = Session(engine, expire_on_commit=False)
         end.callback(self.session.close)
+        self.engine = sqlalchemy.create_engine(url, connect_args=login(pool, database))
+        end.callback(self.engine.dispose)
+        self.insert = SQLALCHEMY_INSERTS[pool.engine]
 
     def create(self, sku: str, name: str, description: str, stock: int) -> Any:
         product = MappedProduct(sku=sku, name=name, description=description, stock=stock)
@@ -173,6 +202,25 @@ class SqlAlchemy:
             .limit(100)
         )
         return list(self.session.scalars(statement))
+
+    def create_many(self, count: int) -> list[Any]:
+        products = [MappedProduct(**values) for values in many(count)]
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.add_all(products)
+            session.commit()
+        return products
+
+    def upsert(self, id: uuid.UUID, stock: int) -> Any:
+        values = {"sku": "U-1", "name": "Pan", "description": "", "stock": stock}
+        insert: Any = self.insert(MappedProduct).values(id=id, **values)
+        fresh = {"populate_existing": True}
+        if hasattr(insert, "on_conflict_do_update"):
+            insert = insert.on_conflict_do_update(index_elements=["id"], set_=values)
+            return self.session.scalars(
+                insert.returning(MappedProduct), execution_options=fresh
+            ).one()
+        self.session.execute(insert.on_duplicate_key_update(**values))
+        return self.get(id)
 
 
 class HyphenedId(peewee.UUIDField):
@@ -211,6 +259,7 @@ class Peewee:
         end.callback(database.close_all)
         self.model.bind(database)
         database.connect()
+        self.database, self.returns = database, pool.engine == "postgres"
 
     def create(self, sku: str, name: str, description: str, stock: int) -> Any:
         return self.model.create(sku=sku, name=name, description=description, stock=stock)
@@ -222,7 +271,27 @@ class Peewee:
         model = self.model
         return list(model.select().order_by(model.created_at, model.id).limit(100))
 
+    def create_many(self, count: int) -> list[Any]:
+        products = [self.model(**values) for values in many(count)]
+        with self.database.atomic():
+            self.model.bulk_create(products, batch_size=1000)
+        return products
 
+    def upsert(self, id: uuid.UUID, stock: int) -> Any:
+        model, values = self.model, {"sku": "U-1", "name": "Pan", "description": ""}
+        insert = model.insert(id=id, stock=stock, **values)
+        changed = [model.sku, model.name, model.description, model.stock]
+        if self.returns:
+            insert = insert.on_conflict(conflict_target=[model.id], preserve=changed)
+            return next(iter(insert.returning(model).execute()))
+        insert.on_conflict(preserve=changed).execute()
+        return self.get(id)
+
+
+SQLALCHEMY_INSERTS: dict[str, Any] = {
+    "mysql": sqlalchemy.dialects.mysql.insert,
+    "postgres": sqlalchemy.dialects.postgresql.insert,
+}
 SQLALCHEMY_URLS = {
     "mysql": ("mysql+pymysql://", "database"),
     "postgres": ("postgresql+psycopg2://", "dbname"),

@@ -7,6 +7,7 @@ repositories are those of benchmarks with their tags, on Postgres, and of phone 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import math
 import sys
@@ -27,6 +28,7 @@ from bench import orm
 from bench.database import database, login, process, processes, sent, session_of
 from bench.measure import Bench, Extra, Ratio, Work, arguments, one_core
 from bench.products import (
+    BULK,
     FIRST_PAGE,
     ByHand,
     Ours,
@@ -34,6 +36,7 @@ from bench.products import (
     Products,
     Side,
     SqlAlchemy,
+    Writer,
     of_each,
     shown,
 )
@@ -42,6 +45,8 @@ from tests import services
 
 ROWS = 1000
 PHONE, HASH_KEY = "+905551234567", "k" * 32
+#: how many times as fast as each rival ``create_many`` and ``upsert`` are
+WRITES = {"SQLAlchemy": 1.5, "peewee": 1.2}
 #: calls in a turn: about 10 milliseconds of the slower side
 TURNS = {"create": 10, "get": 20, "page of 100": 4}
 
@@ -54,7 +59,7 @@ class Table:
         pool.execute("CREATE INDEX products_created_at_idx ON products (created_at, id)")
         self.pool = pool
         self.ours, self.hand = Ours(Products.on(pool)), ByHand(pool)
-        self.rivals: dict[str, tuple[Side, float]] = {  # and the promise: times less CPU
+        self.rivals: dict[str, tuple[Writer, float]] = {  # and the promise: times less CPU
             "SQLAlchemy": (SqlAlchemy(pool, end), 2),
             "peewee": (Peewee(pool, end), 1.2),
         }
@@ -100,6 +105,38 @@ class Table:
                 )
                 found += cpu, elapsed
         return found
+
+    def writes(self, bench: Bench) -> list[Ratio]:
+        """Compare the elapsed time of many records at once, and of a record that exists."""
+        count, id, found = bench.size(10_000, 1000), infra.new_id(), []
+        ours = self.ours
+        for name, (side, _) in self.rivals.items():
+            for writer in (ours, side):
+                assert len(writer.create_many(10)) == 10
+                assert shown(writer.upsert(id, 7)) == shown(ours.get(id))
+            found += [
+                bench.compare(
+                    f"create_many, {name}",
+                    functools.partial(ours.create_many, count),
+                    functools.partial(side.create_many, count),
+                    target=WRITES[name],
+                    rounds=9,
+                    number=1,
+                    before=self.without_bulk,
+                ),
+                bench.compare(
+                    f"upsert, {name}",
+                    functools.partial(ours.upsert, id, 1),
+                    functools.partial(side.upsert, id, 2),
+                    target=WRITES[name],
+                    rounds=21,
+                    number=20,
+                ),
+            ]
+        return found
+
+    def without_bulk(self) -> None:
+        self.pool.execute("DELETE FROM products WHERE sku = %s", (BULK,))
 
     def extras(self, bench: Bench, driver: str) -> list[Extra]:
         """Compare our calls with the same by hand."""
@@ -335,6 +372,10 @@ def main() -> int:
                 bench.report(
                     f"Repository on {server}, times less client CPU than {rivals}",
                     table.ratios(bench),
+                )
+                bench.report(
+                    f"Writes on {server}, elapsed time, times as fast as {rivals}",
+                    table.writes(bench),
                 )
             exchange.count(bench)
             bench.report(

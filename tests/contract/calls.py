@@ -36,7 +36,11 @@ COMPANIONS: dict[type, tuple[type, ...]] = {
 #: The methods of a port that its fake refuses: a call that raises ConfigurationError covers them.
 REFUSED: dict[type, set[str]] = {
     infra.Database: {"execute", "fetch_one", "fetch_all", "stream"},  # it runs no SQL
-    infra.OrganizationRepository: {"create_many"},  # each needs an owner
+    infra.OrganizationRepository: {"create_many", "upsert"},  # each needs an owner
+    # upsert would pass their methods by
+    infra.UserRepository: {"upsert"},
+    infra.BenchmarkRepository: {"upsert"},
+    infra.SubmissionRepository: {"upsert"},
 }
 #: Methods for own tables, which the library's ports inherit unchanged: the suites of the class that
 #: declares them call them.

@@ -86,6 +86,8 @@ class BenchmarkRepositoryContract(Contract):
         assert made[0].tags == ("a", "b")
         wrong = [a_draft(user, "three"), a_draft(user, "one")]
         assert violation(lambda: benchmarks.create_many(wrong)) == ("benchmarks_slug_key", "unique")
+        with pytest.raises(infra.ConfigurationError, match="has guarded fields"):
+            benchmarks.upsert(replace(made[0], name="New"))
         assert benchmarks.count() == 2
 
     def test_on_a_database(self, backend: ExchangeBackend) -> None:

@@ -338,6 +338,10 @@ class KeyContract(Contract):
         made = backend.orders.create_many([Order("a"), Order("b")])
         assert [each.id for each in made] == [1, 2]
         assert backend.codes() == {1: "a", 2: "b"}
+        changed = backend.orders.upsert(Order("b", 5), on="orders_code_key")
+        assert changed == infra.Upserted(
+            replace(made[1], total=5, updated_at=changed.record.updated_at), False
+        )
 
     def test_an_id_that_was_given_is_made_later(self, backend: Keys) -> None:
         orders = backend.orders

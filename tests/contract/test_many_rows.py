@@ -140,6 +140,22 @@ PORTS: tuple[Any, ...] = (Entries, Pages, Seats, Tickets, Numbers, Fulls, Parcel
 MADE = ("many_entries", "many_tickets")  # the tables whose ids the server makes
 
 
+class Guarded(Entries):
+    guarded = ("stock",)
+
+
+class Changed(Entries):
+    def update(self, record: Entry) -> Entry:
+        return super().update(replace(record, stock=0))
+
+
+class Hidden(Seats):
+    """A column of the unique key is not in the record."""
+
+    hidden: ClassVar = {"row": int}
+    unique: ClassVar[Any] = (("row", "number"),)
+
+
 @dataclass
 class Backend:
     database: infra.Database
@@ -405,6 +421,183 @@ class Cases:
         assert in_threads(2, work) == [None, None]
         assert counts <= {0, 500}
 
+    # --- upsert
+
+    def test_a_record_is_created_then_changed(self, backend: Backend) -> None:
+        entries, code = backend.entries, "many_entries_code_key"
+        first = entries.upsert(Entry("a", "A", 1, ("x",), "first"), on=code)
+        assert first == infra.Upserted(first.record, created=True)
+        made = first.record
+        assert made == entries.get(made.id) == replace(
+            Entry("a", "A", 1, ("x",), "first"),
+            id=1, created_at=made.created_at, updated_at=made.updated_at,
+        )  # fmt: skip
+        second = entries.upsert(Entry("a", "B", 2, ("y", "z"), "second"), on=code)
+        assert second.created is False
+        assert second.record == entries.get(1) == replace(
+            made, name="B", stock=2, tags=("y", "z"), updated_at=second.record.updated_at
+        )  # fmt: skip
+        assert entries.count() == 1
+
+    def test_times_of_a_record_that_exists(self, backend: Backend) -> None:
+        at, later = (datetime(year, 2, 3, 4, 5, 6, 7, timezone.utc) for year in (2020, 2021))
+        entries, code = backend.entries, "many_entries_code_key"
+        made = entries.upsert(Entry("a", created_at=at, updated_at=at), on=code).record
+        assert (made.created_at, made.updated_at) == (at, at)
+        changed = entries.upsert(Entry("a", created_at=later, updated_at=at), on=code).record
+        assert changed.created_at == at
+        assert changed.updated_at > later
+        assert entries.get(1) == changed
+
+    def test_the_key_stays(self, backend: Backend) -> None:
+        entries, name = backend.entries, "many_entries_name_key"
+        entries.create_many([Entry("a", "A"), Entry("b", "B")])
+        for id in (infra.FILLED, 2, 9):
+            result = entries.upsert(Entry(f"c{id}"[:8], "A", id=id), on=name)
+            assert (result.record.id, result.created) == (1, False)
+            assert entries.get(1) == result.record
+        assert entries.codes() == ["b", "c9"]
+
+    def test_by_the_key(self, backend: Backend) -> None:
+        entries = backend.entries
+        made = entries.upsert(Entry("a"))
+        assert (made.record.id, made.created) == (1, True)
+        changed = entries.upsert(Entry("b", id=1))
+        assert (changed.record.id, changed.created) == (1, False)
+        own = entries.upsert(Entry("c", id=20), on="many_entries_pkey")
+        assert (own.record.id, own.created) == (20, True)
+        assert entries.upsert(Entry("d", id=20)).created is False
+        assert entries.codes() == ["b", "d"]
+        pages, seats, tickets = backend.on(Pages), backend.on(Seats), backend.on(Tickets)
+        page = pages.upsert(Page("One")).record
+        assert pages.upsert(replace(page, views=3)).record == replace(page, views=3)
+        assert pages.upsert(Page("Two")).created is True
+        assert pages.count() == 2
+        assert seats.upsert(Seat("A", 1, "Ada")) == infra.Upserted(Seat("A", 1, "Ada"), True)
+        assert seats.upsert(Seat("A", 1, "Ben")) == infra.Upserted(Seat("A", 1, "Ben"), False)
+        assert seats.upsert(Seat("A", 2)).created is True
+        assert seats.page().items == [Seat("A", 1, "Ben"), Seat("A", 2)]
+        for created in (True, False):
+            assert tickets.upsert(Ticket(7)) == infra.Upserted(Ticket(7), created)
+        assert tickets.count() == 1
+
+    def test_by_a_column_of_another_name(self, backend: Backend) -> None:
+        seats, user = backend.on(Seats), "many_seats_user_key"
+        seats.create_many([Seat("A", 1, "Ada"), Seat("A", 2, "Ben")])
+        assert seats.upsert(Seat("B", 9, "Ada"), on=user) == infra.Upserted(
+            Seat("A", 1, "Ada"), False
+        )
+        assert seats.upsert(Seat("B", 9, "Eve"), on=user).created is True
+        assert seats.count() == 3
+
+    def test_by_a_folded_column(self, backend: Backend) -> None:
+        pages, title = backend.on(Pages), "many_pages_title_key"
+        made = pages.upsert(Page("One", 1), on=title).record
+        changed = pages.upsert(Page("ONE", 2), on=title)
+        assert changed == infra.Upserted(replace(made, title="ONE", views=2), False)
+        assert pages.page().items == [changed.record]
+
+    def test_null_equals_nothing(self, backend: Backend) -> None:
+        entries, name = backend.entries, "many_entries_name_key"
+        for code in "abc":
+            assert entries.upsert(Entry(code), on=name).created is True
+        assert entries.codes() == ["a", "b", "c"]
+        rule = ("many_entries_code_key", "unique")
+        assert violation(lambda: entries.upsert(Entry("a", stock=5), on=name)) == rule
+        assert [entry.stock for entry in entries.page().items] == [0, 0, 0]
+
+    def test_another_rule_is_broken(self, backend: Backend) -> None:
+        """Each is named, and nothing has changed."""
+        entries, code = backend.entries, "many_entries_code_key"
+        entries.create_many([Entry("a", "A"), Entry("b", "B")])
+        before = entries.page().items
+        wrong: list[tuple[Entry, str, tuple[str, str]]] = [
+            (Entry("a", "B"), code, ("many_entries_name_key", "unique")),
+            (Entry("c", "B"), code, ("many_entries_name_key", "unique")),
+            (Entry("c", "C", id=1), code, ("many_entries_pkey", "unique")),
+            (Entry("b", "A", id=9), "many_entries_pkey", (code, "unique")),
+            (Entry("b", id=1), "many_entries_pkey", (code, "unique")),
+            (Entry("a", stock=-1), code, ("many_entries_stock_check", "check")),
+            (Entry("c", stock=-1), code, ("many_entries_stock_check", "check")),
+            (Entry("a", parent_id=99), code, ("many_entries_parent_id_fkey", "foreign_key")),
+            (Entry("c", parent_id=99), code, ("many_entries_parent_id_fkey", "foreign_key")),
+        ]  # fmt: skip
+        for record, on, (rule, kind) in wrong:
+            found = violation(lambda record=record, on=on: entries.upsert(record, on=on))  # type: ignore[misc]
+            assert found[1] == kind
+            if record != Entry("b", "A", id=9):  # this one breaks two
+                assert found[0] == rule
+            assert entries.page().items == before
+
+    def test_ids_of_records_that_exist(self, backend: Backend) -> None:
+        """Postgres makes an id for each call, MySQL for new records only."""
+        for _ in range(3):
+            backend.entries.upsert(Entry("a"), on="many_entries_code_key")
+        made = backend.entries.create(Entry("b"))
+        assert made.id == (4 if backend.dialect == "postgres" else 2)
+
+    @pytest.mark.parametrize(
+        "on", ["", "code", "many_entries_stock_check", "many_pages_pkey", 5, ("code",), b"x", True]
+    )
+    def test_no_key(self, backend: Backend, on: Any) -> None:
+        message = (
+            "^on should be one of: many_entries_pkey, many_entries_code_key, many_entries_name_key$"
+        )
+        with pytest.raises(infra.ConfigurationError, match=message):
+            backend.entries.upsert(Entry("a"), on=on)
+        assert backend.entries.count() == 0
+
+    @pytest.mark.parametrize("port", [Guarded, Changed, Counted])
+    def test_a_class_that_does_more(self, backend: Backend, port: Any) -> None:
+        with pytest.raises(infra.ConfigurationError, match=f"{port.__name__} has guarded fields"):
+            backend.on(port).upsert(Entry("a"), on="many_entries_code_key")
+        assert backend.entries.count() == 0
+
+    def test_a_key_that_the_record_does_not_hold(self, backend: Backend) -> None:
+        with pytest.raises(
+            infra.ConfigurationError, match=r"^on should be one of: many_seats_pkey$"
+        ):
+            backend.on(Hidden).upsert(Seat("A", 1), on="many_seats_row_number_key")
+
+    @pytest.mark.parametrize(
+        "record", [None, "a", Page("a"), Entry("a", stock=True), Entry("a", id=0), Entry("a" * 9)]
+    )
+    def test_no_record_to_store(self, backend: Backend, record: Any) -> None:
+        with pytest.raises(infra.ValidationError):
+            backend.entries.upsert(record, on="many_entries_code_key")
+        assert backend.entries.count() == 0
+
+    def test_upsert_in_a_transaction(self, backend: Backend) -> None:
+        entries, database, code = backend.entries, backend.database, "many_entries_code_key"
+        entries.create(Entry("a"))
+        with pytest.raises(KeyError), database.transaction():
+            assert entries.upsert(Entry("a", stock=5), on=code).created is False
+            assert entries.upsert(Entry("b"), on=code).created is True
+            assert entries.upsert(Entry("b", stock=7), on=code).record.stock == 7
+            assert entries.codes() == ["a", "b"]
+            raise KeyError
+        assert [(entry.code, entry.stock) for entry in entries.page().items] == [("a", 0)]
+        with database.transaction():
+            entries.upsert(Entry("a", "A", stock=6), on=code)
+            with pytest.raises(infra.ConflictError), database.transaction():
+                entries.upsert(Entry("c", "A"), on=code)
+            entries.upsert(Entry("d"), on=code)
+        assert entries.codes() == ["a", "d"]
+
+    def test_many_threads_store_few_keys(self, backend: Backend) -> None:
+        entries, code = backend.entries, "many_entries_code_key"
+
+        def work(number: int) -> list[bool]:
+            results = [
+                entries.upsert(Entry(f"c{(number + n) % 20}", stock=n), on=code) for n in range(200)
+            ]
+            return [each.created for each in results]
+
+        found = in_threads(8, work)
+        assert [type(each) for each in found] == [list] * 8, found
+        assert sum(map(sum, found)) == 20
+        assert entries.count() == 20
+
 
 TABLES = [fakes.Table.of(each) for each in PORTS]
 
@@ -489,3 +682,14 @@ class TestPostgres(Server):
 
 class TestPostgres18(Server):
     name = "postgres-18"
+
+
+@pytest.mark.parametrize("name", ["mariadb", "postgres"])
+def test_a_hundred_thousand_records(database: Callable[[str], str], name: str) -> None:
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        create_tables(pool, Entries)
+        entries = Entries.on(pool)
+        made = entries.create_many(Entry(f"c{n}") for n in range(100_000))
+        assert [each.id for each in made] == [*range(1, 100_001)]
+        assert entries.count() == 100_000
+        assert entries.get(77_777) == made[77_776]

@@ -144,6 +144,8 @@ class OrganizationRepositoryContract(Contract):
         """Each needs an owner."""
         with pytest.raises(infra.ConfigurationError, match="needs more than the organization"):
             backend.organizations.create_many([infra.Organization("Acme", "acme")])
+        with pytest.raises(infra.ConfigurationError, match="has guarded fields"):
+            backend.organizations.upsert(infra.Organization("Acme", "acme"))
         assert backend.organizations.count() == 0
 
     def test_on_a_database(self, backend: ExchangeBackend) -> None:

@@ -40,6 +40,9 @@ class PhoneUserRepositoryContract(Contract):
         rule = ("phone_users_phone_hash_key", "unique")
         again = replace(made[2], id=infra.new_id())
         assert violation(lambda: users.create_many([again])) == rule
+        blocked = users.upsert(replace(again, is_blocked=True), on="phone_users_phone_hash_key")
+        assert (blocked.record.id, blocked.created) == (made[2].id, False)
+        assert users.find_by_phone(phones[2]) == blocked.record
         assert users.count() == 3
 
     def test_on_a_database(self, backend: AccountsBackend) -> None:

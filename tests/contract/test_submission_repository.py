@@ -95,6 +95,9 @@ class SubmissionRepositoryContract(Contract):
         made = backend.submissions.create_many(a_draft(benchmark, model=name) for name in "abc")
         assert made == [backend.submissions.find_by_id(each.id) for each in made]
         assert [each.model for each in made] == ["a", "b", "c"]
+        with pytest.raises(infra.ConfigurationError, match="has guarded fields"):
+            backend.submissions.upsert(replace(made[0], model="d"))
+        assert backend.submissions.count() == 3
 
     def test_on_a_database(self, backend: ExchangeBackend) -> None:
         """Each backend ranks in its own way: so it takes the class of the backend."""

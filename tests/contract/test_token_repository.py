@@ -47,6 +47,8 @@ class TokenRepositoryContract(Contract):
         assert {each.id for each in backend.tokens.page().items} == {
             each.id for each in [record, *given]
         }
+        found = backend.tokens.upsert(replace(given[0], device_name="phone"))
+        assert found == infra.Upserted(replace(given[0], device_name="phone"), created=False)
 
     def test_on_a_database(self, backend: AccountsBackend) -> None:
         issued = backend.tokens.issue(a_user(backend).id, 60)

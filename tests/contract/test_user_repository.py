@@ -239,6 +239,8 @@ class UserRepositoryContract(Contract):
         wrong = [infra.User("joe@example.com", "joe"), infra.User("ADA@example.com", "new")]
         rule = ("users_email_key", "unique", "create")
         assert conflict(lambda: backend.users.create_many(wrong)) == rule
+        with pytest.raises(infra.ConfigurationError, match="has guarded fields"):
+            backend.users.upsert(replace(made[0], display_name="Ada"))
         assert backend.users.count() == 3
 
     def test_on_a_database(self, backend: ExchangeBackend) -> None:

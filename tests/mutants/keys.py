@@ -49,7 +49,9 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "create returns the next id",
-        Replace("Repository.create", "values[self._made] = made", "values[self._made] = made + 1"),
+        Replace(
+            "Repository._insert_numbered", "row[self._made] = made", "row[self._made] = made + 1"
+        ),
     ),
     shared(
         "an id that is given is left out",

@@ -534,7 +534,7 @@ FAKE_TABLE: list[Mutant] = [
     fake(
         "FakeTable: an update counts what it changed",
         Replace(
-            "FakeTable._update.work",
+            "FakeTable._change",
             "len(found)",
             "sum(row != {**row, **new} for row in found)",
         ),

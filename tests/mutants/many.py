@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.edits import Edit, Never, Replace
+from tests.mutants.edits import Drop, Edit, Never, Replace
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 MANY = ("contract/test_many_rows.py",)
@@ -64,6 +64,75 @@ MUTANTS: list[Mutant] = [
             "ConfigurationError(message)",
             "ValidationError(message)",
         ),
+    ),
+    shared(
+        "upsert takes any class",
+        Never(
+            "Repository._upsert_rules",
+            'self.guarded or self._has_own("create") or self._has_own("update")',
+        ),
+    ),
+    shared(
+        "upsert takes keys that the record does not hold",
+        Replace("Repository._upsert_rules", "known.issuperset(columns)", "True"),
+    ),
+    shared(
+        "upsert changes created_at",
+        Replace(
+            "Repository.upsert", '{*self._unchanged, "created_at"}', "{*self._unchanged}"
+        ),
+    ),
+    shared(
+        "upsert changes the key and kept fields",
+        Replace("Repository.upsert", '{*self._unchanged, "created_at"}', '{"created_at"}'),
+    ),
+    shared(
+        "upsert stores the updated_at that is given",
+        Never("Repository.upsert", '"updated_at" in changes'),
+    ),
+    shared(
+        "upsert says that the record is new",
+        Replace(
+            "Repository.upsert",
+            "Upserted(self._make(found), False)",
+            "Upserted(self._make(found), True)",
+        ),
+    ),
+    shared(
+        "upsert returns the record as given",
+        Replace("Repository.upsert", "self._make(found)", "record"),
+    ),
+    shared(
+        "upsert goes by the primary key",
+        Replace("Repository.upsert", "_plain(on)", "next(iter(rules))"),
+    ),
+    shared("NULL equals NULL", Never("_Merge.where", "None in found.values()")),
+    fake(
+        "Postgres uses up no id for a record that exists",
+        Drop("FakeTable._merge.work", "self._propose(row)"),
+    ),
+    fake(
+        "upsert creates each record",
+        Never("FakeTable._merge.work", "self._change(where, changes)"),
+    ),
+    on_servers(
+        "a key that another caller took is an error",
+        Replace("SqlRepository._merge", "tries = 10", "tries = 1"),
+        "TestMariaDB::test_many_threads_store_few_keys",
+    ),
+    on_servers(
+        "MySQL begins again after any conflict",
+        Replace(
+            "SqlRepository._merge",
+            "error.constraint != merge.rule or not tries",
+            "error.constraint == merge.rule or not tries",
+        ),
+        "TestMariaDB::test_many_threads_store_few_keys",
+    ),
+    on_servers(
+        "Postgres says that each record is new",
+        Replace("SqlRepository._merge_at_once", "not created", "False"),
+        "TestPostgres::test_a_record_is_created_then_changed",
     ),
     fake(
         "Postgres makes the ids row by row",

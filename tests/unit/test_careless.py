@@ -82,7 +82,7 @@ GOOD: Mapping[str, Any] = {
     "repeatable": frozenset(), "translate": lambda error, attempt: None, "is_glob": False,
     "source": infra.IterableSource([]), "monotonic": lambda: 0.0, "services": [],
     "pool": infra.create_pool(NO_DATABASE),
-    "repositories": infra.UserRepository, "build": lambda services: 1,
+    "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {

@@ -79,6 +79,14 @@ def own_repository(services: infra.Infrastructure) -> Notes:
     stored: int = services.accounts.run(notes.count, conflicts=True)
     services.accounts.run(notes.count, conflicts="yes")  # wrong: neither True nor False
     print(stored)
+    many: list[Note] = notes.create_many(Note(text) for text in "ab")
+    many[0].txt  # wrong: no such field
+    notes.create_many(["a"])  # wrong: no records
+    notes.create_many(made)  # wrong: a single record
+    upserted: infra.Upserted[Note] = notes.upsert(made, on="notes_text_key")
+    upserted.record.txt  # wrong: no such field
+    upserted.text  # wrong: the record has it
+    notes.upsert("a")  # wrong: not a record
     return notes
 
 
