@@ -148,13 +148,18 @@ def test_what_a_suite_leaves_out(
     assert calls.left_out() == left_out
 
 
+def signature(method: Any) -> str:
+    """The signature as infra writes it: fakes calls the same class infra.Health."""
+    return str(inspect.signature(method)).replace("infra.", "")
+
+
 @pytest.mark.parametrize(("real", "fake", "extra"), TWINS)
 def test_twins_have_the_same_public_face(real: type, fake: type, extra: set[str]) -> None:
     assert public_names(fake) - ONLY_FAKES - extra == public_names(real) - extra
     for name in public_names(real) - extra:
         ours, theirs = inspect.getattr_static(real, name), inspect.getattr_static(fake, name)
         if inspect.isfunction(ours):
-            assert inspect.signature(ours) == inspect.signature(theirs), name
+            assert signature(ours) == signature(theirs), name
 
 
 def test_both_files_have_the_same_version_and_export_what_exists() -> None:
