@@ -10150,17 +10150,15 @@ class Repository(_PagedStore[R]):
         return conditions
 
     def _settable(self, changes: _ByColumn) -> dict[str, Any]:
-        """Return the checked changes of some fields, with ``updated_at``."""
+        """Return the checked changes of some fields, with those that every UPDATE makes."""
         if not changes:
             raise ValidationError("name a field to change")
-        others = {*self.key, *self.guarded, *self.kept, *self.folded, "updated_at"}
+        others = {*self.key, *self._compared, *self.kept, *self.folded, "updated_at"}
         if refused := [name for name in changes if name in others]:
             raise ValidationError(f"{', '.join(refused)} should not be set here")
         checked = self._checked(changes)
         self._check_folded(checked)
-        if "updated_at" in self._held:
-            checked["updated_at"] = self._cut("updated_at", self._clock.now())
-        return checked
+        return {**checked, **self._edit_stamps()}
 
     def _values(self, record: R) -> dict[str, Any]:
         """Return the values of the record's columns."""

@@ -612,6 +612,20 @@ class CounterContract(Contract):
         assert found is not None
         assert found.revision == 4
 
+    def test_changes_by_condition_and_upserts_raise_the_version(self, backend: Counters) -> None:
+        pages = backend.pages
+        made, other = pages.create(Page("a")), pages.create(Page("b", views=7))
+        assert pages.update_where({"text": "a"}, state="public") == 1
+        assert pages.get(made.id) == replace(made, state="public", revision=2)
+        with pytest.raises(infra.ValidationError, match="revision should not be set here"):
+            pages.update_where({"text": "a"}, revision=9)
+        given = replace(made, views=3, revision=1)
+        found = pages.upsert(given, on="pages_text_key")
+        assert found == infra.Upserted(replace(made, views=3, revision=3), False)
+        assert pages.get(made.id) == found.record
+        assert pages.upsert(Page("c")).record.revision == 1
+        assert pages.get(other.id) == other
+
     @pytest.mark.parametrize("revision", [infra.FILLED, None, "1", 1.0, True])
     def test_update_without_the_version_that_was_read(
         self, backend: Counters, revision: Any

@@ -128,7 +128,7 @@ MUTANTS: list[Mutant] = [
             f"update_where sets fields of {name}",
             Replace("Repository._settable", f"self.{name}", "()"),
         )
-        for name in ("key", "guarded", "kept", "folded")
+        for name in ("key", "_compared", "kept", "folded")
     ),
     shared(
         "updated_at is set by hand",
@@ -136,7 +136,7 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "updated_at stays as it was",
-        Never("Repository._settable", "'updated_at' in self._held"),
+        Replace("Repository._settable", "{**checked, **self._edit_stamps()}", "checked"),
     ),
     # --- walks
     shared(

@@ -134,7 +134,7 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "a sum may not fit",
-        Replace("FakeTable._update.work", "new |= self._values.fit_changes(added)", "new |= added"),
+        Replace("FakeTable._change", "new |= self._values.fit_changes(added)", "new |= added"),
     ),
     fake(
         "a locking read takes no turn",
@@ -161,8 +161,8 @@ MUTANTS: list[Mutant] = [
         "a lock is the text of a read",
         Replace(
             "SqlRepository._rows",
-            "(names, self._shape(where), tuple(order), limit if constant else 0, offset > 0, lock)",
-            "(names, self._shape(where), tuple(order), limit if constant else 0, offset > 0)",
+            "(limit if constant else 0, offset > 0, len(after), lock)",
+            "(limit if constant else 0, offset > 0, len(after))",
         ),
         "TestPostgres::test_a_lock_reads_the_record",
     ),

@@ -88,7 +88,19 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "upsert stores the updated_at that is given",
-        Never("Repository.upsert", '"updated_at" in changes'),
+        Replace(
+            "Repository.upsert",
+            "{name: value for name, value in stamps.items() if name in changes}",
+            "{name: value for name, value in stamps.items() if name == self.version}",
+        ),
+    ),
+    shared(
+        "upsert leaves the version as it was",
+        Replace(
+            "Repository.upsert",
+            "{name: value for name, value in stamps.items() if name in changes}",
+            "{name: value for name, value in stamps.items() if name != self.version}",
+        ),
     ),
     shared(
         "upsert says that the record is new",
