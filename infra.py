@@ -18173,7 +18173,7 @@ class RepositoryTarget(Target):
 
     def _is_same(self, record: Any, stored: Any) -> bool:
         """Return whether they are equal, except for fields that ``create`` fills in."""
-        filled = {*self.repository.ids, "created_at", "updated_at"}
+        filled = {*self.repository.ids, "created_at", "updated_at", self.repository.version}
         return all(
             getattr(record, name) in (held := getattr(stored, name), getattr(held, "value", held))
             or (name in filled and _is_unfilled(getattr(record, name)))

@@ -560,6 +560,23 @@ class CounterContract(Contract):
             assert pages.get(made.id) == made
             assert (made.revision, type(made.revision)) == (stored, int)
 
+    def test_a_move_begins_versions(self, backend: Counters) -> None:
+        ids = [uuid.UUID(int=1), uuid.UUID(int=2)]
+        rows = [{"text": "a", "id": ids[0]}, {"text": "b", "revision": 7, "id": ids[1]}]
+        move = infra.RowMove(
+            uuid.uuid4().hex,
+            source=infra.IterableSource(rows),
+            target=infra.RepositoryTarget(backend.pages),
+            transform=lambda row: Page(**row),
+        )
+        assert move.run(progress=False).counts.written == 2
+        stored = [backend.pages.get(id) for id in ids]
+        assert [page.revision for page in stored if page] == [1, 7]
+        found = move.verify()
+        assert (found.checked, found.different, found.missing) == (2, 0, 0)
+        backend.pages.increment(ids[1], "views")
+        assert move.verify().different == 1
+
     def test_update_raises_the_version(self, backend: Counters) -> None:
         pages = backend.pages
         first, other = pages.create(Page("a")), pages.create(Page("b"))
