@@ -83,6 +83,7 @@ GOOD: Mapping[str, Any] = {
     "source": infra.IterableSource([]), "monotonic": lambda: 0.0, "services": [],
     "pool": infra.create_pool(NO_DATABASE),
     "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
+    "field": "n", "low": 1, "high": 2, "values": [1],
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {
@@ -220,9 +221,17 @@ def bound(call: Callable[..., Any], arguments: Mapping[str, Any]) -> inspect.Bou
     return found
 
 
+#: they hold any value: the repository checks it, which knows the field
+CONDITIONS: tuple[type, ...] = (
+    infra.Above, infra.AtLeast, infra.Below, infra.AtMost, infra.Between, infra.Contains,
+    infra.StartsWith, infra.OneOf, infra.Not, infra.AnyOf,
+)  # fmt: skip
+
+
 def is_record(call: Callable[..., Any]) -> bool:
     """Whether it is a class that checks nothing: what stores a record does."""
-    return inspect.isclass(call) and (is_dataclass(call) or issubclass(call, tuple))
+    held = is_dataclass(call) or call in CONDITIONS
+    return inspect.isclass(call) and (held or issubclass(call, tuple))
 
 
 def raised(call: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
