@@ -31,6 +31,14 @@ MUTANTS: list[Mutant] = [
             "Repository._edit_stamps", "{self.version: _Plus(1)} if self.version else {}", "{}"
         ),
     ),
+    shared(
+        "upsert leaves the version as it was",
+        Replace(
+            "Repository.upsert",
+            "{name: value for name, value in stamps.items() if name in changes}",
+            "{name: value for name, value in stamps.items() if name != self.version}",
+        ),
+    ),
     shared("nothing is a change", Never("Repository.update_fields", "not changes")),
     shared(
         "update_fields changes guarded fields",

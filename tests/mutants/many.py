@@ -95,14 +95,6 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     shared(
-        "upsert leaves the version as it was",
-        Replace(
-            "Repository.upsert",
-            "{name: value for name, value in stamps.items() if name in changes}",
-            "{name: value for name, value in stamps.items() if name != self.version}",
-        ),
-    ),
-    shared(
         "upsert says that the record is new",
         Replace(
             "Repository.upsert",
