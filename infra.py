@@ -3568,10 +3568,6 @@ class _Transactions(_Closeable):
 _STALE_READS = 1000
 
 
-def _is_stale_read(error: ConflictError) -> bool:
-    return (error.constraint or "").endswith("_as_read")
-
-
 class Database(_Transactions):
     """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
@@ -3669,7 +3665,8 @@ class Database(_Transactions):
             try:
                 return self._runs.call("run", attempt, until=until)
             except ConflictError as error:
-                if not _is_stale_read(error) or self._clock.monotonic() >= until:
+                is_stale_read = (error.constraint or "").endswith("_as_read")
+                if not is_stale_read or self._clock.monotonic() >= until:
                     raise
         return self._runs.call("run", attempt, until=until)
 
@@ -9671,15 +9668,14 @@ class _RecordStore(_RecordSchema[R]):
         None: there are fewer than ``limit``.
         """
         columns = [name for name, _ in order]
-        count = len(self._fields)
-        beside = [name for name in columns if name not in self._fields]  # a key may be hidden
-        names = (*self._fields, *beside, *self.elsewhere)
+        hidden = [name for name in columns if name not in self._shown]
+        names = (*hidden, *self._shown)
         rows = self._rows(operation, names, where, order, limit, offset, after)
         last = None
         if len(rows) == limit:
             last = tuple(rows[-1][names.index(name)] for name in columns)
-        if beside:
-            rows = [(*row[:count], *row[count + len(beside) :]) for row in rows]
+        if hidden:
+            rows = [row[len(hidden) :] for row in rows]
         return [*map(self._make, rows)], last
 
     # The primitives of a backend; each is one statement. ``where`` maps columns to the value that
@@ -10029,8 +10025,6 @@ class Repository(_PagedStore[R]):
         of what a folded column holds. Raises ConfigurationError if the class has an ``update`` of
         its own, whose rules would not hold.
         """
-        if not changes:
-            raise ValidationError("update_fields should get a field to change")
         self._change_one("update_fields", key, self._field_edits("update_fields", changes))
 
     def increment(self, key: _RecordKey, field: str, amount: int | Decimal = 1) -> None:
@@ -10056,6 +10050,8 @@ class Repository(_PagedStore[R]):
                 f"{operation} would not keep the rules of {type(self).__name__}.update: "
                 "write a method that calls _alter"
             )
+        if not changes:
+            raise ValidationError(f"{operation} should get a field to change")
         own = {*self.key, *self._compared, *self.kept, *self.folded, "updated_at"}
         if refused := [name for name in changes if name in own]:
             raise ValidationError(f"{operation} cannot change {', '.join(refused)}")
@@ -10107,13 +10103,12 @@ class Repository(_PagedStore[R]):
         return self._exists("exists_where", self._conditions(where))
 
     def update_where(self, where: _ByColumn, /, **changes: Any) -> int:
-        """Set these fields, and ``updated_at``, in all records that match; return how many.
+        """Change these fields as ``update_fields`` does, in all records that match.
 
-        Raises ValidationError for fields of the key, ``guarded`` and ``kept`` ones, some of those
-        that a folded column holds, no field at all, and a ``where`` of {}.
+        Returns how many they are. Raises ValidationError for a ``where`` of {}, too.
         """
-        changed = self._settable(changes)
-        return self._change("update_where", self._some(where), changed)
+        edits = self._field_edits("update_where", changes)
+        return self._change("update_where", self._some(where), edits)
 
     def delete_where(self, where: _ByColumn) -> int:
         """Delete all records that match; return how many. Raises ValidationError for {}."""
@@ -10148,17 +10143,6 @@ class Repository(_PagedStore[R]):
                 f"such as {{{self.key[0]!r}: Not(None)}}"
             )
         return conditions
-
-    def _settable(self, changes: _ByColumn) -> dict[str, Any]:
-        """Return the checked changes of some fields, with those that every UPDATE makes."""
-        if not changes:
-            raise ValidationError("name a field to change")
-        others = {*self.key, *self._compared, *self.kept, *self.folded, "updated_at"}
-        if refused := [name for name in changes if name in others]:
-            raise ValidationError(f"{', '.join(refused)} should not be set here")
-        checked = self._checked(changes)
-        self._check_folded(checked)
-        return {**checked, **self._edit_stamps()}
 
     def _values(self, record: R) -> dict[str, Any]:
         """Return the values of the record's columns."""
@@ -11250,9 +11234,7 @@ class UserRepository(Repository[User]):
 
         Raises NotFoundError if the user does not exist.
         """
-        operation, changes = "update_last_active", {"last_active_at": self._clock.now()}
-        if not self._change(operation, self._identity(id), changes):
-            raise self._not_found(operation)
+        self._change_one("update_last_active", id, {"last_active_at": self._clock.now()})
 
     def add_to_organization(
         self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str = "member"

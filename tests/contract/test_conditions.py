@@ -555,27 +555,12 @@ class ConditionContract(Contract):
         entries = backend.entries
         before = backend.store(Entry("a", 1))
         wrong: list[tuple[dict[str, Any], str]] = [
-            ({}, "name a field to change"),
-            (
-                {"id": 5},
-                "id should not be set here",
-            ),
-            (
-                {"amount": 5, "level": "high"},
-                "level should not be set here",
-            ),
-            (
-                {"note": "x"},
-                "note should not be set here",
-            ),
-            (
-                {"title_folded": "x"},
-                "title_folded should not be set here",
-            ),
-            (
-                {"updated_at": NOON},
-                "updated_at should not be set here",
-            ),
+            ({}, "update_where should get a field to change"),
+            ({"id": 5}, "update_where cannot change id"),
+            ({"amount": 5, "level": "high"}, "update_where cannot change level"),
+            ({"note": "x"}, "update_where cannot change note"),
+            ({"title_folded": "x"}, "update_where cannot change title_folded"),
+            ({"updated_at": NOON}, "update_where cannot change updated_at"),
             ({"amuont": 5}, "entries has no amuont"),
             ({"sum": 5}, "entries has no sum"),
             ({"amount": "5"}, "amount should be a whole number"),

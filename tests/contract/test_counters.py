@@ -634,7 +634,7 @@ class CounterContract(Contract):
         made, other = pages.create(Page("a")), pages.create(Page("b", views=7))
         assert pages.update_where({"text": "a"}, state="public") == 1
         assert pages.get(made.id) == replace(made, state="public", revision=2)
-        with pytest.raises(infra.ValidationError, match="revision should not be set here"):
+        with pytest.raises(infra.ValidationError, match="update_where cannot change revision"):
             pages.update_where({"text": "a"}, revision=9)
         given = replace(made, views=3, revision=1)
         found = pages.upsert(given, on="pages_text_key")

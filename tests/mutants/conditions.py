@@ -122,21 +122,25 @@ MUTANTS: list[Mutant] = [
     shared("all are changed", Replace("Repository.update_where", "self._some(where)", "{}")),
     shared("all are deleted", Replace("Repository.delete_where", "self._some(where)", "{}")),
     shared("an empty where means all", Never("Repository._some", "not conditions")),
-    shared("nothing is set", Never("Repository._settable", "not changes")),
+    shared("nothing is set", Never("Repository._field_edits", "not changes")),
     *(
         shared(
             f"update_where sets fields of {name}",
-            Replace("Repository._settable", f"self.{name}", "()"),
+            Replace("Repository._field_edits", f"self.{name}", "()"),
         )
         for name in ("key", "_compared", "kept", "folded")
     ),
     shared(
         "updated_at is set by hand",
-        Replace("Repository._settable", "'updated_at'", "''", nth=1),
+        Replace("Repository._field_edits", "'updated_at'", "''"),
     ),
     shared(
         "updated_at stays as it was",
-        Replace("Repository._settable", "{**checked, **self._edit_stamps()}", "checked"),
+        Replace(
+            "Repository._field_edits",
+            "{**self._checked(changes), **self._edit_stamps()}",
+            "self._checked(changes)",
+        ),
     ),
     # --- walks
     shared(
