@@ -78,7 +78,8 @@ prove: $(PART:%=prove-%)
 
 prove-%: export PROVE = 1
 prove-machines: $(VENV)/test servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/properties
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/properties \
+	    tests/contract/test_many_rows.py::test_a_hundred_thousand_records
 
 prove-kills: $(VENV)/test servers
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/faults/test_kills.py \

@@ -1,4 +1,4 @@
-"""How much of the long runs a run does: all under PROVE=1 (`make prove`), else a tenth."""
+"""How much of the long runs a run does: all under PROVE=1 (`make prove`), else a twentieth."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import os
 PROVE = os.environ.get("PROVE") == "1"
 
 
-def scaled(count: int) -> int:
-    return count if PROVE else count // 10
+def scaled(count: int, part: int = 20) -> int:
+    return count if PROVE else count // part

@@ -112,10 +112,15 @@ def noting(value: Any, note: Callable[[], None], refusals: tuple[type[Exception]
 
 @contextmanager
 def noted(port: type, called: set[Method]) -> Iterator[None]:
-    """Add to ``called`` what is called in the block; the classes are patched only for it."""
+    """Add to ``called`` what is called in the block; the classes are patched only for it.
+
+    What an earlier case has called is not patched again: that took half of the time of all cases.
+    """
     changes = []
     for kind in (port, *COMPANIONS.get(port, ())):
         for name in public_names(kind):
+            if (kind.__name__, name) in called:
+                continue
             note = functools.partial(called.add, (kind.__name__, name))
             refusals = (infra.ConfigurationError,) if name in REFUSED.get(kind, ()) else ()
             general = inspect.getattr_static(kind, name)

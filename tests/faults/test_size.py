@@ -18,11 +18,11 @@ from tests.scale import scaled
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROWS = scaled(5_000_000)
-KEYS = scaled(1_000_000)
+ROWS = scaled(5_000_000, 10)
+KEYS = scaled(1_000_000, 10)
 ROWS_MEMORY = 64 << 20  # bytes that a process may need on top of what it had before: batches
 KEYS_MEMORY = 4 << 20
-MOVED = scaled(1_000_000), scaled(4_000_000)  # of 500 bytes
+MOVED = scaled(1_000_000, 10), scaled(4_000_000, 10)  # of 500 bytes
 MOVED_MEMORY = 100 << 20
 
 GROWTH = r"""

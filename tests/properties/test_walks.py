@@ -73,7 +73,7 @@ def test_the_walk_is_the_table(database: Callable[[str], str], name: str, kind: 
         pool.execute(f"CREATE TABLE alone ({columns}, PRIMARY KEY (k))")
         pool.execute(f"CREATE TABLE behind ({columns}, PRIMARY KEY (g, k))")
 
-        @settings(max_examples=scaled(200))
+        @settings(max_examples=scaled(200, 10))
         @given(
             st.sampled_from(["alone", "behind"]),
             st.lists(st.tuples(KEYS_OF[pool.engine][kind], st.integers(0, 1)), max_size=12),
