@@ -4757,8 +4757,6 @@ _BLOCKED = _no_connection("has blocked this client's address after failed logins
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
 _NO_MORE_IDS = _refusal("has no further id: the column holds no greater one")
-_BY_ZERO = _refusal("does not divide by zero")
-_BAD_PATTERN = _refusal("could not read a regular expression")
 _BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
 _NO_OVERLOAD = _refusal(
     "has no function or operator of that name for arguments of that number and type"
@@ -4780,6 +4778,54 @@ _READ_ONLY = _refusal(
     read_only=True,
 )
 _REFUSED = _refusal("refused the statement")
+#: Codes of MySQL (numbers) and of Postgres (SQLSTATEs; two characters are a class), and their rule
+#: https://mariadb.com/kb/en/mariadb-error-code-reference,
+#: https://dev.mysql.com/doc/mysql-errors/8.4/en/,
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_ROWS_OF_RULES: Sequence[tuple[Any, ...]] = (
+    (1022, 1062, 1586, "23505", _UNIQUE),
+    (1216, 1217, 1451, 1452, "23001", "23503", _FOREIGN_KEY),
+    (3819, 4025, "23514", _CHECK),
+    (1048, 1364, "23502", _NOT_NULL),
+    (1020, 1213, "40001", "40P01", _DEADLOCK),
+    (1205, "55P03", _LOCKED),
+    (1317, 1969, 3024, "57014", _TOO_SLOW),
+    (0, 1043, 1053, 1077, 1078, 1079, 1152, *range(1154, 1162), 1184, 1927, 2006, 2013, _LOST),
+    (2055, 4031, "08", "25P03", "57P01", "57P02", "57P05", _LOST),
+    (1040, 1135, 1203, 1226, "53300", "57P03", _BUSY),
+    (2002, 2003, 2005, _UNREACHABLE),
+    (1042, _outage("cannot look up the name of this client's address")),
+    (3032, _outage("is in offline mode")),
+    (1129, _BLOCKED),
+    (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, "28", _LOGIN),
+    (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
+    (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
+    (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
+    (1049, "3D", _NO_DATABASE),
+    (2026, _no_connection("could not be reached: it offers no TLS")),
+    (1264, 1265, 1292, 1366, 1406, 1411, 1690, "22001", "22003", "22007", "22008", _MISFIT),
+    ("22018", "22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+    (167, 1467, "2200H", _NO_MORE_IDS),
+    (1365, "22012", _refusal("does not divide by zero")),
+    (1139, *range(3688, 3698), 3700, "2201B", _refusal("could not read a regular expression")),
+    (1231, 1298, 1649, 3685, 3686, "22", _BAD_ARGUMENT),
+    (1582, "42883", _NO_OVERLOAD),
+    (1136, _refusal("takes as many values as there are columns")),
+    (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
+    (1064, 1149, "42601", _SYNTAX),
+    (1051, 1054, 1146, "42P01", "42703", _UNKNOWN_NAME),
+    (1008, 1091, 1109, 1176, 1193, 1305, "42704", "3F000", _UNKNOWN),
+    (
+        "55P04",
+        _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
+    ),
+    (1021, 1114, "53100", _DISK_FULL),
+    (1037, 1038, 1041, "53200", _NO_MEMORY),
+    ("25001", _refusal("does not run this statement inside a transaction")),
+    (1142, 1143, 1227, 1370, "42501", _FORBIDDEN),
+    (1836, "25006", _READ_ONLY),
+)
+_RULES: Mapping[Any, _ErrorRule] = {code: rule for *codes, rule in _ROWS_OF_RULES for code in codes}
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
@@ -5282,16 +5328,9 @@ class _Sent(NamedTuple):
     is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
 
 
-def _by_code(*rows: tuple[Any, ...]) -> Mapping[Any, _ErrorRule]:
-    """Return the rules of a table. A row has codes and then their rule."""
-    return {code: rule for *codes, rule in rows for code in codes}
-
-
 class _ErrorReader(ABC):
     """Finds the rule for a driver's error, and the name or position that the error is about."""
 
-    #: by the server's error code
-    rules: ClassVar[Mapping[Any, _ErrorRule]]
     #: the codes for a missing table and a missing column
     missing_name_codes: ClassVar[Sequence[Any]]
     #: messages for a RuntimeError of the driver, by the missing package that it names
@@ -5362,45 +5401,6 @@ class _MySqlErrorReader(_ErrorReader):
     missing_end_hint = (
         ": a file of migrations is cut at each semicolon; create the program with execute()"
     )
-    # https://mariadb.com/kb/en/mariadb-error-code-reference,
-    # https://dev.mysql.com/doc/mysql-errors/8.4/en/
-    rules: ClassVar = _by_code(
-        (1022, 1062, 1586, _UNIQUE),
-        (1216, 1217, 1451, 1452, _FOREIGN_KEY),
-        (3819, 4025, _CHECK),
-        (1048, 1364, _NOT_NULL),
-        (1020, 1213, _DEADLOCK),
-        (1205, _LOCKED),
-        (1317, 1969, 3024, _TOO_SLOW),
-        (0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006, _LOST),
-        (*range(1154, 1162), 2013, 2055, 4031, _LOST),
-        (1040, 1135, 1203, 1226, _BUSY),
-        (2002, 2003, 2005, _UNREACHABLE),
-        (1042, _outage("cannot look up the name of this client's address")),
-        (3032, _outage("is in offline mode")),
-        (1129, _BLOCKED),
-        (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
-        (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
-        (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
-        (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
-        (1049, _NO_DATABASE),
-        (2026, _no_connection("could not be reached: it offers no TLS")),
-        (1264, 1265, 1292, 1366, 1406, 1411, 1690, _MISFIT),
-        (167, 1467, _NO_MORE_IDS),
-        (1365, _BY_ZERO),
-        (1139, *range(3688, 3698), 3700, _BAD_PATTERN),
-        (1231, 1298, 1649, 3685, 3686, _BAD_ARGUMENT),
-        (1582, _NO_OVERLOAD),
-        (1136, _refusal("takes as many values as there are columns")),
-        (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
-        (1064, 1149, _SYNTAX),
-        (1051, 1054, 1146, _UNKNOWN_NAME),
-        (1008, 1091, 1109, 1176, 1193, 1305, _UNKNOWN),
-        (1021, 1114, _DISK_FULL),
-        (1037, 1038, 1041, _NO_MEMORY),
-        (1142, 1143, 1227, 1370, _FORBIDDEN),
-        (1836, _READ_ONLY),
-    )
     missing_name_codes = (1146, 1054)
     #: rules that require these words in the text: 1290, for one, is raised for any server option
     worded_rules: ClassVar = {
@@ -5419,7 +5419,7 @@ class _MySqlErrorReader(_ErrorReader):
         if code is None:
             refusals = self._driver.err.ProgrammingError, self._driver.err.DataError
             return None, _REFUSED if isinstance(exc, refusals) else _LOST
-        words, rule = self.worded_rules.get(code, ("", self.rules.get(code, _REFUSED)))
+        words, rule = self.worded_rules.get(code, ("", _RULES.get(code, _REFUSED)))
         return code, rule if words in str(exc.args[-1]) else _REFUSED
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
@@ -5477,39 +5477,6 @@ class _MySqlErrorReader(_ErrorReader):
 
 
 class _PostgresErrorReader(_ErrorReader):
-    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
-    rules: ClassVar = _by_code(
-        ("23505", _UNIQUE),
-        ("23001", "23503", _FOREIGN_KEY),
-        ("23514", _CHECK),
-        ("23502", _NOT_NULL),
-        ("40001", "40P01", _DEADLOCK),
-        ("55P03", _LOCKED),
-        ("57014", _TOO_SLOW),
-        ("08", "25P03", "57P01", "57P02", "57P05", _LOST),
-        ("53300", "57P03", _BUSY),
-        ("28", _LOGIN),
-        ("3D", _NO_DATABASE),
-        ("22001", "22003", "22007", "22008", "22018", _MISFIT),
-        ("22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
-        ("2200H", _NO_MORE_IDS),
-        ("22012", _BY_ZERO),
-        ("2201B", _BAD_PATTERN),
-        ("22", _BAD_ARGUMENT),
-        ("42601", _SYNTAX),
-        ("42P01", "42703", _UNKNOWN_NAME),
-        ("42704", "3F000", _UNKNOWN),
-        ("42883", _NO_OVERLOAD),
-        (
-            "55P04",
-            _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
-        ),
-        ("53100", _DISK_FULL),
-        ("53200", _NO_MEMORY),
-        ("25001", _refusal("does not run this statement inside a transaction")),
-        ("42501", _FORBIDDEN),
-        ("25006", _READ_ONLY),
-    )
     missing_name_codes = ("42P01", "42703")
     #: the type in the server's text; the value comes after it
     unfit_type = _lazy(
@@ -5531,7 +5498,7 @@ class _PostgresErrorReader(_ErrorReader):
             losses = self._driver.OperationalError, self._driver.InterfaceError
             is_lost = isinstance(exc, losses) or type(exc) is self._driver.DatabaseError
             return None, _LOST if is_lost else _REFUSED
-        return code, _find_rule(self.rules, (code, code[:2])) or _REFUSED
+        return code, _find_rule(_RULES, (code, code[:2])) or _REFUSED
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code, rule = super().login_rule(exc)

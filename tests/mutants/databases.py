@@ -93,7 +93,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a division by zero is a value that does not fit",
         INFRA,
-        Text("_PostgresErrorReader.rules", "22012", "22052"),
+        Text("_ROWS_OF_RULES", "22012", "22052"),
         ("faults/test_statement_errors.py::test_the_reason",),
     ),
     OnServers(
@@ -266,7 +266,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: Postgres' 25006 is any refusal",
         INFRA,
-        Text("_PostgresErrorReader.rules", "25006", "25007"),
+        Text("_ROWS_OF_RULES", "25006", "25007"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
