@@ -1054,11 +1054,11 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         finally:
             held.release()
 
-    def _health_check(self) -> infra.Health:
+    def health_check(self) -> infra.Health:
         health = infra.Health(self.engine, "FakeDatabase", 0.0)
         return self._atomically("health_check", lambda: health, write=False)
 
-    def _stats(self) -> infra.PoolStats:
+    def stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
 
 
@@ -3160,7 +3160,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
     def _create_bucket(self, bucket: str) -> None:
         self._buckets.setdefault(bucket, {})
 
-    def _health_check(self) -> infra.Health:
+    def health_check(self) -> infra.Health:
         return infra.Health("storage", "FakeStorageProvider", 0.0)
 
 

@@ -3828,13 +3828,13 @@ class Database(_Transactions):
             error.service, error.operation = self.engine, "insert_many"
             raise
 
+    @abstractmethod
     def health_check(self) -> Health:
         """Ask the server for its version. Raises what any other call raises."""
-        return self._health_check()
 
+    @abstractmethod
     def stats(self) -> PoolStats:
         """Return the current figures of the pool, without a call to the server."""
-        return self._stats()
 
     def _unlimited(self) -> contextlib.AbstractContextManager[None]:
         """Suspend ``query_timeout`` for this thread's transaction."""
@@ -3907,11 +3907,6 @@ class Database(_Transactions):
 
     def _check_constraints(self) -> None:
         """Check deferred constraints now instead of at COMMIT. Called inside a transaction."""
-
-    @abstractmethod
-    def _health_check(self) -> Health: ...
-    @abstractmethod
-    def _stats(self) -> PoolStats: ...
 
 
 def _check_database(database: Any) -> Database:
@@ -7423,14 +7418,14 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
             raise ValidationError("timeout should be a number of seconds")
         return _SessionLease(self, timeout)
 
-    def _health_check(self) -> Health:
+    def health_check(self) -> Health:
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
         if row is None:
             raise self._database_error("health_check", f"{self.engine} did not say its version")
         return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
-    def _stats(self) -> PoolStats:
+    def stats(self) -> PoolStats:
         return self._sessions.pool.stats()
 
     # Data moves
@@ -14895,9 +14890,9 @@ class StorageProvider(_Closeable):
         """Create the bucket unless it exists. Raises StorageError if it is somebody else's."""
         self._create_bucket(_check_bucket(bucket))
 
+    @abstractmethod
     def health_check(self) -> Health:
         """Request the list of buckets. A denial is healthy too: the store knows the credentials."""
-        return self._health_check()
 
     @abstractmethod
     def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None: ...
@@ -14930,8 +14925,6 @@ class StorageProvider(_Closeable):
     def _copy_parts(self, source: _Place, target: _Place) -> None: ...
     @abstractmethod
     def _create_bucket(self, bucket: str) -> None: ...
-    @abstractmethod
-    def _health_check(self) -> Health: ...
 
 
 def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
@@ -15788,7 +15781,7 @@ class S3StorageProvider(StorageProvider):
                     raise
                 where.clear()  # the store does not know the region
 
-    def _health_check(self) -> Health:
+    def health_check(self) -> Health:
         started, server = 0.0, ""
 
         def ask(client: Any) -> None:
