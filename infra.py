@@ -8316,6 +8316,7 @@ _STATEMENT_BEGINS = _lazy(
 )
 
 
+@dataclass(eq=False, repr=False)
 class _MigrationRun:
     """Run one migration on a connection of its own, from its statement ``first`` on."""
 
@@ -8325,24 +8326,18 @@ class _MigrationRun:
         "55P04": "give ALTER TYPE a migration of its own, in front of this one,",
     }
 
-    def __init__(
-        self,
-        files: _MigrationFiles,
-        history: _MigrationHistory,
-        session: _RunnerSession,
-        migration: Migration,
-        first: int,
-    ) -> None:
-        self._files = files
-        self._history = history
-        self._session = session
-        self._syntax = session.dialect.syntax
-        self._migration = migration
-        self._first = first
-        self._step = 0  # number of the current statement
-        self._opened = 0  # number of the statement that began the open transaction
-        self._recording = False
-        self._ran = False  # the current statement was sent
+    _files: _MigrationFiles
+    _history: _MigrationHistory
+    _session: _RunnerSession
+    _migration: Migration
+    _first: int
+    _step = 0  # number of the current statement
+    _opened = 0  # number of the statement that began the open transaction
+    _recording = False
+    _ran = False  # the current statement was sent
+
+    def __post_init__(self) -> None:
+        self._syntax = self._session.dialect.syntax
 
     def apply_together(self) -> None:
         """Run the statements and write their record in one transaction."""
