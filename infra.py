@@ -3776,13 +3776,11 @@ class Database(_Transactions):
         or a value of the wrong type, SerializationError for a document that is not JSON, and
         DatabaseError for a value beyond the column's size or scale. The message names the column.
         """
-        try:
-            table, names = self._target(table, columns)
-            if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-                raise ValidationError("insert_many needs columns, and rows to read")
-        except ValidationError as error:
-            error.service, error.operation = self.engine, "insert_many"
-            raise
+        operation = "insert_many"
+        table, names = self._labelled(operation, self._target, table, columns)
+        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+            message = "insert_many needs columns, and rows to read"
+            raise ValidationError(message, service=self.engine, operation=operation)
         source, count = iter(rows), 0
         # A small batch first: its size in bytes decides how many rows the next ones have.
         batch = list(itertools.islice(source, _BATCH_ROWS // 25))
@@ -3790,7 +3788,8 @@ class Database(_Transactions):
             with self.transaction(), self._unlimited():
                 types = self._column_types(table, names)
                 while batch:
-                    size = self._insert_rows(table, names, self._fitted(names, types, batch))
+                    fitted = self._labelled(operation, self._fitted, names, types, batch)
+                    size = self._insert_rows(table, names, fitted)
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
                     batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
@@ -3809,23 +3808,26 @@ class Database(_Transactions):
             raise ValidationError("columns should differ")
         return table, names
 
+    @staticmethod
     def _fitted(
-        self, names: _Names, types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
+        names: _Names, types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
     ) -> list[Sequence[Any]]:
         """Return the rows by columns, each value as its column stores it."""
-        try:
-            for row_type in set(map(type, rows)):
-                if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
-                    raise ValidationError(
-                        "each row should be a tuple or list of values, in the order of columns"
-                    )
-            if set(map(len, rows)) != {len(names)}:
+        for row_type in set(map(type, rows)):
+            if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
                 raise ValidationError(
-                    f"each row should have {len(names)} values, one for each column"
+                    "each row should be a tuple or list of values, in the order of columns"
                 )
-            return [*map(_fitted_column, names, types, zip(*rows))]
+        if set(map(len, rows)) != {len(names)}:
+            raise ValidationError(f"each row should have {len(names)} values, one for each column")
+        return [*map(_fitted_column, names, types, zip(*rows))]
+
+    def _labelled(self, operation: str, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function whose errors lack the service and the operation."""
+        try:
+            return function(*arguments)
         except InfrastructureError as error:
-            error.service, error.operation = self.engine, "insert_many"
+            error.service, error.operation = self.engine, operation
             raise
 
     @abstractmethod
@@ -3867,12 +3869,7 @@ class Database(_Transactions):
         """
         if not names:
             return iter(())  # the statement returns no rows
-        try:
-            make = _row_maker(into, tuple(names))
-        except SerializationError as error:
-            error.service, error.operation = self.engine, operation
-            raise
-        return map(make, rows)
+        return map(self._labelled(operation, _row_maker, into, tuple(names)), rows)
 
     @abstractmethod
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
@@ -7040,13 +7037,6 @@ class _SqlStatements(Database):
         )
         _fork_aware.add(self)
 
-    def _parameters(self, operation: str, params: Any) -> Any:
-        try:
-            return self._dialect.convert(params)
-        except InfrastructureError as error:
-            error.service, error.operation = self.engine, operation
-            raise
-
     def _statement(
         self,
         operation: str,
@@ -7056,7 +7046,7 @@ class _SqlStatements(Database):
         *,
         repeatable: bool = False,
     ) -> T:
-        params = self._parameters(operation, params)
+        params = self._labelled(operation, self._dialect.convert, params)
         block = self._current()
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
@@ -7404,7 +7394,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def _rows_streamed(
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
-        params = self._parameters("stream", params)
+        params = self._labelled("stream", self._dialect.convert, params)
         return _RowStream(self, sql, params, batch_size, into).rows()
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:

@@ -183,7 +183,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: columns that do not fit are an error of no operation",
         INFRA,
-        Replace("Database._made", "(self.engine, operation)", "(self.engine, None)"),
+        Replace("Database._labelled", "(self.engine, operation)", "(self.engine, None)"),
         ("contract/test_database.py::TestMariaDB::test_columns_that_do_not_fit",),
     ),
     OnServers(
@@ -819,7 +819,7 @@ return made
     OnFakes(
         "values: a refused batch does not say which operation",
         INFRA,
-        Drop("Database._fitted", "error.service, error.operation = (self.engine, 'insert_many')"),
+        Drop("Database._labelled", "error.service, error.operation = (self.engine, operation)"),
         DATABASE,
     ),
     OnFakes(
