@@ -6794,11 +6794,11 @@ def _check_sql(sql: Any) -> str:
 
 def _perform(
     dialect: _Dialect,
-    attempt: Attempt,
-    session: _Session,
     sql: str,
     params: Any,
     fetch: Callable[[Any], T],
+    attempt: Attempt,
+    session: _Session,
 ) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
@@ -6940,12 +6940,10 @@ class _Sessions:
 
     def control(self, session: _Session, operation: str) -> None:
         """Send BEGIN, COMMIT or ROLLBACK, once."""
-        command = operation.upper()
-        self._policy.call(
-            operation,
-            lambda attempt: _perform(self._dialect, attempt, session, command, None, _row_count),
-            retries=0,
+        perform = functools.partial(
+            _perform, self._dialect, operation.upper(), None, _row_count, session=session
         )
+        self._policy.call(operation, perform, retries=0)
 
     def roll_back(self, session: _Session) -> bool:
         """End the transaction that a borrower left open, and return whether that worked."""
@@ -7063,7 +7061,7 @@ class _SqlStatements(Database):
                     if refused and not session.is_new:
                         session = sessions.renew(lease, current)
                     try:
-                        result = _perform(dialect, current, session, sql, params, fetch)
+                        result = _perform(dialect, sql, params, fetch, current, session)
                     except (dialect.driver.Error, ValidationError):
                         sound = sessions.is_idle(session)
                         refused = session.read_only
@@ -7094,11 +7092,8 @@ class _SqlStatements(Database):
                 operation,
                 "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
             )
-        return self._within(
-            block,
-            operation,
-            lambda attempt, session: _perform(self._dialect, attempt, session, sql, params, fetch),
-        )
+        perform = functools.partial(_perform, self._dialect, sql, params, fetch)
+        return self._within(block, operation, perform)
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
         """Run a step of this thread's transaction, which the caller has checked.
@@ -7155,7 +7150,7 @@ class _SqlTransactions(_SqlStatements):
         block.handle = lease
         try:
             session = sessions.take(lease) or sessions.acquire(lease, attempt)
-            _perform(self._dialect, attempt, session, "BEGIN", None, _row_count)
+            _perform(self._dialect, "BEGIN", None, _row_count, attempt, session)
         except BaseException:
             sessions.release(lease, broken=True)
             raise
@@ -7171,9 +7166,7 @@ class _SqlTransactions(_SqlStatements):
         if command == "ROLLBACK TO SAVEPOINT":
             sql = dialect.undo.format(name=name)
         self._within(
-            block,
-            "savepoint",
-            lambda attempt, session: _perform(dialect, attempt, session, sql, None, _row_count),
+            block, "savepoint", functools.partial(_perform, dialect, sql, None, _row_count)
         )
 
     def _abandon(self, block: _Block) -> None:
@@ -7497,12 +7490,10 @@ class _RunnerSession:
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
-        params = dialect.convert(params)
-        return self._policy.call(
-            "migrate",
-            lambda attempt: _perform(dialect, attempt, self._session, sql, params, fetch),
-            retries=0,
+        perform = functools.partial(
+            _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
         )
+        return self._policy.call("migrate", perform, retries=0)
 
 
 def _beyond(
