@@ -12065,16 +12065,14 @@ _not_executed = functools.partial(_cache_error, retryable=True, may_have_acted=F
 # each retryable CacheError as an outage. docs/cache.md has the table for users.
 _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "AuthenticationError": _no_connection("refused the login: check the user and password"),
-    "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
+    "BusyLoadingError": _outage("is still loading its data"),
     "InvalidResponse": _ErrorRule(
         ConnectionError,
         "answers, but is no Redis: check the host and port, and whether the port is for TLS "
         "(rediss://)",
     ),
-    "TimeoutError": _ErrorRule(TimeoutError, "did not answer in time", retryable=True),
-    "ConnectionError": _ErrorRule(
-        ConnectionError, "could not be reached, or ended the connection", retryable=True
-    ),
+    "TimeoutError": _NO_ANSWER,
+    "ConnectionError": _LOST,
     "ReadOnlyError": _not_executed("is a read-only replica", read_only=True),
     "MasterDownError": _not_executed("is a replica that has lost its master", read_only=True),
     "NoPermissionError": _cache_error("does not permit this user to do that (NOPERM)"),
@@ -12114,8 +12112,8 @@ _REDIS_PHRASES = {
         "client-query-buffer-limit"
     ),
     # A node: "… + cluster connections reached". redis-py before 5.1 has no class for it.
-    "max number of clients ": _no_connection(
-        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
+    "max number of clients ": _outage(
+        "takes no more connections: raise its maxclients, or lower the pools' sizes"
     ),
     "DENIED Redis is running in protected mode": _no_connection(
         "serves its own machine alone (protected mode) while it has no password: set its "
