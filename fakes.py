@@ -2699,9 +2699,7 @@ class _FakeListener(infra.Listener):
     def _apply(self, command: str, names: Sequence[str]) -> None:
         with self._server._lock:
             if self._closed:
-                raise infra.ConnectionError(
-                    "the listener is closed", service="redis", retryable=False
-                )
+                raise infra._closed("the listener", service="redis")
             if self._client.down:
                 raise infra.TimeoutError("FakeRedisClient is down on purpose", service="redis")
             if command == "SUBSCRIBE":

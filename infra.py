@@ -2676,6 +2676,10 @@ if hasattr(os, "register_at_fork"):
 _fork_aware.add(_watchdog)
 
 
+def _closed(what: str, **details: Any) -> ConnectionError:
+    return ConnectionError(f"{what} is closed", retryable=False, **details)
+
+
 class _Slot(Generic[T]):
     """The right to one resource of a pool, and the resource once it is open.
 
@@ -2811,7 +2815,7 @@ class _Pool(Generic[T]):
 
     def check_open(self) -> None:
         if self.closed:
-            raise ConnectionError(f"{self.name} is closed", retryable=False)
+            raise _closed(self.name)
 
     def take(self, lease: _Lease[T]) -> T | None:
         """Put an idle resource into ``lease`` and return it; None: call ``acquire``."""
@@ -12438,7 +12442,7 @@ class _RedisDriver:
     def connect(self, address: _Address, attempt: Attempt) -> Any:
         """Return a connection that is logged in, within the attempt's deadline."""
         if self.closed:
-            raise ConnectionError("RedisClient is closed", retryable=False)
+            raise _closed("RedisClient")
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
@@ -13304,7 +13308,7 @@ class _RedisListener(Listener):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ConnectionError("the listener is closed", service="redis", retryable=False)
+            raise _closed("the listener", service="redis")
 
     def _release(self) -> None:
         """Close all sockets."""
@@ -15013,7 +15017,7 @@ class _AwsClient:
             client = self._get_in_turn()
         if self._closed:  # tested after the client was stored: close() may have missed it
             self.drop()
-            raise ConnectionError(f"{self._owner} is closed", retryable=False)
+            raise _closed(self._owner)
         return client
 
     def _get_in_turn(self) -> Any:
@@ -16532,9 +16536,7 @@ class RedisEventBus(_Closeable):
 
     def _check_open(self, operation: str) -> None:
         if self._closed:
-            raise ConnectionError(
-                "the event bus is closed", service="redis", operation=operation, retryable=False
-            )
+            raise _closed("the event bus", service="redis", operation=operation)
 
     @staticmethod
     def _refused(error: CacheError) -> MessagingError:
@@ -16581,12 +16583,7 @@ class SmsService(_Closeable):
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
         if self._closed:
-            raise ConnectionError(
-                "the SMS service is closed",
-                service="sms",
-                operation=self._operation(code),
-                retryable=False,
-            )
+            raise _closed("the SMS service", service="sms", operation=self._operation(code))
         return _not_deferred(self._send(phone, message, code))
 
     @staticmethod
@@ -19003,7 +19000,7 @@ class Infrastructure(_Closeable):
 
     def _check_open(self, name: str) -> None:
         if self._closed:
-            raise ConnectionError("the bundle is closed", service=name, retryable=False)
+            raise _closed("the bundle", service=name)
 
     def _new_service(self, part: provided[Any]) -> Any:
         return part._build(self)
