@@ -2115,12 +2115,19 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if last is not None and self._timed_out_unsent(current, error, now):
+                if (
+                    last
+                    and now >= deadline
+                    and isinstance(error, TimeoutError)
+                    and not current.sent
+                ):
                     error = last
                 self._report(operation, type(error).__name__, now - started, number)
+            may_repeat = repeatable or operation in self.repeatable or not current.sent
             if (
                 error is None
-                or not self._may_retry(current, error, repeatable or operation in self.repeatable)
+                or not (may_repeat and error.retryable)
+                or current.final
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
@@ -2165,14 +2172,6 @@ class CallPolicy:
 
         for cause in _causes(failure):
             traceback.clear_frames(cause.__traceback__)
-
-    @staticmethod
-    def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
-        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
-
-    @staticmethod
-    def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
-        return (repeatable or not attempt.sent) and error.retryable and not attempt.final
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after that many failures in a row."""
