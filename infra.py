@@ -5746,6 +5746,12 @@ class _Dialect(ABC):
     @abstractmethod
     def server_name(self, version: str) -> str: ...
 
+    def select(self, session: _Session, sql: str, params: Any = None) -> Sequence[_Row]:
+        with session.raw.cursor() as cursor:
+            self.execute(session, cursor, sql, params)
+            rows: Sequence[_Row] = cursor.fetchall()
+        return rows
+
     def disconnect(self, session: _Session) -> None:
         if session.process == os.getpid():
             self.close(session)
@@ -6247,19 +6253,17 @@ class _MySqlDialect(_Dialect):
         self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
         wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
-        with session.raw.cursor() as cursor:
-            cursor.execute(f"SHOW FULL COLUMNS FROM {self.name(table)}")
-            found = {
-                name.lower(): self.catalogue.catalogued(text, collation or "")
-                for name, text, collation, *_ in cursor.fetchall()
-                if name.lower() in wanted
-            }
-            json_columns = self.catalogue.json_columns.get(self.flavour(session))
-            if json_columns and any(column.kind == "long text" for column in found.values()):
-                cursor.execute(json_columns, self.catalogue.table_params(table))
-                for (name,) in cursor.fetchall():
-                    if name.lower() in found:
-                        found[name.lower()] = self.catalogue.column_types["json"]
+        rows = self.select(session, f"SHOW FULL COLUMNS FROM {self.name(table)}")
+        found = {
+            name.lower(): self.catalogue.catalogued(text, collation or "")
+            for name, text, collation, *_ in rows
+            if name.lower() in wanted
+        }
+        json_columns = self.catalogue.json_columns.get(self.flavour(session))
+        if json_columns and any(column.kind == "long text" for column in found.values()):
+            for (name,) in self.select(session, json_columns, self.catalogue.table_params(table)):
+                if name.lower() in found:
+                    found[name.lower()] = self.catalogue.column_types["json"]
         return [found.get(name) for name in wanted]
 
     def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
@@ -6268,9 +6272,7 @@ class _MySqlDialect(_Dialect):
     def insert_numbered(
         self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> list[int]:
-        with session.raw.cursor() as cursor:
-            cursor.execute("SELECT @@auto_increment_increment")
-            step = cursor.fetchone()[0]
+        ((step,),) = self.select(session, "SELECT @@auto_increment_increment")
         # One statement's ids have no gaps: InnoDB knows the number of rows before the first one.
         sent = self._inserts(session, table, names, columns)
         return [first + step * at for _, first, count in sent for at in range(count)]
@@ -6284,8 +6286,8 @@ class _MySqlDialect(_Dialect):
         """
         cursor = session.raw.cursor()
         if not self._packet:
-            cursor.execute("SELECT @@max_allowed_packet")
-            self._packet = cursor.fetchone()[0] - 1024
+            ((most,),) = self.select(session, "SELECT @@max_allowed_packet")
+            self._packet = most - 1024
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
         texts = list(map(", ".join, self._texts.rows(columns)))
@@ -6575,9 +6577,8 @@ class _PostgresDialect(_Dialect):
     def read_columns(
         self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, self.catalogue.column_query, [self.name(table)])
-            found = {name: self.catalogue.catalogued(text) for name, text in cursor.fetchall()}
+        rows = self.select(session, self.catalogue.column_query, [self.name(table)])
+        found = {name: self.catalogue.catalogued(text) for name, text in rows}
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
@@ -6596,9 +6597,8 @@ class _PostgresDialect(_Dialect):
         self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> list[int]:
         count = len(columns[-1])
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, self.next_ids, [self.name(table), names[-1], count])
-            ids = [id for (id,) in cursor.fetchall()]
+        rows = self.select(session, self.next_ids, [self.name(table), names[-1], count])
+        ids = [id for (id,) in rows]
         self.insert_rows(session, table, names, [*columns[:-1], ids])
         return ids
 
@@ -6984,9 +6984,7 @@ class _Sessions:
         dialect = self._dialect
         try:
             dialect.set_read_timeout(session, self._config.connect_timeout)
-            with session.raw.cursor() as cursor:
-                dialect.execute(session, cursor, "SELECT 1")
-                cursor.fetchall()
+            dialect.select(session, "SELECT 1")
             dialect.set_client_timeout(session, True)
         except (dialect.driver.Error, OSError):
             return False
