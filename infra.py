@@ -3571,10 +3571,6 @@ class _Transactions(_Closeable):
 _STALE_READS = 1000
 
 
-def _is_stale_read(error: ConflictError) -> bool:
-    return (error.constraint or "").endswith("_as_read")
-
-
 class Database(_Transactions):
     """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
@@ -3672,7 +3668,8 @@ class Database(_Transactions):
             try:
                 return self._runs.call("run", attempt, until=until)
             except ConflictError as error:
-                if not _is_stale_read(error) or self._clock.monotonic() >= until:
+                was_stale = (error.constraint or "").endswith("_as_read")
+                if not was_stale or self._clock.monotonic() >= until:
                     raise
         return self._runs.call("run", attempt, until=until)
 

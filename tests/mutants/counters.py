@@ -130,7 +130,10 @@ MUTANTS: list[Mutant] = [
         "run always repeats a stale read",
         Replace("Database.run", "_STALE_READS if conflicts else 0", "_STALE_READS"),
     ),
-    shared("run repeats every conflict", Replace("Database.run", "_is_stale_read(error)", "True")),
+    shared(
+        "run repeats every conflict",
+        Replace("Database.run", "(error.constraint or '').endswith('_as_read')", "True"),
+    ),
     shared(
         "run repeats a stale read after its deadline",
         Replace("Database.run", "self._clock.monotonic() >= until", "False"),
