@@ -3448,7 +3448,6 @@ class _Transactions(_Closeable):
             block.task.add_done_callback(block.on_done)
 
     def _leave(self, block: _Block, error: BaseException | None) -> None:
-        """End the innermost block."""
         depth, doom = block.depth, block.doom
         succeeded = error is None and doom is None
         try:
@@ -4289,7 +4288,6 @@ class _MySqlScript(_Script):
         return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
     @staticmethod
-    @functools.cache
     def _body_pattern(escapes: _Escapes, breaks: bool, stops: str) -> _Scanner:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
@@ -4447,7 +4445,6 @@ class _PostgresScript(_Script):
         return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
 
     @staticmethod
-    @functools.cache
     def _body_pattern(escapes: _Escapes, stops: str) -> _Scanner:
         signs, quoted = _SIGNS, _quoted("'", escapes[0])
         if escapes[0] is False:
@@ -5336,7 +5333,6 @@ class _ErrorReader(ABC):
         self._syntax = syntax
 
     def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        """Return the code and the rule for a driver's exception."""
         if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
             return None, _NO_ANSWER
         return self._rule_by_code(exc)
@@ -7511,7 +7507,6 @@ def _beyond(
 
 
 def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[_Row]:
-    """Return the values at these positions of each row."""
     if len(positions) == 1:
         return [(row[positions[0]],) for row in rows]
     return [*map(operator.itemgetter(*positions), rows)]
@@ -8044,7 +8039,6 @@ class _MigrationFiles:
         return pending
 
     def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
-        """Refuse a migration that is edited or dirty."""
         name = f"migration {status.source} {status.number} ({status.name})"
         if status.state == "edited":
             self.refuse(
