@@ -1054,11 +1054,11 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         finally:
             held.release()
 
-    def _health_check(self) -> infra.Health:
+    def health_check(self) -> infra.Health:
         health = infra.Health(self.engine, "FakeDatabase", 0.0)
         return self._atomically("health_check", lambda: health, write=False)
 
-    def _stats(self) -> infra.PoolStats:
+    def stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
 
 
@@ -2699,9 +2699,7 @@ class _FakeListener(infra.Listener):
     def _apply(self, command: str, names: Sequence[str]) -> None:
         with self._server._lock:
             if self._closed:
-                raise infra.ConnectionError(
-                    "the listener is closed", service="redis", retryable=False
-                )
+                raise infra._closed("the listener", service="redis")
             if self._client.down:
                 raise infra.TimeoutError("FakeRedisClient is down on purpose", service="redis")
             if command == "SUBSCRIBE":
@@ -3160,7 +3158,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
     def _create_bucket(self, bucket: str) -> None:
         self._buckets.setdefault(bucket, {})
 
-    def _health_check(self) -> infra.Health:
+    def health_check(self) -> infra.Health:
         return infra.Health("storage", "FakeStorageProvider", 0.0)
 
 

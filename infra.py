@@ -2115,12 +2115,19 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if last is not None and self._timed_out_unsent(current, error, now):
+                if (
+                    last
+                    and now >= deadline
+                    and isinstance(error, TimeoutError)
+                    and not current.sent
+                ):
                     error = last
                 self._report(operation, type(error).__name__, now - started, number)
+            may_repeat = repeatable or operation in self.repeatable or not current.sent
             if (
                 error is None
-                or not self._may_retry(current, error, repeatable or operation in self.repeatable)
+                or not (may_repeat and error.retryable)
+                or current.final
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
@@ -2165,14 +2172,6 @@ class CallPolicy:
 
         for cause in _causes(failure):
             traceback.clear_frames(cause.__traceback__)
-
-    @staticmethod
-    def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
-        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
-
-    @staticmethod
-    def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
-        return (repeatable or not attempt.sent) and error.retryable and not attempt.final
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after that many failures in a row."""
@@ -2676,6 +2675,10 @@ if hasattr(os, "register_at_fork"):
 _fork_aware.add(_watchdog)
 
 
+def _closed(what: str, **details: Any) -> ConnectionError:
+    return ConnectionError(f"{what} is closed", retryable=False, **details)
+
+
 class _Slot(Generic[T]):
     """The right to one resource of a pool, and the resource once it is open.
 
@@ -2811,7 +2814,7 @@ class _Pool(Generic[T]):
 
     def check_open(self) -> None:
         if self.closed:
-            raise ConnectionError(f"{self.name} is closed", retryable=False)
+            raise _closed(self.name)
 
     def take(self, lease: _Lease[T]) -> T | None:
         """Put an idle resource into ``lease`` and return it; None: call ``acquire``."""
@@ -3445,7 +3448,6 @@ class _Transactions(_Closeable):
             block.task.add_done_callback(block.on_done)
 
     def _leave(self, block: _Block, error: BaseException | None) -> None:
-        """End the innermost block."""
         depth, doom = block.depth, block.doom
         succeeded = error is None and doom is None
         try:
@@ -3773,13 +3775,11 @@ class Database(_Transactions):
         or a value of the wrong type, SerializationError for a document that is not JSON, and
         DatabaseError for a value beyond the column's size or scale. The message names the column.
         """
-        try:
-            table, names = self._target(table, columns)
-            if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-                raise ValidationError("insert_many needs columns, and rows to read")
-        except ValidationError as error:
-            error.service, error.operation = self.engine, "insert_many"
-            raise
+        operation = "insert_many"
+        table, names = self._labelled(operation, self._target, table, columns)
+        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+            message = "insert_many needs columns, and rows to read"
+            raise ValidationError(message, service=self.engine, operation=operation)
         source, count = iter(rows), 0
         # A small batch first: its size in bytes decides how many rows the next ones have.
         batch = list(itertools.islice(source, _BATCH_ROWS // 25))
@@ -3787,7 +3787,8 @@ class Database(_Transactions):
             with self.transaction(), self._unlimited():
                 types = self._column_types(table, names)
                 while batch:
-                    size = self._insert_rows(table, names, self._fitted(names, types, batch))
+                    fitted = self._labelled(operation, self._fitted, names, types, batch)
+                    size = self._insert_rows(table, names, fitted)
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
                     batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
@@ -3806,32 +3807,35 @@ class Database(_Transactions):
             raise ValidationError("columns should differ")
         return table, names
 
+    @staticmethod
     def _fitted(
-        self, names: _Names, types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
+        names: _Names, types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
     ) -> list[Sequence[Any]]:
         """Return the rows by columns, each value as its column stores it."""
-        try:
-            for row_type in set(map(type, rows)):
-                if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
-                    raise ValidationError(
-                        "each row should be a tuple or list of values, in the order of columns"
-                    )
-            if set(map(len, rows)) != {len(names)}:
+        for row_type in set(map(type, rows)):
+            if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
                 raise ValidationError(
-                    f"each row should have {len(names)} values, one for each column"
+                    "each row should be a tuple or list of values, in the order of columns"
                 )
-            return [*map(_fitted_column, names, types, zip(*rows))]
+        if set(map(len, rows)) != {len(names)}:
+            raise ValidationError(f"each row should have {len(names)} values, one for each column")
+        return [*map(_fitted_column, names, types, zip(*rows))]
+
+    def _labelled(self, operation: str, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function whose errors lack the service and the operation."""
+        try:
+            return function(*arguments)
         except InfrastructureError as error:
-            error.service, error.operation = self.engine, "insert_many"
+            error.service, error.operation = self.engine, operation
             raise
 
+    @abstractmethod
     def health_check(self) -> Health:
         """Ask the server for its version. Raises what any other call raises."""
-        return self._health_check()
 
+    @abstractmethod
     def stats(self) -> PoolStats:
         """Return the current figures of the pool, without a call to the server."""
-        return self._stats()
 
     def _unlimited(self) -> contextlib.AbstractContextManager[None]:
         """Suspend ``query_timeout`` for this thread's transaction."""
@@ -3864,12 +3868,7 @@ class Database(_Transactions):
         """
         if not names:
             return iter(())  # the statement returns no rows
-        try:
-            make = _row_maker(into, tuple(names))
-        except SerializationError as error:
-            error.service, error.operation = self.engine, operation
-            raise
-        return map(make, rows)
+        return map(self._labelled(operation, _row_maker, into, tuple(names)), rows)
 
     @abstractmethod
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
@@ -3904,11 +3903,6 @@ class Database(_Transactions):
 
     def _check_constraints(self) -> None:
         """Check deferred constraints now instead of at COMMIT. Called inside a transaction."""
-
-    @abstractmethod
-    def _health_check(self) -> Health: ...
-    @abstractmethod
-    def _stats(self) -> PoolStats: ...
 
 
 def _check_database(database: Any) -> Database:
@@ -4294,7 +4288,6 @@ class _MySqlScript(_Script):
         return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
     @staticmethod
-    @functools.cache
     def _body_pattern(escapes: _Escapes, breaks: bool, stops: str) -> _Scanner:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
@@ -4452,7 +4445,6 @@ class _PostgresScript(_Script):
         return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
 
     @staticmethod
-    @functools.cache
     def _body_pattern(escapes: _Escapes, stops: str) -> _Scanner:
         signs, quoted = _SIGNS, _quoted("'", escapes[0])
         if escapes[0] is False:
@@ -4754,8 +4746,6 @@ _BLOCKED = _no_connection("has blocked this client's address after failed logins
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
 _NO_MORE_IDS = _refusal("has no further id: the column holds no greater one")
-_BY_ZERO = _refusal("does not divide by zero")
-_BAD_PATTERN = _refusal("could not read a regular expression")
 _BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
 _NO_OVERLOAD = _refusal(
     "has no function or operator of that name for arguments of that number and type"
@@ -4777,6 +4767,54 @@ _READ_ONLY = _refusal(
     read_only=True,
 )
 _REFUSED = _refusal("refused the statement")
+#: Codes of MySQL (numbers) and of Postgres (SQLSTATEs; two characters are a class), and their rule
+#: https://mariadb.com/kb/en/mariadb-error-code-reference,
+#: https://dev.mysql.com/doc/mysql-errors/8.4/en/,
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_ROWS_OF_RULES: Sequence[tuple[Any, ...]] = (
+    (1022, 1062, 1586, "23505", _UNIQUE),
+    (1216, 1217, 1451, 1452, "23001", "23503", _FOREIGN_KEY),
+    (3819, 4025, "23514", _CHECK),
+    (1048, 1364, "23502", _NOT_NULL),
+    (1020, 1213, "40001", "40P01", _DEADLOCK),
+    (1205, "55P03", _LOCKED),
+    (1317, 1969, 3024, "57014", _TOO_SLOW),
+    (0, 1043, 1053, 1077, 1078, 1079, 1152, *range(1154, 1162), 1184, 1927, 2006, 2013, _LOST),
+    (2055, 4031, "08", "25P03", "57P01", "57P02", "57P05", _LOST),
+    (1040, 1135, 1203, 1226, "53300", "57P03", _BUSY),
+    (2002, 2003, 2005, _UNREACHABLE),
+    (1042, _outage("cannot look up the name of this client's address")),
+    (3032, _outage("is in offline mode")),
+    (1129, _BLOCKED),
+    (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, "28", _LOGIN),
+    (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
+    (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
+    (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
+    (1049, "3D", _NO_DATABASE),
+    (2026, _no_connection("could not be reached: it offers no TLS")),
+    (1264, 1265, 1292, 1366, 1406, 1411, 1690, "22001", "22003", "22007", "22008", _MISFIT),
+    ("22018", "22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+    (167, 1467, "2200H", _NO_MORE_IDS),
+    (1365, "22012", _refusal("does not divide by zero")),
+    (1139, *range(3688, 3698), 3700, "2201B", _refusal("could not read a regular expression")),
+    (1231, 1298, 1649, 3685, 3686, "22", _BAD_ARGUMENT),
+    (1582, "42883", _NO_OVERLOAD),
+    (1136, _refusal("takes as many values as there are columns")),
+    (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
+    (1064, 1149, "42601", _SYNTAX),
+    (1051, 1054, 1146, "42P01", "42703", _UNKNOWN_NAME),
+    (1008, 1091, 1109, 1176, 1193, 1305, "42704", "3F000", _UNKNOWN),
+    (
+        "55P04",
+        _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
+    ),
+    (1021, 1114, "53100", _DISK_FULL),
+    (1037, 1038, 1041, "53200", _NO_MEMORY),
+    ("25001", _refusal("does not run this statement inside a transaction")),
+    (1142, 1143, 1227, 1370, "42501", _FORBIDDEN),
+    (1836, "25006", _READ_ONLY),
+)
+_RULES: Mapping[Any, _ErrorRule] = {code: rule for *codes, rule in _ROWS_OF_RULES for code in codes}
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
@@ -5279,16 +5317,9 @@ class _Sent(NamedTuple):
     is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
 
 
-def _by_code(*rows: tuple[Any, ...]) -> Mapping[Any, _ErrorRule]:
-    """Return the rules of a table. A row has codes and then their rule."""
-    return {code: rule for *codes, rule in rows for code in codes}
-
-
 class _ErrorReader(ABC):
     """Finds the rule for a driver's error, and the name or position that the error is about."""
 
-    #: by the server's error code
-    rules: ClassVar[Mapping[Any, _ErrorRule]]
     #: the codes for a missing table and a missing column
     missing_name_codes: ClassVar[Sequence[Any]]
     #: messages for a RuntimeError of the driver, by the missing package that it names
@@ -5302,7 +5333,6 @@ class _ErrorReader(ABC):
         self._syntax = syntax
 
     def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        """Return the code and the rule for a driver's exception."""
         if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
             return None, _NO_ANSWER
         return self._rule_by_code(exc)
@@ -5359,45 +5389,6 @@ class _MySqlErrorReader(_ErrorReader):
     missing_end_hint = (
         ": a file of migrations is cut at each semicolon; create the program with execute()"
     )
-    # https://mariadb.com/kb/en/mariadb-error-code-reference,
-    # https://dev.mysql.com/doc/mysql-errors/8.4/en/
-    rules: ClassVar = _by_code(
-        (1022, 1062, 1586, _UNIQUE),
-        (1216, 1217, 1451, 1452, _FOREIGN_KEY),
-        (3819, 4025, _CHECK),
-        (1048, 1364, _NOT_NULL),
-        (1020, 1213, _DEADLOCK),
-        (1205, _LOCKED),
-        (1317, 1969, 3024, _TOO_SLOW),
-        (0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006, _LOST),
-        (*range(1154, 1162), 2013, 2055, 4031, _LOST),
-        (1040, 1135, 1203, 1226, _BUSY),
-        (2002, 2003, 2005, _UNREACHABLE),
-        (1042, _outage("cannot look up the name of this client's address")),
-        (3032, _outage("is in offline mode")),
-        (1129, _BLOCKED),
-        (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
-        (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
-        (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
-        (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
-        (1049, _NO_DATABASE),
-        (2026, _no_connection("could not be reached: it offers no TLS")),
-        (1264, 1265, 1292, 1366, 1406, 1411, 1690, _MISFIT),
-        (167, 1467, _NO_MORE_IDS),
-        (1365, _BY_ZERO),
-        (1139, *range(3688, 3698), 3700, _BAD_PATTERN),
-        (1231, 1298, 1649, 3685, 3686, _BAD_ARGUMENT),
-        (1582, _NO_OVERLOAD),
-        (1136, _refusal("takes as many values as there are columns")),
-        (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
-        (1064, 1149, _SYNTAX),
-        (1051, 1054, 1146, _UNKNOWN_NAME),
-        (1008, 1091, 1109, 1176, 1193, 1305, _UNKNOWN),
-        (1021, 1114, _DISK_FULL),
-        (1037, 1038, 1041, _NO_MEMORY),
-        (1142, 1143, 1227, 1370, _FORBIDDEN),
-        (1836, _READ_ONLY),
-    )
     missing_name_codes = (1146, 1054)
     #: rules that require these words in the text: 1290, for one, is raised for any server option
     worded_rules: ClassVar = {
@@ -5416,7 +5407,7 @@ class _MySqlErrorReader(_ErrorReader):
         if code is None:
             refusals = self._driver.err.ProgrammingError, self._driver.err.DataError
             return None, _REFUSED if isinstance(exc, refusals) else _LOST
-        words, rule = self.worded_rules.get(code, ("", self.rules.get(code, _REFUSED)))
+        words, rule = self.worded_rules.get(code, ("", _RULES.get(code, _REFUSED)))
         return code, rule if words in str(exc.args[-1]) else _REFUSED
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
@@ -5474,39 +5465,6 @@ class _MySqlErrorReader(_ErrorReader):
 
 
 class _PostgresErrorReader(_ErrorReader):
-    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
-    rules: ClassVar = _by_code(
-        ("23505", _UNIQUE),
-        ("23001", "23503", _FOREIGN_KEY),
-        ("23514", _CHECK),
-        ("23502", _NOT_NULL),
-        ("40001", "40P01", _DEADLOCK),
-        ("55P03", _LOCKED),
-        ("57014", _TOO_SLOW),
-        ("08", "25P03", "57P01", "57P02", "57P05", _LOST),
-        ("53300", "57P03", _BUSY),
-        ("28", _LOGIN),
-        ("3D", _NO_DATABASE),
-        ("22001", "22003", "22007", "22008", "22018", _MISFIT),
-        ("22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
-        ("2200H", _NO_MORE_IDS),
-        ("22012", _BY_ZERO),
-        ("2201B", _BAD_PATTERN),
-        ("22", _BAD_ARGUMENT),
-        ("42601", _SYNTAX),
-        ("42P01", "42703", _UNKNOWN_NAME),
-        ("42704", "3F000", _UNKNOWN),
-        ("42883", _NO_OVERLOAD),
-        (
-            "55P04",
-            _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
-        ),
-        ("53100", _DISK_FULL),
-        ("53200", _NO_MEMORY),
-        ("25001", _refusal("does not run this statement inside a transaction")),
-        ("42501", _FORBIDDEN),
-        ("25006", _READ_ONLY),
-    )
     missing_name_codes = ("42P01", "42703")
     #: the type in the server's text; the value comes after it
     unfit_type = _lazy(
@@ -5528,7 +5486,7 @@ class _PostgresErrorReader(_ErrorReader):
             losses = self._driver.OperationalError, self._driver.InterfaceError
             is_lost = isinstance(exc, losses) or type(exc) is self._driver.DatabaseError
             return None, _LOST if is_lost else _REFUSED
-        return code, _find_rule(self.rules, (code, code[:2])) or _REFUSED
+        return code, _find_rule(_RULES, (code, code[:2])) or _REFUSED
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code, rule = super().login_rule(exc)
@@ -5780,6 +5738,12 @@ class _Dialect(ABC):
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]: ...
     @abstractmethod
     def server_name(self, version: str) -> str: ...
+
+    def select(self, session: _Session, sql: str, params: Any = None) -> Sequence[_Row]:
+        with session.raw.cursor() as cursor:
+            self.execute(session, cursor, sql, params)
+            rows: Sequence[_Row] = cursor.fetchall()
+        return rows
 
     def disconnect(self, session: _Session) -> None:
         if session.process == os.getpid():
@@ -6282,19 +6246,17 @@ class _MySqlDialect(_Dialect):
         self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
         wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
-        with session.raw.cursor() as cursor:
-            cursor.execute(f"SHOW FULL COLUMNS FROM {self.name(table)}")
-            found = {
-                name.lower(): self.catalogue.catalogued(text, collation or "")
-                for name, text, collation, *_ in cursor.fetchall()
-                if name.lower() in wanted
-            }
-            json_columns = self.catalogue.json_columns.get(self.flavour(session))
-            if json_columns and any(column.kind == "long text" for column in found.values()):
-                cursor.execute(json_columns, self.catalogue.table_params(table))
-                for (name,) in cursor.fetchall():
-                    if name.lower() in found:
-                        found[name.lower()] = self.catalogue.column_types["json"]
+        rows = self.select(session, f"SHOW FULL COLUMNS FROM {self.name(table)}")
+        found = {
+            name.lower(): self.catalogue.catalogued(text, collation or "")
+            for name, text, collation, *_ in rows
+            if name.lower() in wanted
+        }
+        json_columns = self.catalogue.json_columns.get(self.flavour(session))
+        if json_columns and any(column.kind == "long text" for column in found.values()):
+            for (name,) in self.select(session, json_columns, self.catalogue.table_params(table)):
+                if name.lower() in found:
+                    found[name.lower()] = self.catalogue.column_types["json"]
         return [found.get(name) for name in wanted]
 
     def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
@@ -6303,9 +6265,7 @@ class _MySqlDialect(_Dialect):
     def insert_numbered(
         self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> list[int]:
-        with session.raw.cursor() as cursor:
-            cursor.execute("SELECT @@auto_increment_increment")
-            step = cursor.fetchone()[0]
+        ((step,),) = self.select(session, "SELECT @@auto_increment_increment")
         # One statement's ids have no gaps: InnoDB knows the number of rows before the first one.
         sent = self._inserts(session, table, names, columns)
         return [first + step * at for _, first, count in sent for at in range(count)]
@@ -6319,8 +6279,8 @@ class _MySqlDialect(_Dialect):
         """
         cursor = session.raw.cursor()
         if not self._packet:
-            cursor.execute("SELECT @@max_allowed_packet")
-            self._packet = cursor.fetchone()[0] - 1024
+            ((most,),) = self.select(session, "SELECT @@max_allowed_packet")
+            self._packet = most - 1024
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
         texts = list(map(", ".join, self._texts.rows(columns)))
@@ -6610,9 +6570,8 @@ class _PostgresDialect(_Dialect):
     def read_columns(
         self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, self.catalogue.column_query, [self.name(table)])
-            found = {name: self.catalogue.catalogued(text) for name, text in cursor.fetchall()}
+        rows = self.select(session, self.catalogue.column_query, [self.name(table)])
+        found = {name: self.catalogue.catalogued(text) for name, text in rows}
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
@@ -6631,9 +6590,8 @@ class _PostgresDialect(_Dialect):
         self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> list[int]:
         count = len(columns[-1])
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, self.next_ids, [self.name(table), names[-1], count])
-            ids = [id for (id,) in cursor.fetchall()]
+        rows = self.select(session, self.next_ids, [self.name(table), names[-1], count])
+        ids = [id for (id,) in rows]
         self.insert_rows(session, table, names, [*columns[:-1], ids])
         return ids
 
@@ -6832,11 +6790,11 @@ def _check_sql(sql: Any) -> str:
 
 def _perform(
     dialect: _Dialect,
-    attempt: Attempt,
-    session: _Session,
     sql: str,
     params: Any,
     fetch: Callable[[Any], T],
+    attempt: Attempt,
+    session: _Session,
 ) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
@@ -6978,12 +6936,10 @@ class _Sessions:
 
     def control(self, session: _Session, operation: str) -> None:
         """Send BEGIN, COMMIT or ROLLBACK, once."""
-        command = operation.upper()
-        self._policy.call(
-            operation,
-            lambda attempt: _perform(self._dialect, attempt, session, command, None, _row_count),
-            retries=0,
+        perform = functools.partial(
+            _perform, self._dialect, operation.upper(), None, _row_count, session=session
         )
+        self._policy.call(operation, perform, retries=0)
 
     def roll_back(self, session: _Session) -> bool:
         """End the transaction that a borrower left open, and return whether that worked."""
@@ -7021,9 +6977,7 @@ class _Sessions:
         dialect = self._dialect
         try:
             dialect.set_read_timeout(session, self._config.connect_timeout)
-            with session.raw.cursor() as cursor:
-                dialect.execute(session, cursor, "SELECT 1")
-                cursor.fetchall()
+            dialect.select(session, "SELECT 1")
             dialect.set_client_timeout(session, True)
         except (dialect.driver.Error, OSError):
             return False
@@ -7075,13 +7029,6 @@ class _SqlStatements(Database):
         )
         _fork_aware.add(self)
 
-    def _parameters(self, operation: str, params: Any) -> Any:
-        try:
-            return self._dialect.convert(params)
-        except InfrastructureError as error:
-            error.service, error.operation = self.engine, operation
-            raise
-
     def _statement(
         self,
         operation: str,
@@ -7091,7 +7038,7 @@ class _SqlStatements(Database):
         *,
         repeatable: bool = False,
     ) -> T:
-        params = self._parameters(operation, params)
+        params = self._labelled(operation, self._dialect.convert, params)
         block = self._current()
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
@@ -7108,7 +7055,7 @@ class _SqlStatements(Database):
                     if refused and not session.is_new:
                         session = sessions.renew(lease, current)
                     try:
-                        result = _perform(dialect, current, session, sql, params, fetch)
+                        result = _perform(dialect, sql, params, fetch, current, session)
                     except (dialect.driver.Error, ValidationError):
                         sound = sessions.is_idle(session)
                         refused = session.read_only
@@ -7139,11 +7086,8 @@ class _SqlStatements(Database):
                 operation,
                 "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
             )
-        return self._within(
-            block,
-            operation,
-            lambda attempt, session: _perform(self._dialect, attempt, session, sql, params, fetch),
-        )
+        perform = functools.partial(_perform, self._dialect, sql, params, fetch)
+        return self._within(block, operation, perform)
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
         """Run a step of this thread's transaction, which the caller has checked.
@@ -7200,7 +7144,7 @@ class _SqlTransactions(_SqlStatements):
         block.handle = lease
         try:
             session = sessions.take(lease) or sessions.acquire(lease, attempt)
-            _perform(self._dialect, attempt, session, "BEGIN", None, _row_count)
+            _perform(self._dialect, "BEGIN", None, _row_count, attempt, session)
         except BaseException:
             sessions.release(lease, broken=True)
             raise
@@ -7216,9 +7160,7 @@ class _SqlTransactions(_SqlStatements):
         if command == "ROLLBACK TO SAVEPOINT":
             sql = dialect.undo.format(name=name)
         self._within(
-            block,
-            "savepoint",
-            lambda attempt, session: _perform(dialect, attempt, session, sql, None, _row_count),
+            block, "savepoint", functools.partial(_perform, dialect, sql, None, _row_count)
         )
 
     def _abandon(self, block: _Block) -> None:
@@ -7439,7 +7381,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def _rows_streamed(
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
-        params = self._parameters("stream", params)
+        params = self._labelled("stream", self._dialect.convert, params)
         return _RowStream(self, sql, params, batch_size, into).rows()
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
@@ -7453,14 +7395,14 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
             raise ValidationError("timeout should be a number of seconds")
         return _SessionLease(self, timeout)
 
-    def _health_check(self) -> Health:
+    def health_check(self) -> Health:
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
         if row is None:
             raise self._database_error("health_check", f"{self.engine} did not say its version")
         return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
-    def _stats(self) -> PoolStats:
+    def stats(self) -> PoolStats:
         return self._sessions.pool.stats()
 
     # Data moves
@@ -7542,12 +7484,10 @@ class _RunnerSession:
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
-        params = dialect.convert(params)
-        return self._policy.call(
-            "migrate",
-            lambda attempt: _perform(dialect, attempt, self._session, sql, params, fetch),
-            retries=0,
+        perform = functools.partial(
+            _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
         )
+        return self._policy.call("migrate", perform, retries=0)
 
 
 def _beyond(
@@ -7567,7 +7507,6 @@ def _beyond(
 
 
 def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[_Row]:
-    """Return the values at these positions of each row."""
     if len(positions) == 1:
         return [(row[positions[0]],) for row in rows]
     return [*map(operator.itemgetter(*positions), rows)]
@@ -8100,7 +8039,6 @@ class _MigrationFiles:
         return pending
 
     def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
-        """Refuse a migration that is edited or dirty."""
         name = f"migration {status.source} {status.number} ({status.name})"
         if status.state == "edited":
             self.refuse(
@@ -8351,6 +8289,7 @@ _STATEMENT_BEGINS = _lazy(
 )
 
 
+@dataclass(eq=False, repr=False)
 class _MigrationRun:
     """Run one migration on a connection of its own, from its statement ``first`` on."""
 
@@ -8360,24 +8299,18 @@ class _MigrationRun:
         "55P04": "give ALTER TYPE a migration of its own, in front of this one,",
     }
 
-    def __init__(
-        self,
-        files: _MigrationFiles,
-        history: _MigrationHistory,
-        session: _RunnerSession,
-        migration: Migration,
-        first: int,
-    ) -> None:
-        self._files = files
-        self._history = history
-        self._session = session
-        self._syntax = session.dialect.syntax
-        self._migration = migration
-        self._first = first
-        self._step = 0  # number of the current statement
-        self._opened = 0  # number of the statement that began the open transaction
-        self._recording = False
-        self._ran = False  # the current statement was sent
+    _files: _MigrationFiles
+    _history: _MigrationHistory
+    _session: _RunnerSession
+    _migration: Migration
+    _first: int
+    _step = 0  # number of the current statement
+    _opened = 0  # number of the statement that began the open transaction
+    _recording = False
+    _ran = False  # the current statement was sent
+
+    def __post_init__(self) -> None:
+        self._syntax = self._session.dialect.syntax
 
     def apply_together(self) -> None:
         """Run the statements and write their record in one transaction."""
@@ -12109,16 +12042,14 @@ _not_executed = functools.partial(_cache_error, retryable=True, may_have_acted=F
 # each retryable CacheError as an outage. docs/cache.md has the table for users.
 _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "AuthenticationError": _no_connection("refused the login: check the user and password"),
-    "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
+    "BusyLoadingError": _outage("is still loading its data"),
     "InvalidResponse": _ErrorRule(
         ConnectionError,
         "answers, but is no Redis: check the host and port, and whether the port is for TLS "
         "(rediss://)",
     ),
-    "TimeoutError": _ErrorRule(TimeoutError, "did not answer in time", retryable=True),
-    "ConnectionError": _ErrorRule(
-        ConnectionError, "could not be reached, or ended the connection", retryable=True
-    ),
+    "TimeoutError": _NO_ANSWER,
+    "ConnectionError": _LOST,
     "ReadOnlyError": _not_executed("is a read-only replica", read_only=True),
     "MasterDownError": _not_executed("is a replica that has lost its master", read_only=True),
     "NoPermissionError": _cache_error("does not permit this user to do that (NOPERM)"),
@@ -12158,8 +12089,8 @@ _REDIS_PHRASES = {
         "client-query-buffer-limit"
     ),
     # A node: "… + cluster connections reached". redis-py before 5.1 has no class for it.
-    "max number of clients ": _no_connection(
-        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
+    "max number of clients ": _outage(
+        "takes no more connections: raise its maxclients, or lower the pools' sizes"
     ),
     "DENIED Redis is running in protected mode": _no_connection(
         "serves its own machine alone (protected mode) while it has no password: set its "
@@ -12484,7 +12415,7 @@ class _RedisDriver:
     def connect(self, address: _Address, attempt: Attempt) -> Any:
         """Return a connection that is logged in, within the attempt's deadline."""
         if self.closed:
-            raise ConnectionError("RedisClient is closed", retryable=False)
+            raise _closed("RedisClient")
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
@@ -13350,7 +13281,7 @@ class _RedisListener(Listener):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ConnectionError("the listener is closed", service="redis", retryable=False)
+            raise _closed("the listener", service="redis")
 
     def _release(self) -> None:
         """Close all sockets."""
@@ -14910,9 +14841,9 @@ class StorageProvider(_Closeable):
         """Create the bucket unless it exists. Raises StorageError if it is somebody else's."""
         self._create_bucket(_check_bucket(bucket))
 
+    @abstractmethod
     def health_check(self) -> Health:
         """Request the list of buckets. A denial is healthy too: the store knows the credentials."""
-        return self._health_check()
 
     @abstractmethod
     def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None: ...
@@ -14945,8 +14876,6 @@ class StorageProvider(_Closeable):
     def _copy_parts(self, source: _Place, target: _Place) -> None: ...
     @abstractmethod
     def _create_bucket(self, bucket: str) -> None: ...
-    @abstractmethod
-    def _health_check(self) -> Health: ...
 
 
 def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
@@ -15061,7 +14990,7 @@ class _AwsClient:
             client = self._get_in_turn()
         if self._closed:  # tested after the client was stored: close() may have missed it
             self.drop()
-            raise ConnectionError(f"{self._owner} is closed", retryable=False)
+            raise _closed(self._owner)
         return client
 
     def _get_in_turn(self) -> Any:
@@ -15803,7 +15732,7 @@ class S3StorageProvider(StorageProvider):
                     raise
                 where.clear()  # the store does not know the region
 
-    def _health_check(self) -> Health:
+    def health_check(self) -> Health:
         started, server = 0.0, ""
 
         def ask(client: Any) -> None:
@@ -16580,9 +16509,7 @@ class RedisEventBus(_Closeable):
 
     def _check_open(self, operation: str) -> None:
         if self._closed:
-            raise ConnectionError(
-                "the event bus is closed", service="redis", operation=operation, retryable=False
-            )
+            raise _closed("the event bus", service="redis", operation=operation)
 
     @staticmethod
     def _refused(error: CacheError) -> MessagingError:
@@ -16629,12 +16556,7 @@ class SmsService(_Closeable):
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
         if self._closed:
-            raise ConnectionError(
-                "the SMS service is closed",
-                service="sms",
-                operation=self._operation(code),
-                retryable=False,
-            )
+            raise _closed("the SMS service", service="sms", operation=self._operation(code))
         return _not_deferred(self._send(phone, message, code))
 
     @staticmethod
@@ -19051,7 +18973,7 @@ class Infrastructure(_Closeable):
 
     def _check_open(self, name: str) -> None:
         if self._closed:
-            raise ConnectionError("the bundle is closed", service=name, retryable=False)
+            raise _closed("the bundle", service=name)
 
     def _new_service(self, part: provided[Any]) -> Any:
         return part._build(self)

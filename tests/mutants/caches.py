@@ -123,7 +123,7 @@ CLIENTS: list[Mutant] = [
         INFRA,
         Replace(
             "_REDIS_ERRORS",
-            "_no_connection('is still loading its data', retryable=True)",
+            "_outage('is still loading its data')",
             "_ErrorRule(ConnectionError, 'is still loading its data', retryable=True)",
         ),
         ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),

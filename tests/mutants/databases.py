@@ -93,7 +93,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a division by zero is a value that does not fit",
         INFRA,
-        Text("_PostgresErrorReader.rules", "22012", "22052"),
+        Text("_ROWS_OF_RULES", "22012", "22052"),
         ("faults/test_statement_errors.py::test_the_reason",),
     ),
     OnServers(
@@ -183,7 +183,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: columns that do not fit are an error of no operation",
         INFRA,
-        Replace("Database._made", "(self.engine, operation)", "(self.engine, None)"),
+        Replace("Database._labelled", "(self.engine, operation)", "(self.engine, None)"),
         ("contract/test_database.py::TestMariaDB::test_columns_that_do_not_fit",),
     ),
     OnServers(
@@ -266,7 +266,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: Postgres' 25006 is any refusal",
         INFRA,
-        Text("_PostgresErrorReader.rules", "25006", "25007"),
+        Text("_ROWS_OF_RULES", "25006", "25007"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
@@ -819,7 +819,7 @@ return made
     OnFakes(
         "values: a refused batch does not say which operation",
         INFRA,
-        Drop("Database._fitted", "error.service, error.operation = (self.engine, 'insert_many')"),
+        Drop("Database._labelled", "error.service, error.operation = (self.engine, operation)"),
         DATABASE,
     ),
     OnFakes(

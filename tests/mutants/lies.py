@@ -472,7 +472,7 @@ FAKE_DATABASE: list[Mutant] = [
     fake(
         "FakeDatabase: an open block is no connection in use",
         Replace(
-            "FakeDatabase._stats",
+            "FakeDatabase.stats",
             "infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))",
             "infra.PoolStats(None, len(self._open), 0, len(self._open), len(self._turns.waiters))",
         ),
@@ -734,7 +734,7 @@ FAKE_REDIS: list[Mutant] = [
     ),
     fake(
         "Health: of a store that is S3",
-        Replace("FakeStorageProvider._health_check", "'storage'", "'s3'"),
+        Replace("FakeStorageProvider.health_check", "'storage'", "'s3'"),
         STORAGE,
     ),
     fake(

@@ -18,8 +18,8 @@ CALLS: list[Mutant] = [
         "policy: repeats whatever was sent",
         INFRA,
         Replace(
-            "CallPolicy._may_retry",
-            "repeatable or not attempt.sent",
+            "CallPolicy.call",
+            "repeatable or operation in self.repeatable or (not current.sent)",
             "True",
         ),
         POLICY,
