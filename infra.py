@@ -17823,8 +17823,11 @@ class Target(ABC):
         """As ``Source._describe``."""
 
     @abstractmethod
-    def _fit(self, part: _TargetRows) -> _Fitted:
-        """Return the rows as the target stores them, without the diverted ones."""
+    def _fit(self, part: _TargetRows) -> _Columns:
+        """Return the rows as the target stores them; move diverted ones to ``part.rejects``.
+
+        A RepositoryTarget has one column, of records.
+        """
 
     @abstractmethod
     def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
@@ -17844,17 +17847,6 @@ class Target(ABC):
         return shape
 
 
-class _TargetRows(NamedTuple):
-    """Rows for one target, and for each the index of its source row in the batch."""
-
-    batch: _Batch
-    at: list[int]
-    rows: list[Any]
-
-    def key(self, index: int) -> str:
-        return self.batch.key(self.at[index])
-
-
 class _Reject(NamedTuple):
     """A line of the rejects file: the row's key in words, the column and the reason."""
 
@@ -17863,62 +17855,17 @@ class _Reject(NamedTuple):
     reason: str
 
 
-class _Fitted(NamedTuple):
-    """The same rows as the target stores them."""
+class _TargetRows(NamedTuple):
+    """Rows for one target, and for each the index of its source row in the batch."""
 
-    at: Sequence[int]
-    #: a RepositoryTarget has one column, of records
-    columns: _Columns
-    rejects: Sequence[_Reject] = ()
+    batch: _Batch
+    at: list[int]
+    rows: list[Any]
+    #: by index in ``rows``
+    rejects: dict[int, _Reject]
 
-    def first(self, count: int) -> _Columns:
-        """Return the rows that were made of the first ``count`` rows of the batch."""
-        count = bisect.bisect_left(self.at, count)
-        return [column[:count] for column in self.columns]
-
-
-class _ValueFitter:
-    """Fits values to the columns of a table. Applies the policies to those that do not fit."""
-
-    def __init__(self, table: str, shape: _TableShape, policies: Mapping[str, Any]) -> None:
-        self._table, self._shape, self._policies = table, shape, policies
-
-    def fit(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
-        column = self._shape.columns[name]
-        fitted = _fitted_column(name, column, _converted_for(column, values))
-        if name not in self._shape.nullable and None in fitted:
-            raise ValidationError(f"{name} does not take NULL")
-        return fitted
-
-    def fit_or_reject(
-        self, name: str, values: Sequence[Any], part: _TargetRows, rejects: dict[int, _Reject]
-    ) -> Sequence[Any]:
-        """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
-        with contextlib.suppress(*_UNFIT):
-            return self.fit(name, values)
-        words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
-        policy = self._policies.get(name, "fail")
-        fitted: list[Any] = []
-        for at, value in enumerate(values):
-            try:
-                fitted += self.fit(name, [value])
-                continue
-            except _UNFIT as error:
-                reason = _reason(error, f"should be {words}")
-            # Outside the handler: an error's context would quote the value.
-            if policy == "fail":
-                raise _row_error(f"{self._table}.{name}", part.key(at), reason, column=name)
-            if policy == "divert":
-                rejects.setdefault(at, _Reject(part.key(at), name, reason))
-            fitted += self.fit(name, [policy.value]) if isinstance(policy, Replace) else [None]
-        return fitted
-
-    def as_written(self, name: str, value: Any) -> Any:
-        """Return a stored value as ``fit`` returns it, to compare the two."""
-        with contextlib.suppress(*_UNFIT):
-            return self.fit(name, [value])[0]
-        return value
+    def key(self, index: int) -> str:
+        return self.batch.key(self.at[index])
 
 
 class TableTarget(Target):
@@ -17973,7 +17920,6 @@ class TableTarget(Target):
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
-        self._values = _ValueFitter(self.table, shape, self.policies)
         self._names: _Names = ()
         self._given = names
         if names is not None:
@@ -18011,20 +17957,51 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, part: _TargetRows) -> _Fitted:
+    def _fit(self, part: _TargetRows) -> _Columns:
         if not self._names:
             self._set_columns([*part.rows[0]])
         ordered = part.rows if self._given is not None else self._in_order(part)
-        rejects: dict[int, _Reject] = {}
         columns: list[Any] = [
-            self._values.fit_or_reject(name, values, part, rejects)
+            self._fit_or_reject(name, values, part)
             for name, values in zip(self._names, zip(*ordered))
         ]
-        if not rejects:
-            return _Fitted(part.at, columns)
-        kept = [index not in rejects for index in range(len(ordered))]
-        places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
-        return _Fitted(places, columns, [rejects[index] for index in sorted(rejects)])
+        if part.rejects:
+            kept = [index not in part.rejects for index in range(len(ordered))]
+            part.at[:], *columns = (
+                [*itertools.compress(column, kept)] for column in (part.at, *columns)
+            )
+        return columns
+
+    def _fit_or_reject(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any]:
+        """Return a column's values as it stores them, by its policy for those that do not fit."""
+        with contextlib.suppress(*_UNFIT):
+            return self._fit_values(name, values)
+        words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
+        policy = self.policies.get(name, "fail")
+        fitted: list[Any] = []
+        for at, value in enumerate(values):
+            try:
+                fitted += self._fit_values(name, [value])
+                continue
+            except _UNFIT as error:
+                reason = _reason(error, f"should be {words}")
+            # Outside the handler: an error's context would quote the value.
+            if policy == "fail":
+                raise _row_error(f"{self.table}.{name}", part.key(at), reason, column=name)
+            if policy == "divert":
+                part.rejects.setdefault(at, _Reject(part.key(at), name, reason))
+            fitted += (
+                self._fit_values(name, [policy.value]) if isinstance(policy, Replace) else [None]
+            )
+        return fitted
+
+    def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
+        column = self._shape.columns[name]
+        fitted = _fitted_column(name, column, _converted_for(column, values))
+        if name not in self._shape.nullable and None in fitted:
+            raise ValidationError(f"{name} does not take NULL")
+        return fitted
 
     def _in_order(self, part: _TargetRows) -> list[_Row]:
         wanted = {*self._names}
@@ -18082,8 +18059,14 @@ class TableTarget(Target):
                 yield "missing"
                 continue
             wanted = [row[at] for at in self._set_at]
-            stored = [*map(self._values.as_written, self._set, found[key])]
+            stored = [*map(self._as_written, self._set, found[key])]
             yield "equal" if wanted == stored else "different"
+
+    def _as_written(self, name: str, value: Any) -> Any:
+        """Return a stored value as ``_fit_values`` returns it, to compare the two."""
+        with contextlib.suppress(*_UNFIT):
+            return self._fit_values(name, [value])[0]
+        return value
 
 
 class RepositoryTarget(Target):
@@ -18124,12 +18107,11 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, part: _TargetRows) -> _Fitted:
+    def _fit(self, part: _TargetRows) -> _Columns:
         given, dicts = self._given, part.rows
         if given is not None:
             dicts = [dict(zip(given, row)) for row in dicts]
-        records = [self._record(part, index, values) for index, values in enumerate(dicts)]
-        return _Fitted(part.at, [records])
+        return [[self._record(part, index, values) for index, values in enumerate(dicts)]]
 
     def _record(self, part: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
         try:
@@ -18566,9 +18548,9 @@ class _TransformedBatch:
         self._move, self._batch = move, batch
         self.dropped = 0
         if move.transform is None:
-            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows])}
+            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows], {})}
             return
-        self.parts = {name: _TargetRows(batch, [], []) for name in move.targets}
+        self.parts = {name: _TargetRows(batch, [], [], {}) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
@@ -18633,12 +18615,13 @@ class _FittedBatch:
     def __init__(self, move: RowMove, batch: _Batch) -> None:
         self._batch, self._database = batch, move.database
         transformed = _TransformedBatch(move, batch)
-        self._fitted = [
-            (move.targets[name], move.targets[name]._fit(part))
-            for name, part in transformed.parts.items()
-            if part.rows
-        ]
-        self.rejects = [reject for _, fitted in self._fitted for reject in fitted.rejects]
+        self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
+        self.rejects: list[_Reject] = []
+        for name, part in transformed.parts.items():
+            if part.rows:
+                target = move.targets[name]
+                self._fitted.append((target, part.at, target._fit(part)))
+                self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
         )
@@ -18649,16 +18632,17 @@ class _FittedBatch:
         Inside a transaction. A dry run only returns the counts.
         """
         counts = self._read
-        for target, fitted in self._fitted:
-            counts += target._write(fitted.first(first), dry_run)
+        for target, at, columns in self._fitted:
+            count = bisect.bisect_left(at, first)
+            counts += target._write([column[:count] for column in columns], dry_run)
         if not dry_run:
             self._database._check_constraints()
         return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
-        for target, fitted in self._fitted:
-            yield from zip(fitted.at, target._compare(fitted.columns))
+        for target, at, columns in self._fitted:
+            yield from zip(at, target._compare(columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.

@@ -105,7 +105,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a value is replaced by NULL",
         INFRA,
-        Replace("_ValueFitter.fit_or_reject", "isinstance(policy, Replace)", "False"),
+        Replace("TableTarget._fit_or_reject", "isinstance(policy, Replace)", "False"),
         on_fakes("test_policies"),
     ),
     OnFakes(
@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: None goes where the column takes none",
         INFRA,
-        Replace("_ValueFitter.fit", "None in fitted", "False"),
+        Replace("TableTarget._fit_values", "None in fitted", "False"),
         on_fakes("test_none_where_the_column_takes_none"),
     ),
     OnFakes(
