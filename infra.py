@@ -17205,6 +17205,8 @@ class Source(ABC):
     names: _Names | None = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
+    #: where the rows are, as a checkpoint holds it
+    _place: Mapping[str, str]
     #: an open file or connection
     _handle: Any = None
 
@@ -17212,9 +17214,9 @@ class Source(ABC):
     def _open(self) -> None:
         """Inspect the source. Raises MoveError if its rows cannot be read in a stable order."""
 
-    @abstractmethod
     def _describe(self) -> dict[str, Any]:
         """Return the properties that must not change between the runs of a move."""
+        return {**self._place}
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Batch:
@@ -17236,8 +17238,7 @@ class _KeyedSource(Source):
 
     names: _Names = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     _key: _Names
-    #: where the rows are, and the types of the columns, as a checkpoint holds them
-    _place: Mapping[str, str]
+    #: the types of the columns, as a checkpoint holds them
     _types: Mapping[str, str] | _Names
 
     def _describe(self) -> dict[str, Any]:
@@ -17344,15 +17345,13 @@ class IterableSource(Source):
             raise ValidationError(
                 "rows should be an iterable of dicts, or a function that returns one"
             )
+        self._place = {"rows": "made by Python code"}
         self._given = rows
         self._is_spent = False  # an iterator cannot begin again
 
     def _open(self) -> None:
         self._iterator: Iterator[Any] = iter(())
         self._at = -1  # rows read from the iterator; -1: it has not begun
-
-    def _describe(self) -> dict[str, Any]:
-        return {"rows": "made by Python code"}
 
     def _read(self, position: Any, limit: int) -> _Batch:
         start = position or 0
@@ -17392,6 +17391,7 @@ class _FileSource(Source):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _path(_check_path("path", path))
+        self._place = {"file": self.path.name}
 
     def _open(self) -> None:
         import hashlib
@@ -17403,7 +17403,7 @@ class _FileSource(Source):
             raise MoveError(f"{self.path} cannot be read: {error.strerror}") from None
         self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
         self._lines = iter(self._line, "")
-        self._begin()
+        self._records = self._parse()
 
     def _line(self) -> str:
         """Return the next line, or "" at the end.
@@ -17421,19 +17421,16 @@ class _FileSource(Source):
     def _refusal(self, reason: str) -> MoveError:
         return _row_error(str(self.path), f"record={self._record + 1}", reason)
 
-    def _begin(self) -> None:
-        """Read what precedes the first record."""
-
     @abstractmethod
-    def _next(self) -> Any:
-        """Return the next record, or None at the end."""
+    def _parse(self) -> Iterator[Any]:
+        """Return the records that follow in the file."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
         place = position or {"record": 0}
         if place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
-        while len(rows) < limit and (values := self._next()) is not None:
+        for values in itertools.islice(self._records, limit):
             self._record += 1
             rows.append(values)
         keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
@@ -17445,11 +17442,8 @@ class _FileSource(Source):
         self._open()
         if not place["record"]:
             return
-        while self._offset < place["offset"] and (
-            part := self._handle.read(min(place["offset"] - self._offset, 1 << 20))
-        ):
-            self._read_so_far.update(part)
-            self._offset += len(part)
+        while self._offset < place["offset"] and self._line():
+            pass
         if self._read_so_far.hexdigest() != place["digest"]:
             raise MoveError(
                 f"{self.path} has changed before record {place['record'] + 1}, where the move "
@@ -17486,11 +17480,12 @@ class CsvSource(_FileSource):
         self._delimiter, self._null = delimiter, null
 
     def _describe(self) -> dict[str, Any]:
-        return {"file": self.path.name, "columns": self.names}
+        return {**self._place, "columns": self.names}
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         import csv
 
+        super()._open()
         self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
         self.names = self._values() or []  # pyright: ignore[reportIncompatibleVariableOverride]
         if len(set(self.names)) < len(self.names) or not all(self.names):
@@ -17504,18 +17499,17 @@ class CsvSource(_FileSource):
         except csv.Error:  # its words quote nothing of the file
             raise self._refusal(f"not valid CSV near line {self._reader.line_num}") from None
 
-    def _next(self) -> tuple[str | None, ...] | None:
-        values = self._values()
-        while values == []:  # a blank line
-            values = self._values()
-        if values is None:
-            return None
+    def _parse(self) -> Iterator[tuple[str | None, ...]]:
         width = len(self.names)
-        if len(values) != width:
-            raise self._refusal(
-                f"line {self._reader.line_num}: there are {len(values)} values for {width} columns"
-            )
-        return tuple([None if value == self._null else value for value in values])
+        for values in iter(self._values, None):
+            if not values:  # a blank line
+                continue
+            if len(values) != width:
+                line = self._reader.line_num
+                raise self._refusal(
+                    f"line {line}: there are {len(values)} values for {width} columns"
+                )
+            yield tuple([None if value == self._null else value for value in values])
 
 
 class JsonLinesSource(_FileSource):
@@ -17525,20 +17519,17 @@ class JsonLinesSource(_FileSource):
     ConfigurationError for an invalid path.
     """
 
-    def _describe(self) -> dict[str, Any]:
-        return {"file": self.path.name}
-
-    def _next(self) -> dict[str, Any] | None:
-        line = next((line for line in self._lines if not line.isspace()), None)
-        if line is None:
-            return None
-        try:
-            record = _parse_json(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise self._refusal("a line should hold a JSON object")
-        return record
+    def _parse(self) -> Iterator[dict[str, Any]]:
+        for line in self._lines:
+            if line.isspace():
+                continue
+            try:
+                record = _parse_json(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise self._refusal("a line should hold a JSON object")
+            yield record
 
 
 class SqliteSource(_KeyedSource):
@@ -17586,11 +17577,9 @@ class SqliteSource(_KeyedSource):
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[_Row]:
         import sqlite3
 
-        try:
+        with contextlib.suppress(sqlite3.Error):
             return [*self._handle.execute(sql, params)]
-        except sqlite3.Error:
-            pass
-        # Raised outside the handler: the error's context could quote a row.
+        # Outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
