@@ -18512,12 +18512,10 @@ class RowMove(Move):
         if limit is not None and not _COUNT.valid(limit):
             raise ValidationError("limit should be a whole number, 1 or more")
         run = _MoveRun(self, progress, limit, resume, restart, accept_change)
-        with contextlib.ExitStack() as end:
-            end.callback(self.source._close)
-            end.callback(run.close)
-            if dry_run:
-                return run.rehearse()
-            return run.execute(end.enter_context(_graceful_stop()))
+        try:
+            return run.rehearse() if dry_run else run.execute()
+        finally:
+            run.close()
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys.
@@ -18642,13 +18640,12 @@ class _FittedBatch:
         error = self._refusal(size)
         if error is None:
             return None
-        count = bisect.bisect_left(range(size), True, 1, key=self._is_refused)
+        count = bisect.bisect_left(
+            range(size), True, 1, key=lambda first: bool(self._refusal(first))
+        )
         error = self._refusal(count) or error
         key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
-
-    def _is_refused(self, first: int) -> bool:
-        return self._refusal(first) is not None
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -18737,6 +18734,7 @@ class _MoveRun:
         self._progress: _Progress | None = None
 
     def close(self) -> None:
+        self._move.source._close()
         if self._progress is not None:
             self._progress.close()
 
@@ -18754,17 +18752,17 @@ class _MoveRun:
             self._show(counts.read)
         return self._report(counts, done=last, dry_run=True)
 
-    def execute(self, stop: threading.Event) -> MoveReport:
-        self._stop = stop
-        while True:
-            try:
-                return self._attempt()
-            except (ConnectionError, TimeoutError) as error:
-                self._failures += 1
-                if not error.retryable or self._failures > self._move.RETRIES:
-                    raise
-                logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                self._move._clock.sleep(0.1 * 2**self._failures)
+    def execute(self) -> MoveReport:
+        with _graceful_stop() as self._stop:
+            while True:
+                try:
+                    return self._attempt()
+                except (ConnectionError, TimeoutError) as error:
+                    self._failures += 1
+                    if not error.retryable or self._failures > self._move.RETRIES:
+                        raise
+                    logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
+                    self._move._clock.sleep(0.1 * 2**self._failures)
 
     def _attempt(self) -> MoveReport:
         from concurrent.futures import ThreadPoolExecutor
