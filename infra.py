@@ -18511,7 +18511,9 @@ class RowMove(Move):
         """
         if limit is not None and not _COUNT.valid(limit):
             raise ValidationError("limit should be a whole number, 1 or more")
-        run = _MoveRun(self, progress, limit, resume, restart, accept_change)
+        shows = progress and sys.stderr is not None and sys.stderr.isatty()
+        end = limit or sys.maxsize
+        run = _MoveRun(self, shows, end, resume, restart, accept_change)
         try:
             return run.rehearse() if dry_run else run.execute()
         finally:
@@ -18708,30 +18710,23 @@ class _Comparison:
         return target._rows.count() - found
 
 
+@dataclass(eq=False, repr=False)
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
-    TRIES = 3  # of a batch, if other clients change the same rows
+    TRIES: ClassVar = 3  # of a batch, if other clients change the same rows
 
-    def __init__(
-        self,
-        move: RowMove,
-        progress: bool,
-        limit: int | None,
-        resume: bool,
-        restart: bool,
-        accept_change: bool,
-    ) -> None:
-        self._move = move
-        #: how many rows of the whole move are read when the run ends
-        self._end = sys.maxsize if limit is None else limit
-        self._shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        self._resume, self._restart, self._accept_change = resume, restart, accept_change
-        self._started = SystemClock.monotonic()
-        self._resumed: MoveCounts | None = None
-        self._failures = 0  # since the last batch
-        self._rows_that_fit = 100  # a small first batch shows how large rows are
-        self._progress: _Progress | None = None
+    _move: RowMove
+    _shows: bool  # the progress
+    _end: int  # how many rows of the whole move are read when the run ends
+    _resume: bool
+    _restart: bool
+    _accept_change: bool
+    _started: float = field(default_factory=SystemClock.monotonic)
+    _resumed: MoveCounts | None = None
+    _failures: int = 0  # since the last batch
+    _rows_that_fit: int = 100  # a small first batch shows how large rows are
+    _progress: _Progress | None = None
 
     def close(self) -> None:
         self._move.source._close()
@@ -18819,10 +18814,7 @@ class _MoveRun:
         while not point.is_done and (size := self._size(point.counts.read)):
             if self._stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
-            if asked is None:
-                batch = source._read(point.progress["position"], size)
-            else:
-                batch = asked.result()
+            batch = asked.result() if asked else source._read(point.progress["position"], size)
             self._adapt_size(batch)
             following = self._size(point.counts.read + len(batch.rows))
             if source._reads_ahead and not batch.last and following:
