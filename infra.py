@@ -17836,22 +17836,14 @@ class Target(ABC):
         return shape
 
 
-class _Reject(NamedTuple):
-    """A line of the rejects file: the row's key in words, the column and the reason."""
-
-    key: str
-    column: str
-    reason: str
-
-
 class _TargetRows(NamedTuple):
     """Rows for one target, and for each the index of its source row in the batch."""
 
     batch: _Batch
     at: list[int]
     rows: list[Any]
-    #: by index in ``rows``
-    rejects: dict[int, _Reject]
+    #: the diverted rows by their index, as the rejects file holds them
+    rejects: dict[int, dict[str, str]]
 
     def key(self, index: int) -> str:
         return self.batch.key(self.at[index])
@@ -17978,7 +17970,8 @@ class TableTarget(Target):
             if policy == "fail":
                 raise _row_error(f"{self.table}.{name}", part.key(at), reason, column=name)
             if policy == "divert":
-                part.rejects.setdefault(at, _Reject(part.key(at), name, reason))
+                reject = {"key": part.key(at), "column": name, "reason": reason}
+                part.rejects.setdefault(at, reject)
             fitted += (
                 self._fit_values(name, [policy.value]) if isinstance(policy, Replace) else [None]
             )
@@ -18294,11 +18287,11 @@ def _restore_rejects(path: Path, size: int, *, fresh: bool) -> None:
         os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
 
-def _add_rejects(path: Path, rejects: Sequence[_Reject]) -> int:
+def _add_rejects(path: Path, rejects: Sequence[dict[str, str]]) -> int:
     """Append the rejects, flush them to the disk, and return the file's size."""
     with path.open("ab") as stream:
         for reject in rejects:
-            stream.write(_encode(reject._asdict()).encode() + b"\n")
+            stream.write(_encode(reject).encode() + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()
@@ -18605,7 +18598,7 @@ class _FittedBatch:
         self._batch, self._database = batch, move.database
         transformed = _TransformedBatch(move, batch)
         self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
-        self.rejects: list[_Reject] = []
+        self.rejects: list[dict[str, str]] = []
         for name, part in transformed.parts.items():
             if part.rows:
                 target = move.targets[name]
