@@ -17227,10 +17227,8 @@ class Source(ABC):
         return None
 
     def _close(self) -> None:
-        """Close what ``_open`` opened. Idempotent."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.close()
+        if self._handle is not None:
+            self._handle.close()
 
 
 class _KeyedSource(Source):
@@ -17350,7 +17348,6 @@ class IterableSource(Source):
         self._is_spent = False  # an iterator cannot begin again
 
     def _open(self) -> None:
-        self._iterator: Iterator[Any] = iter(())
         self._at = -1  # rows read from the iterator; -1: it has not begun
 
     def _read(self, position: Any, limit: int) -> _Batch:
@@ -17620,7 +17617,7 @@ class QuerySource(_KeyedSource):
         self.database = database
         self._sql = _check_sql(sql)
         self._place = {"sql": self._sql}
-        self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
+        self._key = [key] if isinstance(key, str) else _check_many("key", key)
         for name in self._key:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ValidationError("key should be the names of columns")
