@@ -17109,6 +17109,8 @@ class Source(ABC):
     names: _Names | None = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
+    #: where the rows are, as a checkpoint holds it
+    _place: Mapping[str, str]
     #: an open file or connection
     _handle: Any = None
 
@@ -17116,9 +17118,9 @@ class Source(ABC):
     def _open(self) -> None:
         """Inspect the source. Raises MoveError if its rows cannot be read in a stable order."""
 
-    @abstractmethod
     def _describe(self) -> dict[str, Any]:
         """Return the properties that must not change between the runs of a move."""
+        return {**self._place}
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Batch:
@@ -17129,10 +17131,8 @@ class Source(ABC):
         return None
 
     def _close(self) -> None:
-        """Close what ``_open`` opened. Idempotent."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.close()
+        if self._handle is not None:
+            self._handle.close()
 
 
 class _KeyedSource(Source):
@@ -17140,8 +17140,7 @@ class _KeyedSource(Source):
 
     names: _Names = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     _key: _Names
-    #: where the rows are, and the types of the columns, as a checkpoint holds them
-    _place: Mapping[str, str]
+    #: the types of the columns, as a checkpoint holds them
     _types: Mapping[str, str] | _Names
 
     def _describe(self) -> dict[str, Any]:
@@ -17248,15 +17247,12 @@ class IterableSource(Source):
             raise ValidationError(
                 "rows should be an iterable of dicts, or a function that returns one"
             )
+        self._place = {"rows": "made by Python code"}
         self._given = rows
         self._is_spent = False  # an iterator cannot begin again
 
     def _open(self) -> None:
-        self._iterator: Iterator[Any] = iter(())
         self._at = -1  # rows read from the iterator; -1: it has not begun
-
-    def _describe(self) -> dict[str, Any]:
-        return {"rows": "made by Python code"}
 
     def _read(self, position: Any, limit: int) -> _Batch:
         start = position or 0
@@ -17296,6 +17292,7 @@ class _FileSource(Source):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _path(_check_path("path", path))
+        self._place = {"file": self.path.name}
 
     def _open(self) -> None:
         import hashlib
@@ -17307,7 +17304,7 @@ class _FileSource(Source):
             raise MoveError(f"{self.path} cannot be read: {error.strerror}") from None
         self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
         self._lines = iter(self._line, "")
-        self._begin()
+        self._records = self._parse()
 
     def _line(self) -> str:
         """Return the next line, or "" at the end.
@@ -17325,19 +17322,16 @@ class _FileSource(Source):
     def _refusal(self, reason: str) -> MoveError:
         return _row_error(str(self.path), f"record={self._record + 1}", reason)
 
-    def _begin(self) -> None:
-        """Read what precedes the first record."""
-
     @abstractmethod
-    def _next(self) -> Any:
-        """Return the next record, or None at the end."""
+    def _parse(self) -> Iterator[Any]:
+        """Return the records that follow in the file."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
         place = position or {"record": 0}
         if place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
-        while len(rows) < limit and (values := self._next()) is not None:
+        for values in itertools.islice(self._records, limit):
             self._record += 1
             rows.append(values)
         keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
@@ -17349,11 +17343,8 @@ class _FileSource(Source):
         self._open()
         if not place["record"]:
             return
-        while self._offset < place["offset"] and (
-            part := self._handle.read(min(place["offset"] - self._offset, 1 << 20))
-        ):
-            self._read_so_far.update(part)
-            self._offset += len(part)
+        while self._offset < place["offset"] and self._line():
+            pass
         if self._read_so_far.hexdigest() != place["digest"]:
             raise MoveError(
                 f"{self.path} has changed before record {place['record'] + 1}, where the move "
@@ -17390,11 +17381,12 @@ class CsvSource(_FileSource):
         self._delimiter, self._null = delimiter, null
 
     def _describe(self) -> dict[str, Any]:
-        return {"file": self.path.name, "columns": self.names}
+        return {**self._place, "columns": self.names}
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         import csv
 
+        super()._open()
         self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
         self.names = self._values() or []  # pyright: ignore[reportIncompatibleVariableOverride]
         if len(set(self.names)) < len(self.names) or not all(self.names):
@@ -17408,18 +17400,17 @@ class CsvSource(_FileSource):
         except csv.Error:  # its words quote nothing of the file
             raise self._refusal(f"not valid CSV near line {self._reader.line_num}") from None
 
-    def _next(self) -> tuple[str | None, ...] | None:
-        values = self._values()
-        while values == []:  # a blank line
-            values = self._values()
-        if values is None:
-            return None
+    def _parse(self) -> Iterator[tuple[str | None, ...]]:
         width = len(self.names)
-        if len(values) != width:
-            raise self._refusal(
-                f"line {self._reader.line_num}: there are {len(values)} values for {width} columns"
-            )
-        return tuple([None if value == self._null else value for value in values])
+        for values in iter(self._values, None):
+            if not values:  # a blank line
+                continue
+            if len(values) != width:
+                line = self._reader.line_num
+                raise self._refusal(
+                    f"line {line}: there are {len(values)} values for {width} columns"
+                )
+            yield tuple([None if value == self._null else value for value in values])
 
 
 class JsonLinesSource(_FileSource):
@@ -17429,20 +17420,17 @@ class JsonLinesSource(_FileSource):
     ConfigurationError for an invalid path.
     """
 
-    def _describe(self) -> dict[str, Any]:
-        return {"file": self.path.name}
-
-    def _next(self) -> dict[str, Any] | None:
-        line = next((line for line in self._lines if not line.isspace()), None)
-        if line is None:
-            return None
-        try:
-            record = _parse_json(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise self._refusal("a line should hold a JSON object")
-        return record
+    def _parse(self) -> Iterator[dict[str, Any]]:
+        for line in self._lines:
+            if line.isspace():
+                continue
+            try:
+                record = _parse_json(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise self._refusal("a line should hold a JSON object")
+            yield record
 
 
 class SqliteSource(_KeyedSource):
@@ -17490,11 +17478,9 @@ class SqliteSource(_KeyedSource):
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[_Row]:
         import sqlite3
 
-        try:
+        with contextlib.suppress(sqlite3.Error):
             return [*self._handle.execute(sql, params)]
-        except sqlite3.Error:
-            pass
-        # Raised outside the handler: the error's context could quote a row.
+        # Outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
@@ -17535,7 +17521,7 @@ class QuerySource(_KeyedSource):
         self.database = database
         self._sql = _check_sql(sql)
         self._place = {"sql": self._sql}
-        self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
+        self._key = [key] if isinstance(key, str) else _check_many("key", key)
         for name in self._key:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ValidationError("key should be the names of columns")
@@ -17727,8 +17713,11 @@ class Target(ABC):
         """As ``Source._describe``."""
 
     @abstractmethod
-    def _fit(self, part: _TargetRows) -> _Fitted:
-        """Return the rows as the target stores them, without the diverted ones."""
+    def _fit(self, part: _TargetRows) -> _Columns:
+        """Return the rows as the target stores them; move diverted ones to ``part.rejects``.
+
+        A RepositoryTarget has one column, of records.
+        """
 
     @abstractmethod
     def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
@@ -17754,75 +17743,11 @@ class _TargetRows(NamedTuple):
     batch: _Batch
     at: list[int]
     rows: list[Any]
+    #: the diverted rows by their index, as the rejects file holds them
+    rejects: dict[int, dict[str, str]]
 
     def key(self, index: int) -> str:
         return self.batch.key(self.at[index])
-
-
-class _Reject(NamedTuple):
-    """A line of the rejects file: the row's key in words, the column and the reason."""
-
-    key: str
-    column: str
-    reason: str
-
-
-class _Fitted(NamedTuple):
-    """The same rows as the target stores them."""
-
-    at: Sequence[int]
-    #: a RepositoryTarget has one column, of records
-    columns: _Columns
-    rejects: Sequence[_Reject] = ()
-
-    def first(self, count: int) -> _Columns:
-        """Return the rows that were made of the first ``count`` rows of the batch."""
-        count = bisect.bisect_left(self.at, count)
-        return [column[:count] for column in self.columns]
-
-
-class _ValueFitter:
-    """Fits values to the columns of a table. Applies the policies to those that do not fit."""
-
-    def __init__(self, table: str, shape: _TableShape, policies: Mapping[str, Any]) -> None:
-        self._table, self._shape, self._policies = table, shape, policies
-
-    def fit(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
-        column = self._shape.columns[name]
-        fitted = _fitted_column(name, column, _converted_for(column, values))
-        if name not in self._shape.nullable and None in fitted:
-            raise ValidationError(f"{name} does not take NULL")
-        return fitted
-
-    def fit_or_reject(
-        self, name: str, values: Sequence[Any], part: _TargetRows, rejects: dict[int, _Reject]
-    ) -> Sequence[Any]:
-        """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
-        with contextlib.suppress(*_UNFIT):
-            return self.fit(name, values)
-        words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
-        policy = self._policies.get(name, "fail")
-        fitted: list[Any] = []
-        for at, value in enumerate(values):
-            try:
-                fitted += self.fit(name, [value])
-                continue
-            except _UNFIT as error:
-                reason = _reason(error, f"should be {words}")
-            # Outside the handler: an error's context would quote the value.
-            if policy == "fail":
-                raise _row_error(f"{self._table}.{name}", part.key(at), reason, column=name)
-            if policy == "divert":
-                rejects.setdefault(at, _Reject(part.key(at), name, reason))
-            fitted += self.fit(name, [policy.value]) if isinstance(policy, Replace) else [None]
-        return fitted
-
-    def as_written(self, name: str, value: Any) -> Any:
-        """Return a stored value as ``fit`` returns it, to compare the two."""
-        with contextlib.suppress(*_UNFIT):
-            return self.fit(name, [value])[0]
-        return value
 
 
 class TableTarget(Target):
@@ -17877,7 +17802,6 @@ class TableTarget(Target):
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
-        self._values = _ValueFitter(self.table, shape, self.policies)
         self._names: _Names = ()
         self._given = names
         if names is not None:
@@ -17915,20 +17839,52 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, part: _TargetRows) -> _Fitted:
+    def _fit(self, part: _TargetRows) -> _Columns:
         if not self._names:
             self._set_columns([*part.rows[0]])
         ordered = part.rows if self._given is not None else self._in_order(part)
-        rejects: dict[int, _Reject] = {}
         columns: list[Any] = [
-            self._values.fit_or_reject(name, values, part, rejects)
+            self._fit_or_reject(name, values, part)
             for name, values in zip(self._names, zip(*ordered))
         ]
-        if not rejects:
-            return _Fitted(part.at, columns)
-        kept = [index not in rejects for index in range(len(ordered))]
-        places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
-        return _Fitted(places, columns, [rejects[index] for index in sorted(rejects)])
+        if part.rejects:
+            kept = [index not in part.rejects for index in range(len(ordered))]
+            part.at[:], *columns = (
+                [*itertools.compress(column, kept)] for column in (part.at, *columns)
+            )
+        return columns
+
+    def _fit_or_reject(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any]:
+        """Return a column's values as it stores them, by its policy for those that do not fit."""
+        with contextlib.suppress(*_UNFIT):
+            return self._fit_values(name, values)
+        words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
+        policy = self.policies.get(name, "fail")
+        fitted: list[Any] = []
+        for at, value in enumerate(values):
+            try:
+                fitted += self._fit_values(name, [value])
+                continue
+            except _UNFIT as error:
+                reason = _reason(error, f"should be {words}")
+            # Outside the handler: an error's context would quote the value.
+            if policy == "fail":
+                raise _row_error(f"{self.table}.{name}", part.key(at), reason, column=name)
+            if policy == "divert":
+                reject = {"key": part.key(at), "column": name, "reason": reason}
+                part.rejects.setdefault(at, reject)
+            fitted += (
+                self._fit_values(name, [policy.value]) if isinstance(policy, Replace) else [None]
+            )
+        return fitted
+
+    def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
+        column = self._shape.columns[name]
+        fitted = _fitted_column(name, column, _converted_for(column, values))
+        if name not in self._shape.nullable and None in fitted:
+            raise ValidationError(f"{name} does not take NULL")
+        return fitted
 
     def _in_order(self, part: _TargetRows) -> list[_Row]:
         wanted = {*self._names}
@@ -17986,8 +17942,14 @@ class TableTarget(Target):
                 yield "missing"
                 continue
             wanted = [row[at] for at in self._set_at]
-            stored = [*map(self._values.as_written, self._set, found[key])]
+            stored = [*map(self._as_written, self._set, found[key])]
             yield "equal" if wanted == stored else "different"
+
+    def _as_written(self, name: str, value: Any) -> Any:
+        """Return a stored value as ``_fit_values`` returns it, to compare the two."""
+        with contextlib.suppress(*_UNFIT):
+            return self._fit_values(name, [value])[0]
+        return value
 
 
 class RepositoryTarget(Target):
@@ -18028,12 +17990,11 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, part: _TargetRows) -> _Fitted:
+    def _fit(self, part: _TargetRows) -> _Columns:
         given, dicts = self._given, part.rows
         if given is not None:
             dicts = [dict(zip(given, row)) for row in dicts]
-        records = [self._record(part, index, values) for index, values in enumerate(dicts)]
-        return _Fitted(part.at, [records])
+        return [[self._record(part, index, values) for index, values in enumerate(dicts)]]
 
     def _record(self, part: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
         try:
@@ -18227,11 +18188,11 @@ def _restore_rejects(path: Path, size: int, *, fresh: bool) -> None:
         os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
 
-def _add_rejects(path: Path, rejects: Sequence[_Reject]) -> int:
+def _add_rejects(path: Path, rejects: Sequence[dict[str, str]]) -> int:
     """Append the rejects, flush them to the disk, and return the file's size."""
     with path.open("ab") as stream:
         for reject in rejects:
-            stream.write(_encode(reject._asdict()).encode() + b"\n")
+            stream.write(_encode(reject).encode() + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()
@@ -18444,13 +18405,13 @@ class RowMove(Move):
         """
         if limit is not None and not _COUNT.valid(limit):
             raise ValidationError("limit should be a whole number, 1 or more")
-        run = _MoveRun(self, progress, limit, resume, restart, accept_change)
-        with contextlib.ExitStack() as end:
-            end.callback(self.source._close)
-            end.callback(run.close)
-            if dry_run:
-                return run.rehearse()
-            return run.execute(end.enter_context(_graceful_stop()))
+        shows = progress and sys.stderr is not None and sys.stderr.isatty()
+        end = limit or sys.maxsize
+        run = _MoveRun(self, shows, end, resume, restart, accept_change)
+        try:
+            return run.rehearse() if dry_run else run.execute()
+        finally:
+            run.close()
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys.
@@ -18470,9 +18431,9 @@ class _TransformedBatch:
         self._move, self._batch = move, batch
         self.dropped = 0
         if move.transform is None:
-            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows])}
+            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows], {})}
             return
-        self.parts = {name: _TargetRows(batch, [], []) for name in move.targets}
+        self.parts = {name: _TargetRows(batch, [], [], {}) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
@@ -18537,12 +18498,13 @@ class _FittedBatch:
     def __init__(self, move: RowMove, batch: _Batch) -> None:
         self._batch, self._database = batch, move.database
         transformed = _TransformedBatch(move, batch)
-        self._fitted = [
-            (move.targets[name], move.targets[name]._fit(part))
-            for name, part in transformed.parts.items()
-            if part.rows
-        ]
-        self.rejects = [reject for _, fitted in self._fitted for reject in fitted.rejects]
+        self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
+        self.rejects: list[dict[str, str]] = []
+        for name, part in transformed.parts.items():
+            if part.rows:
+                target = move.targets[name]
+                self._fitted.append((target, part.at, target._fit(part)))
+                self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
         )
@@ -18553,16 +18515,17 @@ class _FittedBatch:
         Inside a transaction. A dry run only returns the counts.
         """
         counts = self._read
-        for target, fitted in self._fitted:
-            counts += target._write(fitted.first(first), dry_run)
+        for target, at, columns in self._fitted:
+            count = bisect.bisect_left(at, first)
+            counts += target._write([column[:count] for column in columns], dry_run)
         if not dry_run:
             self._database._check_constraints()
         return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
-        for target, fitted in self._fitted:
-            yield from zip(fitted.at, target._compare(fitted.columns))
+        for target, at, columns in self._fitted:
+            yield from zip(at, target._compare(columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
@@ -18573,13 +18536,12 @@ class _FittedBatch:
         error = self._refusal(size)
         if error is None:
             return None
-        count = bisect.bisect_left(range(size), True, 1, key=self._is_refused)
+        count = bisect.bisect_left(
+            range(size), True, 1, key=lambda first: bool(self._refusal(first))
+        )
         error = self._refusal(count) or error
         key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
-
-    def _is_refused(self, first: int) -> bool:
-        return self._refusal(first) is not None
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -18642,32 +18604,26 @@ class _Comparison:
         return target._rows.count() - found
 
 
+@dataclass(eq=False, repr=False)
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
-    TRIES = 3  # of a batch, if other clients change the same rows
+    TRIES: ClassVar = 3  # of a batch, if other clients change the same rows
 
-    def __init__(
-        self,
-        move: RowMove,
-        progress: bool,
-        limit: int | None,
-        resume: bool,
-        restart: bool,
-        accept_change: bool,
-    ) -> None:
-        self._move = move
-        #: how many rows of the whole move are read when the run ends
-        self._end = sys.maxsize if limit is None else limit
-        self._shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        self._resume, self._restart, self._accept_change = resume, restart, accept_change
-        self._started = SystemClock.monotonic()
-        self._resumed: MoveCounts | None = None
-        self._failures = 0  # since the last batch
-        self._rows_that_fit = 100  # a small first batch shows how large rows are
-        self._progress: _Progress | None = None
+    _move: RowMove
+    _shows: bool  # the progress
+    _end: int  # how many rows of the whole move are read when the run ends
+    _resume: bool
+    _restart: bool
+    _accept_change: bool
+    _started: float = field(default_factory=SystemClock.monotonic)
+    _resumed: MoveCounts | None = None
+    _failures: int = 0  # since the last batch
+    _rows_that_fit: int = 100  # a small first batch shows how large rows are
+    _progress: _Progress | None = None
 
     def close(self) -> None:
+        self._move.source._close()
         if self._progress is not None:
             self._progress.close()
 
@@ -18685,17 +18641,17 @@ class _MoveRun:
             self._show(counts.read)
         return self._report(counts, done=last, dry_run=True)
 
-    def execute(self, stop: threading.Event) -> MoveReport:
-        self._stop = stop
-        while True:
-            try:
-                return self._attempt()
-            except (ConnectionError, TimeoutError) as error:
-                self._failures += 1
-                if not error.retryable or self._failures > self._move.RETRIES:
-                    raise
-                logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                self._move._clock.sleep(0.1 * 2**self._failures)
+    def execute(self) -> MoveReport:
+        with _graceful_stop() as self._stop:
+            while True:
+                try:
+                    return self._attempt()
+                except (ConnectionError, TimeoutError) as error:
+                    self._failures += 1
+                    if not error.retryable or self._failures > self._move.RETRIES:
+                        raise
+                    logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
+                    self._move._clock.sleep(0.1 * 2**self._failures)
 
     def _attempt(self) -> MoveReport:
         from concurrent.futures import ThreadPoolExecutor
@@ -18752,10 +18708,7 @@ class _MoveRun:
         while not point.is_done and (size := self._size(point.counts.read)):
             if self._stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
-            if asked is None:
-                batch = source._read(point.progress["position"], size)
-            else:
-                batch = asked.result()
+            batch = asked.result() if asked else source._read(point.progress["position"], size)
             self._adapt_size(batch)
             following = self._size(point.counts.read + len(batch.rows))
             if source._reads_ahead and not batch.last and following:

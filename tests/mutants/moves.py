@@ -105,7 +105,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a value is replaced by NULL",
         INFRA,
-        Replace("_ValueFitter.fit_or_reject", "isinstance(policy, Replace)", "False"),
+        Replace("TableTarget._fit_or_reject", "isinstance(policy, Replace)", "False"),
         on_fakes("test_policies"),
     ),
     OnFakes(
@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: None goes where the column takes none",
         INFRA,
-        Replace("_ValueFitter.fit", "None in fitted", "False"),
+        Replace("TableTarget._fit_values", "None in fitted", "False"),
         on_fakes("test_none_where_the_column_takes_none"),
     ),
     OnFakes(
@@ -218,7 +218,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: an empty text of a CSV file is a text",
         INFRA,
-        Replace("CsvSource._next", "value == self._null", "False"),
+        Replace("CsvSource._parse", "value == self._null", "False"),
         on_fakes("test_a_csv_file"),
     ),
     OnFakes(
@@ -230,7 +230,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a line that is no object is left out",
         INFRA,
-        Never("JsonLinesSource._next", "not isinstance(record, dict)"),
+        Never("JsonLinesSource._parse", "not isinstance(record, dict)"),
         on_fakes("test_json_lines"),
     ),
     OnFakes(
