@@ -228,8 +228,20 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     fake(
-        "a page begins at the record",
-        Replace("_IndexedRows._beyond", "operator.gt", "operator.ge"),
+        "a page begins one late",  # one that begins at the record makes a walk that never ends
+        Replace(
+            "_IndexedRows._beyond",
+            "[row for row in rows if is_behind([order(row) for order in orders], place)]",
+            "[row for row in rows if is_behind([order(row) for order in orders], place)][1:]",
+        ),
+    ),
+    fake(
+        "a page begins behind all of the same first value",
+        Replace(
+            "_IndexedRows._beyond",
+            "is_behind([order(row) for order in orders], place)",
+            "is_behind(orders[0](row), place[0])",
+        ),
     ),
     fake(
         "a page of a descending order begins behind it in the other",
