@@ -529,6 +529,15 @@ class Cases:
                 assert found[0] == rule
             assert entries.page().items == before
 
+    @pytest.mark.parametrize("code", ["a", "b"])  # one that exists, and a new one
+    def test_an_upsert_that_does_not_fit(self, backend: Backend, code: str) -> None:
+        entries = backend.entries
+        stored = entries.create(Entry("a"))
+        with pytest.raises(infra.DatabaseError, match="does not fit its column") as caught:
+            entries.upsert(Entry(code, "B", 2**31), on="many_entries_code_key")
+        assert (type(caught.value), caught.value.operation) == (infra.DatabaseError, "upsert")
+        assert entries.page().items == [stored]
+
     def test_ids_of_records_that_exist(self, backend: Backend) -> None:
         """Postgres makes an id for each call, MySQL for new records only."""
         for _ in range(3):
@@ -684,12 +693,20 @@ class TestPostgres18(Server):
     name = "postgres-18"
 
 
-@pytest.mark.parametrize("name", ["mariadb", "postgres"])
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres"])
 def test_a_hundred_thousand_records(database: Callable[[str], str], name: str) -> None:
     with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
         create_tables(pool, Entries)
-        entries = Entries.on(pool)
-        made = entries.create_many(Entry(f"c{n}") for n in range(100_000))
-        assert [each.id for each in made] == [*range(1, 100_001)]
-        assert entries.count() == 100_000
-        assert entries.get(77_777) == made[77_776]
+        a_hundred_thousand_records(Entries.on(pool))
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_a_hundred_thousand_records_on_a_fake(dialect: str) -> None:
+    a_hundred_thousand_records(Entries.on(fakes.FakeDatabase(dialect, TABLES)))
+
+
+def a_hundred_thousand_records(entries: Entries) -> None:
+    made = entries.create_many(Entry(f"c{n}") for n in range(100_000))
+    assert [each.id for each in made] == [*range(1, 100_001)]
+    assert entries.count() == 100_000
+    assert entries.get(77_777) == made[77_776]
