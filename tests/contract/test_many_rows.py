@@ -14,7 +14,7 @@ import pytest
 import fakes
 import infra
 from tests.contract import refusals
-from tests.contract.backends import in_threads
+from tests.contract.backends import WAIT, in_threads
 from tests.contract.databases import dialect_of, violation
 from tests.contract.test_columns import EARLY, LATE, Full, Fulls, Parcels, State, create_tables
 
@@ -606,6 +606,24 @@ class Cases:
         assert [type(each) for each in found] == [list] * 8, found
         assert sum(map(sum, found)) == 20
         assert entries.count() == 20
+
+    def test_many_threads_store_the_same_new_keys(self, backend: Backend) -> None:
+        """All are at the same key at once, so some find it absent and then taken."""
+        entries, code = backend.entries, "many_entries_code_key"
+        start = threading.Barrier(8)
+
+        def work(number: int) -> int:
+            entries.count()  # each thread has its connection now
+            created = 0
+            for at in range(25):
+                start.wait(WAIT)
+                created += entries.upsert(Entry(f"c{at}", stock=number), on=code).created
+            return created
+
+        found = in_threads(8, work)
+        assert [type(each) for each in found] == [int] * 8, found
+        assert sum(found) == 25
+        assert entries.codes() == sorted(f"c{at}" for at in range(25))
 
 
 TABLES = [fakes.Table.of(each) for each in PORTS]

@@ -278,6 +278,6 @@ MUTANTS: list[Mutant] = [
     on_servers(
         "pages after a record have the text of the first",
         Replace("SqlRepository._rows", "len(after)", "0", nth=1),
-        "TestPostgres::test_iterate",
+        "TestPostgres::test_pages_after_a_record",
     ),
 ]
