@@ -14,7 +14,7 @@ import pytest
 import fakes
 import infra
 from tests.contract import refusals
-from tests.contract.backends import in_threads
+from tests.contract.backends import WAIT, in_threads
 from tests.contract.databases import dialect_of, violation
 from tests.contract.test_columns import EARLY, LATE, Full, Fulls, Parcels, State, create_tables
 from tests.scale import PROVE
@@ -530,6 +530,15 @@ class Cases:
                 assert found[0] == rule
             assert entries.page().items == before
 
+    @pytest.mark.parametrize("code", ["a", "b"])  # one that exists, and a new one
+    def test_an_upsert_that_does_not_fit(self, backend: Backend, code: str) -> None:
+        entries = backend.entries
+        stored = entries.create(Entry("a"))
+        with pytest.raises(infra.DatabaseError, match="does not fit its column") as caught:
+            entries.upsert(Entry(code, "B", 2**31), on="many_entries_code_key")
+        assert (type(caught.value), caught.value.operation) == (infra.DatabaseError, "upsert")
+        assert entries.page().items == [stored]
+
     def test_ids_of_records_that_exist(self, backend: Backend) -> None:
         """Postgres makes an id for each call, MySQL for new records only."""
         for _ in range(3):
@@ -598,6 +607,24 @@ class Cases:
         assert [type(each) for each in found] == [list] * 8, found
         assert sum(map(sum, found)) == 20
         assert entries.count() == 20
+
+    def test_many_threads_store_the_same_new_keys(self, backend: Backend) -> None:
+        """All are at the same key at once, so some find it absent and then taken."""
+        entries, code = backend.entries, "many_entries_code_key"
+        start = threading.Barrier(8)
+
+        def work(number: int) -> int:
+            entries.count()  # each thread has its connection now
+            created = 0
+            for at in range(25):
+                start.wait(WAIT)
+                created += entries.upsert(Entry(f"c{at}", stock=number), on=code).created
+            return created
+
+        found = in_threads(8, work)
+        assert [type(each) for each in found] == [int] * 8, found
+        assert sum(found) == 25
+        assert entries.codes() == sorted(f"c{at}" for at in range(25))
 
 
 TABLES = [fakes.Table.of(each) for each in PORTS]
@@ -685,12 +712,20 @@ class TestPostgres18(Server):
     name = "postgres-18"
 
 
-@pytest.mark.parametrize("name", ["mariadb", "postgres"] if PROVE else ["postgres"])
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres"] if PROVE else ["postgres"])
 def test_a_hundred_thousand_records(database: Callable[[str], str], name: str) -> None:
     with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
         create_tables(pool, Entries)
-        entries = Entries.on(pool)
-        made = entries.create_many(Entry(f"c{n}") for n in range(100_000))
-        assert [each.id for each in made] == [*range(1, 100_001)]
-        assert entries.count() == 100_000
-        assert entries.get(77_777) == made[77_776]
+        a_hundred_thousand_records(Entries.on(pool))
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_a_hundred_thousand_records_on_a_fake(dialect: str) -> None:
+    a_hundred_thousand_records(Entries.on(fakes.FakeDatabase(dialect, TABLES)))
+
+
+def a_hundred_thousand_records(entries: Entries) -> None:
+    made = entries.create_many(Entry(f"c{n}") for n in range(100_000))
+    assert [each.id for each in made] == [*range(1, 100_001)]
+    assert entries.count() == 100_000
+    assert entries.get(77_777) == made[77_776]

@@ -175,7 +175,7 @@ MUTANTS: list[Mutant] = [
             "(limit if constant else 0, offset > 0, len(after), lock)",
             "(limit if constant else 0, offset > 0, len(after))",
         ),
-        "TestPostgres::test_a_lock_reads_the_record",
+        "TestPostgres::test_a_second_lock_waits_and_reads_what_is_committed",
     ),
     on_servers(
         "a server subtracts",

@@ -122,7 +122,7 @@ MUTANTS: list[Mutant] = [
     on_servers(
         "a key that another caller took is an error",
         Replace("SqlRepository._merge", "tries = 10", "tries = 1"),
-        "TestMariaDB::test_many_threads_store_few_keys",
+        "TestMariaDB::test_many_threads_store_the_same_new_keys",
     ),
     on_servers(
         "MySQL begins again after any conflict",

@@ -18,7 +18,7 @@ from examples import shop
 from examples.shop import Category, Product, Products
 from tests.contract.backends import WAIT, in_threads
 
-ENGINES = ["fake mysql", "fake postgres", "mariadb", "postgres"]
+ENGINES = ["fake mysql", "fake postgres", "mariadb", "mysql", "postgres"]
 
 
 class NaiveProducts(infra.Repository[Product]):
@@ -178,10 +178,8 @@ def count_to_forty(database: infra.Database, take_one: Callable[[uuid.UUID], obj
     return stored(database, product.id).stock
 
 
-@pytest.mark.parametrize("engine", ["mysql", "postgres"])
-@pytest.mark.parametrize("turn", range(5))
-def test_an_unsafe_counter_fails_on_an_interleaving_fake(engine: str, turn: int) -> None:
-    database = fakes.FakeDatabase(engine, shop.TABLES, interleave=True)
+def left_by_an_unsafe_counter(database: infra.Database) -> int:
+    """Let two threads read, subtract and store 20 times each; return how many are left of 40."""
     products = NaiveProducts.on(database)
 
     def take_one(id: uuid.UUID) -> None:
@@ -190,7 +188,17 @@ def test_an_unsafe_counter_fails_on_an_interleaving_fake(engine: str, turn: int)
             assert read is not None
             products.update(replace(read, stock=read.stock - 1))
 
-    assert count_to_forty(database, take_one) > 0
+    return count_to_forty(database, take_one)
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_an_unsafe_counter_fails_on_an_interleaving_fake(engine: str) -> None:
+    """Both engines together run it a hundred times."""
+    left = [
+        left_by_an_unsafe_counter(fakes.FakeDatabase(engine, shop.TABLES, interleave=True))
+        for _ in range(50)
+    ]
+    assert min(left) > 0
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
@@ -236,12 +244,4 @@ def test_interleave_is_true_or_false(interleave: Any) -> None:
 
 def test_the_databases_of_a_bundle_interleave() -> None:
     with fakes.FakeInfrastructure(tables=shop.PORTS, interleave=True) as services:
-        products = NaiveProducts.on(services.exchange)
-
-        def take_one(id: uuid.UUID) -> None:
-            with services.exchange.transaction():
-                read = products.find_by_id(id)
-                assert read is not None
-                products.update(replace(read, stock=read.stock - 1))
-
-        assert count_to_forty(services.exchange, take_one) > 0
+        assert left_by_an_unsafe_counter(services.exchange) > 0
