@@ -221,3 +221,33 @@ DAY = some(date.min, date.max)
 A_SAMPLE = st.builds(
     changed, some(EMPTY, SMALLEST, LARGEST), st.sampled_from(State), DAY, CHANGE, CHANGE
 )
+SAMPLE_KEY = st.tuples(st.sampled_from([*State, *State, "open"]), DAY)
+NO_SAMPLE = some(
+    State.OPEN, None, (State.OPEN,), ("gone", date.min), (None, date.min), (date.min, State.OPEN),
+    (State.PAID, "0001-01-01"), (State.PAID, datetime(1, 1, 1)), (State.OPEN, date.min, 1),
+)  # fmt: skip
+#: what a field refuses, or its column
+WRONG: dict[str, list[Any]] = {
+    "size": ["xl", 1, "s "],
+    "kind": ["parcel", ""],
+    "flag": [1, "True"],
+    "whole": [2**31, -(2**31) - 1, 2**70, 1.0, True],
+    "big": [2**63, -(2**63) - 1],
+    "ratio": [float("nan"), float("inf"), "1"],
+    "price": [None, Decimal("100000000"), Decimal("99999999.995"), Decimal("NaN"), 1.5],
+    "tiny": [Decimal("100000"), Decimal("-Infinity")],
+    "data": [b"12345", "a"],
+    "blob": ["a"],
+    "at": [time(1, tzinfo=timezone.utc), timedelta(hours=1)],
+    "wait": [timedelta.max, timedelta.min, timedelta(microseconds=1 << 63), 5],
+    "seen_at": [datetime(2026, 1, 1), date(2026, 1, 1)],
+    "second": [datetime(2026, 1, 1, microsecond=1, tzinfo=timezone.utc), "2026-01-01"],
+    "owner": ["a", 1],
+    "word": ["123456", "a\0", "\ud800", "12345 ", b"a"],
+    "code": ["123456", 1],  # the fake of Postgres refuses "é" too, the server does not
+    "text": ["a\0", "\udfff", 1],
+    "meta": [[], {1: 2}, {"a": float("nan")}, {"a": (1,)}, "{}"],
+    "parts": [{}, (1,), ["\ud800"]],
+    "tags": [["a"], ("a", 5), ("a\0",), "a"],
+}
+A_WRONG = st.sampled_from([{name: value} for name, values in WRONG.items() for value in values])
