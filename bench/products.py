@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -71,10 +72,13 @@ class Side(Protocol):
 
 
 class Writer(Side, Protocol):
-    """A side that also stores many products at once, and one that may exist."""
+    """A side that also handles many products at once, and one that may exist."""
 
     def create_many(self, count: int) -> list[Any]: ...
     def upsert(self, id: uuid.UUID, stock: int) -> Any: ...
+
+    def iterate(self) -> Iterator[Any]:
+        """Return all products one by one, as the side's manual says for a large table."""
 
 
 class Ours:
@@ -95,6 +99,9 @@ class Ours:
 
     def upsert(self, id: uuid.UUID, stock: int) -> Product:
         return self.products.upsert(Product("U-1", "Pan", "", stock, id)).record
+
+    def iterate(self) -> Iterator[Product]:
+        return self.products.iterate({})
 
 
 class ByHand:
@@ -222,6 +229,12 @@ class SqlAlchemy:
         self.session.execute(insert.on_duplicate_key_update(**values))
         return self.get(id)
 
+    def iterate(self) -> Iterator[Any]:
+        """Read 1,000 rows at a time from a cursor on the server, in a transaction."""
+        statement = sqlalchemy.select(MappedProduct).execution_options(yield_per=1000)
+        with Session(self.engine) as session:
+            yield from session.scalars(statement)
+
 
 class HyphenedId(peewee.UUIDField):
     """An id as this library stores it on MySQL: peewee's UUIDField would omit the hyphens."""
@@ -286,6 +299,10 @@ class Peewee:
             return next(iter(insert.returning(model).execute()))
         insert.on_conflict(preserve=changed).execute()
         return self.get(id)
+
+    def iterate(self) -> Iterator[Any]:
+        """Keep no record. The driver still holds all rows in memory."""
+        return iter(self.model.select().iterator())
 
 
 SQLALCHEMY_INSERTS: dict[str, Any] = {

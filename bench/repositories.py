@@ -135,6 +135,32 @@ class Table:
             ]
         return found
 
+    def walks(self, bench: Bench) -> list[Ratio]:
+        """Compare a walk over all records: client CPU on one core, then elapsed time."""
+        count = bench.size(100_000, 5000)
+        found: list[Ratio] = []
+        self.pool.execute("DELETE FROM products")
+        for _ in range(count // 5000):
+            self.ours.create_many(5000)
+        ours = functools.partial(walk, self.ours)
+        assert ours() == count
+        for name, (side, promise) in self.rivals.items():
+            theirs = functools.partial(walk, side)
+            assert theirs() == count
+            with one_core(*processes(self.pool)):
+                cpu = bench.compare(
+                    f"iterate, {name}",
+                    ours,
+                    theirs,
+                    target=promise,
+                    rounds=7,
+                    number=1,
+                    clock=time.thread_time,
+                )
+            elapsed = bench.compare("  elapsed time", ours, theirs, target=0, rounds=5, number=1)
+            found += cpu, elapsed
+        return found
+
     def without_bulk(self) -> None:
         self.pool.execute("DELETE FROM products WHERE sku = %s", (BULK,))
 
@@ -153,6 +179,11 @@ class Table:
             )
             for call, work in ours.items()
         ]
+
+
+def walk(side: Writer) -> int:
+    """Return the number of records, each of which is read and dropped."""
+    return sum(1 for _ in side.iterate())
 
 
 def of_a_user(pool: infra.ConnectionPool) -> tuple[Work, Work]:
@@ -376,6 +407,11 @@ def main() -> int:
                 bench.report(
                     f"Writes on {server}, elapsed time, times as fast as {rivals}",
                     table.writes(bench),
+                )
+                rows = bench.size("100,000", "5,000")
+                bench.report(
+                    f"A walk over {rows} records on {server}, client CPU, as above",
+                    table.walks(bench),
                 )
             exchange.count(bench)
             bench.report(

@@ -340,6 +340,7 @@ class ConditionContract(Contract):
         assert found(amount=Not(AnyOf(Below(2), Between(4, 5)))) == "1 2"
         assert found(amount=Above(2), title=Not("3")) == "2 4"
         assert found(amount=AnyOf(1, 2), title=AnyOf("1", "4")) == "1"
+        assert found(amount=AnyOf(2, 1), title=AnyOf("1", "4")) == "1"
         assert found(amount=nested(10)) == "0"
         assert found(amount=AnyOf(*range(2, 300))) == "1 2 3 4"
 
