@@ -9094,7 +9094,7 @@ class _FieldColumn:
         is_key = name in schema.key
         self._accepts_none = self.optional and not is_key
         self._trimmed = is_key or name in schema.trimmed
-        self._visible = name in schema.visible
+        self._visible, self._ascii = name in schema.visible, name in schema.ascii
         self._longest, self._scale = schema.lengths.get(name, 0), schema.scales.get(name)
         problem = ""
         if name in schema.scales and not self._can_have_scale(self._scale):
@@ -9188,6 +9188,8 @@ class _FieldColumn:
             _check_text(
                 self._name, value, blank_ends=not trimmed, empty=not trimmed, longest=longest
             )
+        if self._ascii and not value.isascii():
+            raise self._invalid("be ASCII")
         if self._matches is not None and not self._matches(value):
             raise self._invalid(f"match {self._format}")
         if not usual and self._visible and (not value.isprintable() or _UNSEEN.search(value)):
@@ -9289,7 +9291,10 @@ class _FieldColumn:
         return value._of(map(check, values))
 
     def _part(self, value: Any) -> Any:
-        return _check_text(self._name, value, longest=200)
+        text = _check_text(self._name, value, longest=200)
+        if self._ascii and not text.isascii():
+            raise self._invalid("be ASCII")
+        return text
 
     def _null(self, value: Any, words: str = "") -> Any:
         """Return None if that is the value and the column may be NULL, else raise."""

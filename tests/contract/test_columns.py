@@ -467,6 +467,27 @@ class Cases:
         expected = replace(expected, id=given, text="own", whole=1)
         assert fulls.find_by_id(given) == expected
 
+    def test_a_text_beyond_ascii(self, backend: Backend) -> None:
+        """MySQL cannot compare it with a column of ASCII, and Postgres would store it."""
+        fulls = Fulls.on(backend.database)
+        given: dict[str, Any] = {**Fulls.defaults}
+        full = fulls.create(Full(**given))
+        calls: list[Callable[[], Any]] = [
+            lambda: fulls.create(replace(full, code="é")),
+            lambda: fulls.update(replace(full, code="é")),
+            lambda: fulls.update_fields(full.id, code="é"),
+            lambda: fulls.update_where({"code": "a'\\"}, code="é"),
+        ]
+        conditions: list[Any] = [
+            "é", infra.Not("é"), infra.Above("é"), infra.Between("a", "é"), infra.OneOf(["a", "é"]),
+            infra.Contains("é"), infra.StartsWith("é"), infra.AnyOf(None, infra.Not("é")),
+        ]  # fmt: skip
+        calls += [lambda one=one: fulls.count({"code": one}) for one in conditions]  # type: ignore[misc]
+        for call in calls:
+            with pytest.raises(infra.ValidationError, match=r"^code should be ASCII"):
+                call()
+        assert fulls.select() == [full]
+
     def test_a_default_is_not_for_none(self, backend: Backend) -> None:
         """``create`` sends each value: None too."""
 

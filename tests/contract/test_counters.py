@@ -17,7 +17,7 @@ import fakes
 import infra
 from tests.contract.backends import WAIT, in_background, in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import dialect_of, empty, violation
+from tests.contract.databases import dialect_of, empty, overlapped, seen_waiting, violation
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -207,6 +207,8 @@ class CounterContract(Contract):
     port = infra.Repository
     #: whether two transactions can hold the locks of two rows at once
     row_locks: ClassVar[bool]
+    #: whether a change is checked before it waits for the row: of the row as it is committed
+    checks_before_it_waits: ClassVar[bool] = False
 
     # --- update_fields
 
@@ -475,6 +477,39 @@ class CounterContract(Contract):
         assert accounts.get(account.id) == account  # a read without a lock does not wait
         assert holder.release() == later(account, hits=5)
         assert second() == 5
+
+    def test_a_check_of_a_row_that_a_transaction_changes(self, backend: Counters) -> None:
+        """Postgres refuses a sum that would be allowed once the other transaction has ended."""
+        account, accounts = backend.account("a", balance=Decimal("1.00")), backend.accounts
+
+        def take() -> None:
+            accounts.increment(account.id, "balance", Decimal("-3.00"))
+
+        with backend.database.transaction():
+            accounts.increment(account.id, "balance", Decimal("5.00"))
+            if self.checks_before_it_waits:
+                error = in_background(take)()
+                assert isinstance(error, infra.ConflictError)
+                assert error.constraint == "accounts_balance_check"
+            else:
+                join = seen_waiting(backend.database, take)
+        if self.checks_before_it_waits:
+            take()
+        else:
+            assert join() is None
+        assert accounts.get(account.id) == later(account, balance=Decimal("3.00"))
+
+    def test_a_check_of_a_row_that_a_transaction_has_changed(self, backend: Counters) -> None:
+        """It is checked again after the wait."""
+        account, accounts = backend.account("a", balance=Decimal("5.00")), backend.accounts
+
+        def take() -> None:
+            accounts.increment(account.id, "balance", Decimal("-3.00"))
+
+        error = overlapped(backend.database, take, take)
+        assert isinstance(error, infra.ConflictError)
+        assert error.constraint == "accounts_balance_check"
+        assert accounts.get(account.id) == later(account, balance=Decimal("2.00"))
 
     def test_a_rollback_releases_a_lock(self, backend: Counters) -> None:
         account, accounts = backend.account("a"), backend.accounts
@@ -861,12 +896,12 @@ class TestMySQL(CounterContract):
 
 
 class TestPostgres(CounterContract):
-    row_locks = True
+    row_locks = checks_before_it_waits = True
     backend = on_real_counters("postgres")
 
 
 class TestPostgres18(CounterContract):
-    row_locks = True
+    row_locks = checks_before_it_waits = True
     backend = on_real_counters("postgres-18")
 
 
