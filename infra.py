@@ -5724,13 +5724,12 @@ class _Dialect(ABC):
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
     def insert_rows(
-        self, session: _Session, table: str, names: _Names, columns: _Columns
-    ) -> int: ...
-    @abstractmethod
-    def insert_numbered(
-        self, session: _Session, table: str, names: _Names, columns: _Columns
-    ) -> list[int]:
-        """Insert rows whose last column the server makes. Return its values, in order."""
+        self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
+    ) -> tuple[int, Sequence[int]]:
+        """Insert rows, and return the bytes of their text.
+
+        If ``numbered``, the server makes the values of the last column: return them too, in order.
+        """
 
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
@@ -6259,43 +6258,37 @@ class _MySqlDialect(_Dialect):
                     found[name.lower()] = self.catalogue.column_types["json"]
         return [found.get(name) for name in wanted]
 
-    def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
-        return sum(size for size, _, _ in self._inserts(session, table, names, columns))
-
-    def insert_numbered(
-        self, session: _Session, table: str, names: _Names, columns: _Columns
-    ) -> list[int]:
-        ((step,),) = self.select(session, "SELECT @@auto_increment_increment")
-        # One statement's ids have no gaps: InnoDB knows the number of rows before the first one.
-        sent = self._inserts(session, table, names, columns)
-        return [first + step * at for _, first, count in sent for at in range(count)]
-
-    def _inserts(
-        self, session: _Session, table: str, names: _Names, columns: _Columns
-    ) -> Iterator[tuple[int, int, int]]:
-        """Send INSERT statements of many rows, each well below max_allowed_packet.
-
-        Yields for each one the bytes of its rows, the first id that it made, and its rows.
-        """
-        cursor = session.raw.cursor()
-        if not self._packet:
-            ((most,),) = self.select(session, "SELECT @@max_allowed_packet")
-            self._packet = most - 1024
+    def insert_rows(
+        self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
+    ) -> tuple[int, Sequence[int]]:
+        """Send INSERT statements of many rows, each well below max_allowed_packet."""
+        cursor, total, ids = session.raw.cursor(), 0, list[int]()
+        if numbered or not self._packet:
+            variables = "@@max_allowed_packet - 1024, @@auto_increment_increment"
+            ((self._packet, step),) = self.select(session, f"SELECT {variables}")
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
-        room = min(self._packet, 1 << 20) - len(head)
+        for size, texts in self._portions(columns, self._packet - len(head)):
+            cursor.execute(head + "), (".join(texts) + ")")
+            total += size
+            # One statement's ids have no gaps: InnoDB knows how many rows there are before the
+            # first one.
+            first = cursor.lastrowid
+            ids += range(first, first + step * len(texts), step) if numbered else ()
+        return total, ids
+
+    def _portions(self, columns: _Columns, most: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the texts of rows, about a megabyte at a time, each with its bytes."""
         texts = list(map(", ".join, self._texts.rows(columns)))
         start = size = 0
         for at, text in enumerate(texts):
             length = len(text) if text.isascii() else len(text.encode())
-            if length + len(head) > self._packet:
+            if length > most:
                 raise self.driver.err.DataError(1153, "")
-            if size and size + length > room:
-                cursor.execute(head + "), (".join(texts[start:at]) + ")")
-                yield size, cursor.lastrowid, at - start
+            if size and size + length > min(most, 1 << 20):
+                yield size, texts[start:at]
                 start, size = at, 0
             size += length + 4
-        cursor.execute(head + "), (".join(texts[start:]) + ")")
-        yield size, cursor.lastrowid, len(texts) - start
+        yield size, texts[start:]
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
@@ -6574,7 +6567,14 @@ class _PostgresDialect(_Dialect):
         found = {name: self.catalogue.catalogued(text) for name, text in rows}
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
-    def insert_rows(self, session: _Session, table: str, names: _Names, columns: _Columns) -> int:
+    def insert_rows(
+        self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
+    ) -> tuple[int, Sequence[int]]:
+        ids: list[int] = []
+        if numbered:
+            place = [self.name(table), names[-1], len(columns[-1])]
+            ids = [id for (id,) in self.select(session, self.next_ids, place)]
+            columns = [*columns[:-1], ids]
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         source = _CopySource(self._texts, columns)
         try:
@@ -6584,16 +6584,7 @@ class _PostgresDialect(_Dialect):
                 raise
         if source.failure is not None:
             raise source.failure
-        return source.size
-
-    def insert_numbered(
-        self, session: _Session, table: str, names: _Names, columns: _Columns
-    ) -> list[int]:
-        count = len(columns[-1])
-        rows = self.select(session, self.next_ids, [self.name(table), names[-1], count])
-        ids = [id for (id,) in rows]
-        self.insert_rows(session, table, names, [*columns[:-1], ids])
-        return ids
+        return source.size, ids
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -7209,21 +7200,26 @@ class _SqlInserts(_SqlTransactions):
         return self._database_error(operation, message, code=code)
 
     def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
-        insert = self._dialect.insert_rows
-        return self._sent_rows("insert_many", insert, table, names, columns)
+        return self._sent_rows("insert_many", table, names, columns)[0]
 
     def _sent_rows(
-        self, operation: str, insert: Callable[..., T], table: str, names: _Names, columns: _Columns
-    ) -> T:
-        """Call the dialect's method ``insert`` in the transaction that is open."""
+        self,
+        operation: str,
+        table: str,
+        names: _Names,
+        columns: _Columns,
+        *,
+        numbered: bool = False,
+    ) -> tuple[int, Sequence[int]]:
+        """Insert rows in the transaction that is open, as the dialect's ``insert_rows``."""
         dialect = self._dialect
 
-        def send(attempt: Attempt, session: _Session) -> T:
+        def send(attempt: Attempt, session: _Session) -> tuple[int, Sequence[int]]:
             statement = f"INSERT INTO {table} ({', '.join(names)})"
             attempt.note = _Sent(session, statement, is_ours=True)
             attempt.sent = True
             try:
-                return insert(session, table, names, columns)
+                return dialect.insert_rows(session, table, names, columns, numbered)
             except dialect.driver.Error as exc:
                 _note_refusal(dialect, exc, attempt, session)
                 raise
@@ -9737,29 +9733,26 @@ class Repository(_PagedStore[R]):
     ``class FakeNotes(fakes.FakeRepository[Note], Notes)``. All methods run on both.
 
     Attributes:
-        record: a frozen dataclass; its fields are the columns. Fields of type ``dict[...]``,
-            ``list[...]`` and ``tuple[str, ...]`` are JSON documents of at most 100 levels: a column
-            of type JSON on Postgres, LONGTEXT on MySQL. An Enum or Literal is a text with a check,
-            a timedelta a BIGINT of microseconds. A stored value that the
-            field cannot have raises DatabaseError.
+        record: a frozen dataclass; its fields are the columns. ``dict[...]``, ``list[...]`` and
+            ``tuple[str, ...]`` are JSON documents of at most 100 levels: JSON on Postgres, LONGTEXT
+            on MySQL. An Enum or Literal is a text with a check, a timedelta a BIGINT of
+            microseconds. A stored value that the field cannot have raises DatabaseError.
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
-        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None. An int is
-            made by the server, and has to be the whole key. It also fills ``created_at`` and
-            ``updated_at``.
-        lengths: the most characters that a text may have, or bytes. A column with a bound needs it
-            here: servers silently cut white space beyond the bound, and ``create`` would not
-            return what is stored.
+        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None, as it does
+            ``created_at`` and ``updated_at``. The server makes an int, which is the whole key.
+        lengths: the most characters or bytes. A column with a bound needs it here: servers silently
+            cut white space beyond the bound, and ``create`` would not return what is stored.
         scales: precision and scale of a Decimal, such as ``{"price": (10, 2)}`` for NUMERIC(10,2);
-            the digits of a datetime's fraction of a second, such as ``{"seen_at": 0}`` for
-            DATETIME (default: 6). A value that does not fit exactly raises ValidationError; times
-            that the repository fills in are truncated. Without a scale the server rounds decimals.
+            the digits of a datetime's seconds, such as ``{"seen_at": 0}`` for DATETIME (default:
+            6). A value that does not fit exactly raises ValidationError; times that the repository
+            fills in are truncated. Without a scale the server rounds decimals.
         formats: the regular expression that the whole text must match.
         trimmed: texts that must not be empty, nor begin or end with a blank.
-        visible: texts without invisible characters, such as control, format and filler characters.
-        folded: columns beside those of the record. Each holds the text of some fields, one on a
-            line, without differences of case and composition, for unique constraints and searches.
+        visible: texts without control, format, filler and other invisible characters.
+        folded: columns beside those of the record. Each holds the texts of some fields, without
+            differences of case and composition, for unique constraints and searches.
         hidden: columns that are not in the record, and their types.
         elsewhere: fields of the record that a backend reads with the row from other tables.
         guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
@@ -9770,8 +9763,7 @@ class Repository(_PagedStore[R]):
         sort_fields, filter_fields: the fields that a ``Query`` may name.
         ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
         unique: columns of each unique key, by the name of the constraint, such as
-            ``{"notes_title_key": ("title",)}``. A list of such tuples gives each the name
-            ``<table>_<columns>_key``.
+            ``{"notes_title_key": ("title",)}``. A list, ``[("title",)]``, gives them such names.
         foreign_keys: a ``ForeignKey`` by the name of the constraint.
         checks: a ``Check`` by the name of the constraint. A format that is a list of words, such as
             "draft|public", is also a check of the table: ``<table>_<column>_check``. A condition
@@ -9864,8 +9856,7 @@ class Repository(_PagedStore[R]):
             raise ConfigurationError(f"on should be one of: {', '.join(rules)}")
         row, stays = self._filled(record), {*self._unchanged, "created_at"}
         changes = {name: value for name, value in row.items() if name not in stays}
-        stamps = self._edit_stamps()
-        changes |= {name: value for name, value in stamps.items() if name in changes}
+        changes |= self._edit_stamps()
         same = {name: row.get(name) for name in rules[rule][:1]}  # an UPDATE needs a value
         merge = _Merge(rule, rules[rule], row, changes or same)
         where = merge.where()
@@ -10243,20 +10234,19 @@ class SqlRepository(Repository[R]):
         return made
 
     def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
-        dialect, made = self.database._dialect, list[int]()
-        names = [*map(self._column, rows[0])]
+        made, names = list[int](), [*map(self._column, rows[0])]
         numbered = self._made != "" and self._made not in rows[0]
-        insert: Callable[..., Any] = dialect.insert_rows
         if numbered:
-            insert, names = dialect.insert_numbered, [*names, self._column(self._made)]
+            names.append(self._column(self._made))
         size = _BATCH_ROWS // 5  # each batch may take query_timeout
         for start in range(0, len(rows), size):
             batch = [row.values() for row in rows[start : start + size]]
             columns: list[Sequence[Any]] = [*zip(*batch)]
             if numbered:
                 columns.append([None] * len(batch))
-            found = self.database._sent_rows(operation, insert, self.table, names, columns)
-            made += found if numbered else ()
+            made += self.database._sent_rows(
+                operation, self.table, names, columns, numbered=numbered
+            )[1]
         return made
 
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
@@ -10335,7 +10325,10 @@ class SqlRepository(Repository[R]):
         constant = limit is None or limit == 1
         bounds = limit if constant else 0, offset > 0, len(after), lock
         shape = names, self._shape(where), tuple(order), bounds
-        beyond, place = self._beyond(order, after) if after else ("", [])
+        beyond, place = "", list[Any]()
+        if after:
+            columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
+            beyond, place = _beyond(self.database._dialect, columns, after, sign)
         found = self._texts.get(shape)
         if found is None:
             sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)}"
@@ -10353,11 +10346,6 @@ class SqlRepository(Repository[R]):
         if offset:
             params.append(offset)
         return self.database._statement(operation, text, params, fetch, repeatable=True)
-
-    def _beyond(self, order: _Order, after: Sequence[Any]) -> tuple[str, list[Any]]:
-        """Return the condition that rows stand behind these values, and its parameters."""
-        columns = [self._names[name] for name, _ in order]
-        return _beyond(self.database._dialect, columns, after, "<" if order[0][1] else ">")
 
     def _list(self, names: Iterable[str]) -> str:
         return ", ".join(map(self._sql_name, names))
@@ -10412,8 +10400,8 @@ class SqlRepository(Repository[R]):
     def _number(self, operation: str, where: _ByColumn) -> int:
         sql = f"SELECT count(*) {self._from}{self._condition(where)}"
         params = self._parameters(where)
-        row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
-        return int(row[0]) if row else 0
+        ((found,),) = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
+        return int(found)
 
     @classmethod
     def _shape(cls, where: Mapping[Any, Any]) -> _Row:
@@ -10451,13 +10439,9 @@ class SqlRepository(Repository[R]):
             return f"({' OR '.join(terms)})"
         return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
 
-    def _parameters(self, where: _ByColumn) -> list[Any]:
-        return self._flat(where.values())
-
-    def _flat(self, values: Iterable[Any]) -> list[Any]:
-        """Return the parameters of these values and conditions."""
+    def _parameters(self, where: Mapping[Any, Any]) -> list[Any]:
         params: list[Any] = []
-        for value in values:
+        for value in where.values():
             if isinstance(value, _Among):
                 params += self._parameters(value.where)
             elif not isinstance(value, _Condition):
@@ -10468,7 +10452,7 @@ class SqlRepository(Repository[R]):
                 text = re.sub("[|%_]", r"|\g<0>", *value._values)
                 params.append(value._pattern.format(text))
             else:
-                params += self._flat(value._values)
+                params += self._parameters(dict(enumerate(value._values)))
         return params
 
 
@@ -11667,39 +11651,39 @@ class SubmissionRepository(Repository[Submission]):
 
 
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on MySQL or MariaDB."""
+    """On MySQL or MariaDB."""
 
 
 class PostgresPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on Postgres."""
+    """On Postgres."""
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on MySQL or MariaDB."""
+    """On MySQL or MariaDB."""
 
 
 class PostgresTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on Postgres."""
+    """On Postgres."""
 
 
 class MySQLUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on MySQL or MariaDB."""
+    """On MySQL or MariaDB."""
 
 
 class PostgresUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on Postgres."""
+    """On Postgres."""
 
 
 class MySQLOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on MySQL or MariaDB."""
+    """On MySQL or MariaDB."""
 
 
 class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on Postgres."""
+    """On Postgres."""
 
 
 class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on MySQL or MariaDB."""
+    """On MySQL or MariaDB."""
 
     # MySQL's JSON_ARRAYAGG has no ORDER BY.
     _others: ClassVar = {
@@ -11712,7 +11696,7 @@ class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
 
 
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on Postgres."""
+    """On Postgres."""
 
     _others: ClassVar = {
         "tags": (
@@ -11752,7 +11736,7 @@ class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
 
 
 class MySQLSubmissionRepository(_SqlSubmissionRepository):
-    """``SubmissionRepository`` on MySQL or MariaDB."""
+    """On MySQL or MariaDB."""
 
     # The submissions are read first, however few users there are.
     _users = "STRAIGHT_JOIN users u ON u.id = s.user_id"
@@ -11760,7 +11744,7 @@ class MySQLSubmissionRepository(_SqlSubmissionRepository):
 
 
 class PostgresSubmissionRepository(_SqlSubmissionRepository):
-    """``SubmissionRepository`` on Postgres."""
+    """On Postgres."""
 
     # LATERAL and its LIMIT keep the planner from reading all users. The last LIMIT removes no row.
     # It is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
@@ -19328,10 +19312,13 @@ class _LibraryFile:
     """A file of the library, or a copy of one, apart from what ``infra vendor`` changes in it."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raises OSError."""
+        """Read the file. Raises ConfigurationError."""
         self.path = path
-        # A version control system may have changed the line endings.
-        text = path.read_bytes().decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+        try:
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as exc:
+            raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
+        text = text.replace("\r\n", "\n")  # version control may have changed the line endings
         stamp = _STAMP.match(text)
         text = text[stamp.end() :] if stamp else text
         found = _TYPE_IMPORT.search(text)
@@ -19371,24 +19358,11 @@ class _Copy:
     edited: bool = False
 
 
-def _library() -> list[_LibraryFile]:
-    """Read the files that this module belongs to. Raises ConfigurationError."""
-    here = _path(__file__).parent
-    return [_library_file(here / name) for name in _LIBRARY]
-
-
-def _library_file(path: Path) -> _LibraryFile:
-    try:
-        return _LibraryFile(path)
-    except OSError as exc:
-        raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
-
-
 def _copy_at(path: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
     """Compare the copy at the path with the library's file. Raises ConfigurationError."""
     if not os.path.exists(path):
         return _Copy(path, None, "missing")
-    found = _library_file(path)
+    found = _LibraryFile(path)
     if found.edited:
         state = f"edited since it was copied, version {found.version}"
         return _Copy(path, found, state, edited=True)
@@ -19457,7 +19431,7 @@ def _vendor(arguments: Any) -> int:
         raise ConfigurationError("DIR is empty: name a folder, or . for this one")
     folder, compare = _path(arguments.folder), arguments.check
     _check_targets(folder, compare=compare)
-    sources = _library()
+    sources = [_LibraryFile(_path(__file__).with_name(name)) for name in _LIBRARY]
     _check_sources(sources, folder, compare=compare)
     version = sources[0].version or __version__
     package = (folder / "__init__.py").is_file()

@@ -259,13 +259,15 @@ MUTANTS: list[Mutant] = [
     ),
     on_servers(
         "a page of a descending order begins behind it in the other on servers",
-        Replace("SqlRepository._beyond", "'<' if order[0][1] else '>'", "'>'"),
+        Replace("SqlRepository._rows", "'<' if order[0][1] else '>'", "'>'"),
         "TestPostgres::test_pages_after_a_record",
     ),
     on_servers(
         "a beginning has wildcards",
         Replace(
-            "SqlRepository._flat", r"re.sub('[|%_]', r'|\g<0>', *value._values)", "value._values[0]"
+            "SqlRepository._parameters",
+            r"re.sub('[|%_]', r'|\g<0>', *value._values)",
+            "value._values[0]",
         ),
         "TestPostgres::test_texts",
     ),

@@ -35,8 +35,8 @@ MUTANTS: list[Mutant] = [
         "upsert leaves the version as it was",
         Replace(
             "Repository.upsert",
-            "{name: value for name, value in stamps.items() if name in changes}",
-            "{name: value for name, value in stamps.items() if name != self.version}",
+            "changes |= self._edit_stamps()",
+            "changes |= {**self._edit_stamps(), self.version: row.get(self.version)}",
         ),
     ),
     shared("nothing is a change", Never("Repository._field_edits", "not changes")),

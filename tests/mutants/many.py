@@ -90,8 +90,8 @@ MUTANTS: list[Mutant] = [
         "upsert stores the updated_at that is given",
         Replace(
             "Repository.upsert",
-            "{name: value for name, value in stamps.items() if name in changes}",
-            "{name: value for name, value in stamps.items() if name == self.version}",
+            "changes |= self._edit_stamps()",
+            "changes = {**self._edit_stamps(), **changes}",
         ),
     ),
     shared(
@@ -148,18 +148,25 @@ MUTANTS: list[Mutant] = [
     ),
     on_servers(
         "ids have no gaps",
-        Replace("_MySqlDialect.insert_numbered", "first + step * at", "first + at"),
+        Replace(
+            "_MySqlDialect.insert_rows",
+            "range(first, first + step * len(texts), step)",
+            "range(first, first + len(texts))",
+        ),
         "TestMariaDB::test_ids_with_gaps",
     ),
     on_servers(
         "an INSERT before the last has other ids",
-        Replace("_MySqlDialect._inserts", "(size, cursor.lastrowid, at - start)",
-                "(size, cursor.lastrowid + 1, at - start)"),
+        Replace(
+            "_MySqlDialect.insert_rows",
+            "first = cursor.lastrowid",
+            "first = cursor.lastrowid + (not ids)",
+        ),
         "TestMariaDB::test_several_batches",
     ),
     on_servers(
         "Postgres returns the ids backwards",
-        Replace("_PostgresDialect.insert_numbered", "return ids", "return ids[::-1]"),
+        Replace("_PostgresDialect.insert_rows", "(source.size, ids)", "(source.size, ids[::-1])"),
         "TestPostgres::test_records_are_stored_in_order",
     ),
     on_servers(

@@ -713,8 +713,8 @@ COMMANDS: list[Mutant] = [
         INFRA,
         Replace(
             "_LibraryFile.__init__",
-            "path.read_bytes().decode('utf-8', 'surrogateescape').replace('\\r\\n', '\\n')",
-            "path.read_bytes().decode('utf-8', 'surrogateescape')",
+            "text.replace('\\r\\n', '\\n')",
+            "text",
         ),
         VENDOR,
     ),
