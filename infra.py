@@ -9428,10 +9428,8 @@ class _RecordSchema(ABC, Generic[R]):
         return ""
 
     def _version_problem(self) -> str:
-        if self.version == "":
-            return ""
         found = self._held.get(self.version) if self.version in self._fields else None
-        if found is None or found.kind is not int or found.optional:
+        if self.version and (found is None or found.kind is not int or found.optional):
             return "version should name a field of type int that is never None"
         if self.version in {*self.key, *self.guarded, *self.kept}:
             return "version should name a field that is not in key, guarded or kept"
