@@ -6262,7 +6262,7 @@ class _MySqlDialect(_Dialect):
         self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
     ) -> tuple[int, Sequence[int]]:
         """Send INSERT statements of many rows, each well below max_allowed_packet."""
-        cursor, total, ids = session.raw.cursor(), 0, list[int]()
+        cursor, total, ids, step = session.raw.cursor(), 0, list[int](), 1
         if numbered or not self._packet:
             variables = "@@max_allowed_packet - 1024, @@auto_increment_increment"
             ((self._packet, step),) = self.select(session, f"SELECT {variables}")
