@@ -6273,8 +6273,7 @@ class _MySqlDialect(_Dialect):
         for size, texts in self._portions(columns, self._packet - len(head)):
             cursor.execute(head + "), (".join(texts) + ")")
             total += size
-            # One statement's ids have no gaps: InnoDB knows how many rows there are before the
-            # first one.
+            # Ids of one statement have no gaps: InnoDB knows their number before the first one.
             first = cursor.lastrowid
             ids += range(first, first + step * len(texts), step) if numbered else ()
         return total, ids
@@ -9027,14 +9026,8 @@ class _Merge(NamedTuple):
     """What ``upsert`` stores: a new row, or changes of the row that has its values of a rule."""
 
     rule: str
-    on: Sequence[str]
     row: dict[str, Any]
     changes: _ByColumn
-
-    def where(self) -> dict[str, Any] | None:
-        """Return the condition that finds the existing row. None: NULL equals no value."""
-        found = {name: self.row.get(name) for name in self.on}
-        return None if None in found.values() else found
 
 
 class _Among(NamedTuple):
@@ -9858,13 +9851,12 @@ class Repository(_PagedStore[R]):
         row, stays = self._filled(record), {*self._unchanged, "created_at"}
         changes = {name: value for name, value in row.items() if name not in stays}
         changes |= self._edit_stamps()
-        same = {name: row.get(name) for name in rules[rule][:1]}  # an UPDATE needs a value
-        merge = _Merge(rule, rules[rule], row, changes or same)
-        where = merge.where()
-        if where is not None and (found := self._merge("upsert", merge, where)) is not None:
-            return Upserted(self._make(found), False)
-        if where is None:
+        where = {name: row.get(name) for name in rules[rule]}
+        merge = _Merge(rule, row, changes or where)  # an UPDATE needs a value
+        if None in where.values():
             self._insert_numbered("upsert", row)
+        elif (found := self._merge("upsert", merge, where)) is not None:
+            return Upserted(self._make(found), False)
         return Upserted(self._stored(row, record), True)
 
     @functools.cached_property
@@ -10252,7 +10244,7 @@ class SqlRepository(Repository[R]):
 
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
         if self.database._dialect.on_conflict:
-            return self._merge_at_once(operation, merge)
+            return self._merge_at_once(operation, merge, where)
         tries = 10
         while True:
             tries -= 1
@@ -10267,13 +10259,13 @@ class SqlRepository(Repository[R]):
                 if error.constraint != merge.rule or not tries:
                     raise
 
-    def _merge_at_once(self, operation: str, merge: _Merge) -> _Row | None:
+    def _merge_at_once(self, operation: str, merge: _Merge, on: Iterable[str]) -> _Row | None:
         shape = "MERGE", tuple(merge.row), merge.rule
         found = self._texts.get(shape)
         if found is None:
             settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in merge.changes]
             sql = self._insertion_text([merge.row]) + self.database._dialect.on_conflict.format(
-                key=self._list(merge.on),
+                key=self._list(on),
                 settings=", ".join(settings),
                 shown=self._list(self._shown),
             )

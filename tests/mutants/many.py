@@ -110,7 +110,7 @@ MUTANTS: list[Mutant] = [
         "upsert goes by the primary key",
         Replace("Repository.upsert", "_plain(on)", "next(iter(rules))"),
     ),
-    shared("NULL equals NULL", Never("_Merge.where", "None in found.values()")),
+    shared("NULL equals NULL", Never("Repository.upsert", "None in where.values()")),
     fake(
         "Postgres uses up no id for a record that exists",
         Drop("FakeTable._merge.work", "self._propose(row)"),
