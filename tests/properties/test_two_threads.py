@@ -333,7 +333,7 @@ def read_and_update(parts: Parts, amount: int) -> None:
     parts.update(replace(part, stock=part.stock + amount))
 
 
-WAYS: dict[type[Parts], list[Any]] = {
+WAYS: dict[Any, list[Any]] = {
     PlainParts: [increment, lock_and_update],
     Parts: [increment, lock_and_update, read_and_update],
 }
