@@ -958,6 +958,14 @@ class FakeDatabase(_CloseableFaults, infra.Database):
             self._apply_fault(error)
             raise
 
+    def _doom(
+        self, block: infra._Block, error: infra.InfrastructureError, *, outermost: bool
+    ) -> None:
+        super()._doom(block, error, outermost=outermost)
+        if block.doom is not None and block.doom_depth == 1:
+            with self._turns.lock:  # servers release the locks of a lost transaction
+                self._turns.give_up(block)
+
     def _interleaved(
         self, turns: _Interleaving, block: infra._Block | None, work: Callable[[], T], write: bool
     ) -> T:

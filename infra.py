@@ -9425,7 +9425,7 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _version_problem(self) -> str:
         found = self._held.get(self.version) if self.version in self._fields else None
-        if self.version and (found is None or found.kind is not int or found.optional):
+        if self.version != "" and (found is None or found.kind is not int or found.optional):
             return "version should name a field of type int that is never None"
         if self.version in {*self.key, *self.guarded, *self.kept}:
             return "version should name a field that is not in key, guarded or kept"

@@ -136,7 +136,10 @@ class Table:
         return found
 
     def walks(self, bench: Bench) -> list[Ratio]:
-        """Compare a walk over all records: client CPU on one core, then elapsed time."""
+        """Compare a walk over all records: client CPU on one core, then elapsed time.
+
+        Python's garbage collector is on: it is a part of what a walk costs a program.
+        """
         count = bench.size(100_000, 5000)
         found: list[Ratio] = []
         self.pool.execute("DELETE FROM products")
@@ -148,17 +151,24 @@ class Table:
             theirs = functools.partial(walk, side)
             assert theirs() == count
             with one_core(*processes(self.pool)):
-                cpu = bench.compare(
-                    f"iterate, {name}",
-                    ours,
-                    theirs,
-                    target=promise,
-                    rounds=7,
-                    number=1,
-                    clock=time.thread_time,
-                )
-            elapsed = bench.compare("  elapsed time", ours, theirs, target=0, rounds=5, number=1)
-            found += cpu, elapsed
+                for label, target, collector in (
+                    (f"iterate, {name}", promise, True),
+                    ("  without the collector", 0, False),
+                ):
+                    ratio = bench.compare(
+                        label,
+                        ours,
+                        theirs,
+                        target=target,
+                        rounds=7,
+                        number=1,
+                        clock=time.thread_time,
+                        collector=collector,
+                    )
+                    found.append(ratio)
+            found.append(
+                bench.compare("  elapsed time", ours, theirs, target=0, rounds=5, number=1)
+            )
         return found
 
     def without_bulk(self) -> None:

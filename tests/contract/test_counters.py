@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -510,6 +511,40 @@ class CounterContract(Contract):
         assert isinstance(error, infra.ConflictError)
         assert error.constraint == "accounts_balance_check"
         assert accounts.get(account.id) == later(account, balance=Decimal("2.00"))
+
+    def test_an_error_that_ends_the_transaction_releases_its_locks(self, backend: Counters) -> None:
+        """On Postgres any error of a statement ends it, on MySQL a refused row does not."""
+        account, accounts = backend.account("a", balance=Decimal("1.00")), backend.accounts
+
+        def take(amount: str) -> None:
+            accounts.increment(account.id, "balance", Decimal(amount))
+
+        with contextlib.suppress(infra.DatabaseError), backend.database.transaction():
+            take("5.00")
+            with pytest.raises(infra.ConflictError):
+                take("-9.00")
+            if backend.database.engine == "postgres":
+                assert in_background(lambda: take("-1.00"))() is None
+            else:
+                join = seen_waiting(backend.database, lambda: take("-1.00"))
+        if backend.database.engine == "mysql":
+            assert join() is None
+        left = {"postgres": "0.00", "mysql": "5.00"}[backend.database.engine]
+        assert accounts.get(account.id) == later(account, balance=Decimal(left))
+
+    def test_a_savepoint_of_a_failed_statement_keeps_the_locks(self, backend: Counters) -> None:
+        account, accounts = backend.account("a", balance=Decimal("1.00")), backend.accounts
+
+        def take(amount: str) -> None:
+            accounts.increment(account.id, "balance", Decimal(amount))
+
+        with backend.database.transaction():
+            take("5.00")
+            with pytest.raises(infra.ConflictError), backend.database.transaction():
+                take("-9.00")
+            join = seen_waiting(backend.database, lambda: take("-1.00"))
+        assert join() is None
+        assert accounts.get(account.id) == later(account, balance=Decimal("5.00"))
 
     def test_a_rollback_releases_a_lock(self, backend: Counters) -> None:
         account, accounts = backend.account("a"), backend.accounts

@@ -125,6 +125,14 @@ MUTANTS: list[Mutant] = [
             "{*self.key, *self.kept}",
         ),
     ),
+    fake(
+        "a failed transaction keeps its locks",
+        Never("FakeDatabase._doom", "block.doom is not None and block.doom_depth == 1"),
+    ),
+    fake(
+        "a failed savepoint releases all locks",
+        Replace("FakeDatabase._doom", "block.doom_depth == 1", "block.doom_depth"),
+    ),
     shared("run repeats no stale read", Replace("Database.run", "_STALE_READS", "0")),
     shared(
         "run always repeats a stale read",

@@ -6,8 +6,8 @@ touch one row, and the machine leaves out what differs by design:
 
 - A statement that fails may leave the row locked or not. So its transaction ends next, unless it
   held the lock before and the engine is MySQL.
-- After an error Postgres gives up the locks of the transaction at once, and its fake when the
-  transaction is left. So no statement that may fail runs while another waits for it.
+- After an error Postgres and its fake give up the locks of the transaction at once. So no statement
+  that may fail runs while another waits for it: either could come first then.
 - Postgres runs checks, and compares the version, before it waits for the row. So a statement that
   has to wait is one that the committed row would accept.
 
