@@ -9590,10 +9590,10 @@ class _RecordStore(_RecordSchema[R]):
         limit: int,
         offset: int = 0,
         after: Sequence[Any] = (),
-    ) -> tuple[list[R], tuple[Any, ...] | None]:
+    ) -> tuple[Iterator[R], tuple[Any, ...] | None]:
         """Return records, and the last one's values in the columns of ``order``.
 
-        None: there are fewer than ``limit``.
+        None: fewer than ``limit``. Lazy records cost the collector less.
         """
         columns = [name for name, _ in order]
         hidden = [name for name in columns if name not in self._shown]
@@ -9604,7 +9604,7 @@ class _RecordStore(_RecordSchema[R]):
             last = tuple(rows[-1][names.index(name)] for name in columns)
         if hidden:
             rows = [row[len(hidden) :] for row in rows]
-        return [*map(self._make, rows)], last
+        return map(self._make, rows), last
 
     # The primitives of a backend; each is one statement. ``where`` maps columns to the value that
     # they must equal, to None if they must be absent, or to a condition. ``after`` are values of
@@ -9674,7 +9674,7 @@ class _PagedStore(_RecordStore[R]):
         after = () if query.after is None else self._place(order, query.after)
         items, last = self._portion(operation, where, order, query.per_page, offset, after)
         total = self._number(operation, where) if query.with_total else None
-        return Page(items, query.page, query.per_page, total, last)
+        return Page([*items], query.page, query.per_page, total, last)
 
     def _order(self, sorts: Sequence[str], sort: str, descending: bool) -> list[tuple[str, bool]]:
         """Return the order by one of ``sorts``, by default the first, then by the key."""
