@@ -1268,7 +1268,7 @@ REPOSITORIES: list[Mutant] = [
         "Page: says that it is the first",
         Replace(
             "_PagedStore._page",
-            "Page(items, query.page, query.per_page, total, last)",
+            "Page([*items], query.page, query.per_page, total, last)",
             "Page(items, 1, query.per_page, total, last)",
         ),
         USERS,

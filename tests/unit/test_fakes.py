@@ -1737,7 +1737,8 @@ def test_ctrl_c_locks_nobody_out(block: bool) -> None:
                 notes.insert({"id": number, "title": title})
         assert len(notes.select()) == len(rows) + 5 - len(titles)
 
-    kept = []  # nothing ends while the moments are counted
+    gc.collect()  # nothing ends while the moments are counted, also of earlier tests
+    kept = []
     for moment in itertools.count(1):
         database = fakes.FakeDatabase("mysql", [NOTES], lock_timeout=0.01)
         notes = database.table("notes")
