@@ -1920,9 +1920,7 @@ class _FakeRows(infra._TableRows):
     def count(self) -> int:
         return self._table._count("move", None)
 
-    def page(
-        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+    def page(self, names: Sequence[str], after: Sequence[Any] | None, limit: int) -> infra._Portion:
         table, key = self._table, self._table.rules.primary_key
         last = None if after is None else dict(zip(key, after))
 
@@ -1938,7 +1936,7 @@ class _FakeRows(infra._TableRows):
 
         found = self._database._from_above(lambda: table._select("move", read))
         rows, keys = ([self._values(row, some) for row in found] for some in (names, key))
-        return rows, keys
+        return infra._portion(rows, keys, limit)
 
     def _values(self, row: Row, names: Sequence[str]) -> tuple[Any, ...]:
         """Return the values of these columns as a server of the engine does."""

@@ -3925,6 +3925,23 @@ class _TableShape(NamedTuple):
     transactional: bool = True
 
 
+class _Portion(NamedTuple):
+    """Rows of a table that follow a key, in the order of the primary key."""
+
+    rows: Sequence[_Row]
+    keys: Sequence[_Key]
+    #: the key behind which the next portion begins; None: there is no row
+    until: _Key | None
+    last: bool
+    #: the rows as the server has written them, instead of rows and keys, and how many they are
+    rendered: bytes | None = None
+    count: int = 0
+
+
+def _portion(rows: Sequence[_Row], keys: Sequence[_Key], limit: int) -> _Portion:
+    return _Portion(rows, keys, keys[-1] if keys else None, len(rows) < limit)
+
+
 class _TableRows(ABC):
     """Reads and writes the rows of one table, for data moves."""
 
@@ -3936,10 +3953,8 @@ class _TableRows(ABC):
     def count(self) -> int: ...
 
     @abstractmethod
-    def page(
-        self, names: _Names, after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[_Row], Sequence[_Key]]:
-        """Return the next ``limit`` rows in the order of the primary key, and their keys."""
+    def page(self, names: _Names, after: Sequence[Any] | None, limit: int) -> _Portion:
+        """Return the next ``limit`` rows."""
 
     @abstractmethod
     def find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
@@ -5050,8 +5065,45 @@ def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
     return dict.fromkeys(names, _ColumnType(kind, **bounds))
 
 
+def _mysql_datetime(text: str) -> datetime | str:
+    """Read a DATETIME in UTC. "0000-00-00 00:00:00" stays text."""
+    try:
+        return datetime.fromisoformat(text + "+00:00")
+    except ValueError:
+        return text
+
+
+def _mysql_date(text: str) -> date | str:
+    """Read a DATE. "0000-00-00" stays text."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return text
+
+
+class _Rendering(NamedTuple):
+    """How a server writes the values of a kind of column as text that both engines read."""
+
+    #: the expression, with {} for the column
+    sql: str = "{}"
+    #: is true for values that only Python can judge
+    doubt: str = ""
+    #: reads the text as the driver would; None: the value is the text
+    read: _Converter | None = None
+
+
+#: What servers write between values, between rows, for NULL, and before the digits of bytes. Where
+#: a text holds one of them, their numbers do not come out right.
+_VALUE_END, _ROW_END, _NULL_MARK, _BYTES_MARK = b"\x01", b"\x02", b"\x03", b"\x04"
+
+
 class _Catalogue(ABC):
     """The queries of an engine's catalogue, and the column types in it."""
+
+    #: For moves: how the server writes the kinds of columns, a value or NULL, and all rows.
+    renderings: ClassVar[Mapping[str, _Rendering]]
+    rendered_value: ClassVar[str]
+    rendered_rows: ClassVar[str]
 
     #: for moves: a table's columns (name, nullable, optional, computed, type), the columns of its
     #: primary key, and whether it is transactional
@@ -5106,6 +5158,18 @@ _IS_TABLE = "table_schema = COALESCE(%s, DATABASE()) AND table_name = %s"
 
 
 class _MySqlCatalogue(_Catalogue):
+    renderings: ClassVar = {
+        **dict.fromkeys(("text", "long text", "id"), _Rendering("CONVERT({} USING utf8mb4)")),
+        **dict.fromkeys(("integer", "year"), _Rendering(read=int)),
+        "flag": _Rendering(doubt="{} NOT IN (0, 1)", read=int),
+        "decimal": _Rendering(read=Decimal),
+        "float": _Rendering("{} + 0e0", read=float),  # as exact_expression
+        "bytes": _Rendering("CONCAT('\x04', HEX({}))", read=lambda text: bytes.fromhex(text[1:])),
+        "date": _Rendering(read=_mysql_date),
+        "moment": _Rendering(read=_mysql_datetime),
+    }
+    rendered_value = "IFNULL({value}, '\x03')"
+    rendered_rows = "GROUP_CONCAT(CAST(CONCAT_WS('\x01', {}) AS BINARY) SEPARATOR '\x02')"
     table_columns = (
         "SELECT column_name, is_nullable = 'YES', "
         "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
@@ -5189,7 +5253,21 @@ class _MySqlCatalogue(_Catalogue):
         return column._replace(ascii=collation.startswith("ascii_"))
 
 
+_NO_DATE = "{} NOT BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'"
+
+
 class _PostgresCatalogue(_Catalogue):
+    renderings: ClassVar = {
+        **dict.fromkeys(("text", "id", "integer", "decimal", "float"), _Rendering("concat({})")),
+        "flag": _Rendering("concat({}::int)"),
+        "bytes": _Rendering("concat(E'\\x04', encode({}, 'hex'))"),
+        "moment": _Rendering("concat({} AT TIME ZONE 'UTC')", doubt=_NO_DATE),
+        "local moment": _Rendering("concat({})", doubt=_NO_DATE),
+        "date": _Rendering("concat({})", doubt=_NO_DATE),
+    }
+    # CAST would cut the blanks at the end of a CHAR.
+    rendered_value = "CASE WHEN {column} IS NULL THEN E'\\x03' ELSE {value} END"
+    rendered_rows = "string_agg(concat_ws(E'\\x01', {}), E'\\x02')"
     table_columns = (
         "SELECT attname, NOT attnotnull, NOT attnotnull OR atthasdef OR attidentity <> '', "
         "attgenerated <> '', '' FROM pg_attribute WHERE attrelid = to_regclass(%s) "
@@ -5611,6 +5689,8 @@ class _Dialect(ABC):
     #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
     stream_prefix: ClassVar[str] = ""
+    #: whether rows that the server writes as text are read faster than by the driver
+    splits: ClassVar[bool] = False
     #: ends an INSERT of which ``made_id`` reads the id that the server made
     returning: ClassVar[str] = ""
     #: Ends an INSERT that changes the row with the same key, and returns the row and whether it is
@@ -5724,12 +5804,23 @@ class _Dialect(ABC):
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
     def insert_rows(
-        self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
+        self,
+        session: _Session,
+        table: str,
+        names: _Names,
+        columns: _Columns,
+        numbered: bool = False,
     ) -> tuple[int, Sequence[int]]:
         """Insert rows, and return the bytes of their text.
 
         If ``numbered``, the server makes the values of the last column: return them too, in order.
         """
+
+    @abstractmethod
+    def insert_rendered(
+        self, session: _Session, table: str, names: _Names, rendered: bytes
+    ) -> None:
+        """Insert rows that a server has written as text."""
 
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
@@ -5837,14 +5928,6 @@ def _uuid_of(text: str) -> uuid.UUID:
     _set_int(made, int(digits, 16))
     _set_is_safe(made, _IS_SAFE)
     return made
-
-
-def _mysql_datetime(text: str) -> datetime | str:
-    """Read a DATETIME in UTC. "0000-00-00 00:00:00" stays text."""
-    try:
-        return datetime.fromisoformat(text + "+00:00")
-    except ValueError:
-        return text
 
 
 def _mysql_time(value: timedelta) -> str:
@@ -6082,6 +6165,7 @@ class _MySqlDialect(_Dialect):
     unlock = "SELECT RELEASE_LOCK(%s)"
     lock_holder = "SELECT IS_USED_LOCK(%s)"
     row_comparison = False  # MySQL would read the whole index
+    splits = True
     history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
     migration_session = "SET foreign_key_checks=1, unique_checks=1"
     warnings = "SHOW WARNINGS"
@@ -6094,8 +6178,9 @@ class _MySqlDialect(_Dialect):
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
         "innodb_lock_wait_timeout={lock_seconds}, sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,"
         "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
-        # for tags: MariaDB cuts off a longer JSON_ARRAYAGG, too
-        "group_concat_max_len=CAST(GREATEST(@@group_concat_max_len, 1048576) AS UNSIGNED)"
+        # for moves, and for tags: MariaDB cuts off a longer JSON_ARRAYAGG, too
+        "group_concat_max_len=CAST(GREATEST(@@group_concat_max_len, @@max_allowed_packet) "
+        "AS UNSIGNED)"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -6262,21 +6347,31 @@ class _MySqlDialect(_Dialect):
         return [found.get(name) for name in wanted]
 
     def insert_rows(
-        self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
+        self,
+        session: _Session,
+        table: str,
+        names: _Names,
+        columns: _Columns,
+        numbered: bool = False,
     ) -> tuple[int, Sequence[int]]:
         """Send INSERT statements of many rows, each well below max_allowed_packet."""
         cursor, total, ids, step = session.raw.cursor(), 0, list[int](), 1
-        if numbered or not self._packet:
-            variables = "@@max_allowed_packet - 1024, @@auto_increment_increment"
-            ((self._packet, step),) = self.select(session, f"SELECT {variables}")
+        if numbered:
+            ((step,),) = self.select(session, "SELECT @@auto_increment_increment")
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
-        for size, texts in self._portions(columns, self._packet - len(head)):
+        for size, texts in self._portions(columns, self._largest(session) - len(head)):
             cursor.execute(head + "), (".join(texts) + ")")
             total += size
             # Ids of one statement have no gaps: InnoDB knows their number before the first one.
             first = cursor.lastrowid
             ids += range(first, first + step * len(texts), step) if numbered else ()
         return total, ids
+
+    def _largest(self, session: _Session) -> int:
+        """Return the bytes of the largest statement that the server takes."""
+        if not self._packet:
+            ((self._packet,),) = self.select(session, "SELECT @@max_allowed_packet - 1024")
+        return self._packet
 
     def _portions(self, columns: _Columns, most: int) -> Iterator[tuple[int, list[str]]]:
         """Yield the texts of rows, about a megabyte at a time, each with its bytes."""
@@ -6292,6 +6387,24 @@ class _MySqlDialect(_Dialect):
             size += length + 4
         yield size, texts[start:]
 
+    def insert_rendered(
+        self, session: _Session, table: str, names: _Names, rendered: bytes
+    ) -> None:
+        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ('"
+        statement = head.encode() + _replaced(rendered, _TO_VALUES) + b"')"
+        statement = statement.replace(b"'\x03'", b"NULL").replace(b"'\x04", b"x'")
+        if len(statement) > self._largest(session):
+            cut = rendered.rfind(_ROW_END, 0, len(rendered) // 2)
+            if cut < 0:
+                raise self.driver.err.DataError(1153, "")
+            for half in (rendered[:cut], rendered[cut + 1 :]):
+                self.insert_rendered(session, table, names, half)
+            return
+        with session.raw.cursor() as cursor:
+            cursor.execute(statement)
+            if cursor.warning_count:  # the server has changed a value
+                raise self.driver.err.DataError(1265, "")
+
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
         cursor.execute(statement)
@@ -6303,6 +6416,20 @@ class _MySqlDialect(_Dialect):
 
     def server_name(self, version: str) -> str:
         return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version.partition('-')[0]}"
+
+
+def _replaced(text: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    for old, new in pairs:
+        text = text.replace(old, new)
+    return text
+
+
+#: make VALUES and COPY of what servers write, in this order
+_TO_VALUES = ((b"\\", b"\\\\"), (b"'", b"\\'"), (_VALUE_END, b"','"), (_ROW_END, b"'),('"))
+_TO_COPY = (
+    (b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"),
+    (_VALUE_END, b"\t"), (_ROW_END, b"\n"), (_NULL_MARK, b"\\N"), (_BYTES_MARK, b"\\\\x"),
+)  # fmt: skip
 
 
 _COPY_SPECIAL = _lazy(r"[\\\n\r\t]")
@@ -6570,7 +6697,12 @@ class _PostgresDialect(_Dialect):
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def insert_rows(
-        self, session: _Session, table: str, names: _Names, columns: _Columns, numbered: bool
+        self,
+        session: _Session,
+        table: str,
+        names: _Names,
+        columns: _Columns,
+        numbered: bool = False,
     ) -> tuple[int, Sequence[int]]:
         ids: list[int] = []
         if numbered:
@@ -6587,6 +6719,13 @@ class _PostgresDialect(_Dialect):
         if source.failure is not None:
             raise source.failure
         return source.size, ids
+
+    def insert_rendered(
+        self, session: _Session, table: str, names: _Names, rendered: bytes
+    ) -> None:
+        command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
+        source = io.BytesIO(_replaced(rendered, _TO_COPY) + b"\n")
+        self._watched(session, session.raw.cursor().copy_expert, command, source)
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -6711,6 +6850,10 @@ def _first_row(cursor: Any) -> _Row | None:
 
 def _no_id(cursor: Any) -> None:
     """Read nothing."""
+
+
+def _row_and_warnings(cursor: Any) -> tuple[_Row, int]:
+    return cursor.fetchone(), getattr(cursor, "warning_count", 0)
 
 
 def _all_rows(cursor: Any) -> list[_Row]:
@@ -7202,26 +7345,25 @@ class _SqlInserts(_SqlTransactions):
         return self._database_error(operation, message, code=code)
 
     def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
-        return self._sent_rows("insert_many", table, names, columns)[0]
+        insert = self._dialect.insert_rows
+        return self._sent_rows("insert_many", insert, table, names, columns)[0]
+
+    def _insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        """Insert rows that another server has written as text."""
+        self._sent_rows("move", self._dialect.insert_rendered, table, names, rendered)
 
     def _sent_rows(
-        self,
-        operation: str,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        *,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        """Insert rows in the transaction that is open, as the dialect's ``insert_rows``."""
+        self, operation: str, insert: Callable[..., T], table: str, names: _Names, columns: Any
+    ) -> T:
+        """Call the dialect's method ``insert`` in the transaction that is open."""
         dialect = self._dialect
 
-        def send(attempt: Attempt, session: _Session) -> tuple[int, Sequence[int]]:
+        def send(attempt: Attempt, session: _Session) -> T:
             statement = f"INSERT INTO {table} ({', '.join(names)})"
             attempt.note = _Sent(session, statement, is_ours=True)
             attempt.sent = True
             try:
-                return dialect.insert_rows(session, table, names, columns, numbered)
+                return insert(session, table, names, columns)
             except dialect.driver.Error as exc:
                 _note_refusal(dialect, exc, attempt, session)
                 raise
@@ -7504,6 +7646,15 @@ def _beyond(
     return f"({' OR '.join(terms)})", params
 
 
+def _read_column(texts: Sequence[str], read: _Converter | None) -> Sequence[Any]:
+    """Return the values of a column that a server has written."""
+    null = _NULL_MARK.decode()
+    if null in texts:
+        read = read or str
+        return [None if text == null else read(text) for text in texts]
+    return texts if read is None else [*map(read, texts)]
+
+
 def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[_Row]:
     if len(positions) == 1:
         return [(row[positions[0]],) for row in rows]
@@ -7560,22 +7711,112 @@ class _SqlTable(_TableRows):
         columns = self.shape().columns
         return [self._catalogue.exact_expression(name, columns[name]) for name in names]
 
-    def page(
-        self, names: _Names, after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[_Row], Sequence[_Key]]:
+    def page(self, names: _Names, after: Sequence[Any] | None, limit: int) -> _Portion:
+        wanted = [*dict.fromkeys((*names, *self.shape().key))]
+        if self._pool._dialect.splits and self._can_render(wanted):
+            portion = self.rendered_page(wanted, after, limit)
+            if portion.rendered is not None:
+                return self._split(portion, wanted, len(names))
+            return self.page_up_to(names, after, portion)
+        rows, keys = self._fetch(names, self._beyond(after), f"LIMIT {limit}")
+        return _portion(rows, keys, limit)
+
+    def rendered_page(
+        self, names: _Names, after: Sequence[Any] | None, limit: int, *, judge: bool = False
+    ) -> _Portion:
+        """Let the server write the next ``limit`` rows as text.
+
+        ``rendered`` is None if only Python can read them, or should ``judge`` one of their values.
+        """
+        until, last = self._end_of_page(after, limit)
+        if until is None:
+            return _Portion([], [], None, True)
+        columns, catalogue = self.shape().columns, self._catalogue
+        quoted, values, doubts, marks = [*map(self._name, names)], [], ["0"], ["0"]
+        for name, column in zip(names, quoted):
+            rendering = catalogue.renderings[columns[name].kind]
+            value = rendering.sql.format(column)
+            values.append(catalogue.rendered_value.format(column=column, value=value))
+            if rendering.doubt and judge:
+                doubts.append(f"count(CASE WHEN {rendering.doubt.format(column)} THEN 1 END)")
+            if columns[name].kind == "bytes":
+                marks.append(f"count({column})")
+        nulls = [f"count(*) - count({column})" for column in quoted]
+        numbers = ", ".join(" + ".join(terms) for terms in (nulls, marks, doubts))
+        where, params = self._beyond(after, until)
+        rows = catalogue.rendered_rows.format(", ".join(values))
+        sql = f"SELECT {rows}, count(*), {numbers} {self._from}{where}"
+        found = self._pool._statement("move", sql, params, _row_and_warnings, repeatable=True)
+        (text, count, *numbers), warned = found
+        rendered = text.encode() if isinstance(text, str) else text or b""
+        marked = (_VALUE_END, _ROW_END, _NULL_MARK, _BYTES_MARK)
+        sound = [count * (len(names) - 1), max(0, count - 1), *numbers[:2]]
+        doubtful = warned or numbers[2] or b"\0" in rendered
+        if doubtful or [*map(rendered.count, marked)] != sound:
+            return _Portion([], [], until, last)
+        return _Portion([], [], until, last, rendered, count)
+
+    def page_up_to(self, names: _Names, after: Sequence[Any] | None, portion: _Portion) -> _Portion:
+        """Read the rows of a portion that the server could not write."""
+        rows, keys = self._fetch(names, self._beyond(after, portion.until), "")
+        return portion._replace(rows=rows, keys=keys, rendered=None)
+
+    def _end_of_page(self, after: Sequence[Any] | None, limit: int) -> tuple[_Key | None, bool]:
+        """Return the key of the last of the next ``limit`` rows, and whether it is the table's."""
+        for place in (f"LIMIT 1 OFFSET {limit - 1}", "LIMIT 1"):
+            _, keys = self._fetch((), self._beyond(after), place, backwards=place == "LIMIT 1")
+            if keys:
+                return keys[0], place == "LIMIT 1"
+        return None, True
+
+    def _can_render(self, names: _Names) -> bool:
+        columns, renderings = self.shape().columns, self._catalogue.renderings
+        is_ordered = not any(columns[name].choices for name in self.shape().key)
+        return is_ordered and all(columns[name].kind in renderings for name in names)
+
+    def _split(self, portion: _Portion, names: _Names, width: int) -> _Portion:
+        """Make rows, of the first ``width`` names, and keys of what the server has written."""
         shape = self.shape()
-        key = [*map(self._name, shape.key)]
+        text = (portion.rendered or b"").replace(_ROW_END, _VALUE_END).decode()
+        texts = text.split(_VALUE_END.decode()) if portion.count else []
+        columns = {}
+        for at, name in enumerate(names):
+            read = self._catalogue.renderings[shape.columns[name].kind].read
+            columns[name] = _read_column(texts[at :: len(names)], read)
+        keys = [*zip(*(columns[name] for name in shape.key))]
+        rows = [*zip(*(columns[name] for name in names[:width]))]
+        return portion._replace(rows=rows, keys=keys, rendered=None)
+
+    def _beyond(
+        self, after: Sequence[Any] | None, until: Sequence[Any] | None = None
+    ) -> tuple[str, list[Any]]:
+        """Return the condition that a key is in this range, and its parameters."""
+        dialect, key = self._pool._dialect, [*map(self._name, self.shape().key)]
+        conditions: list[str] = []
+        params: list[Any] = []
+        if after is not None:
+            condition, params = _beyond(dialect, key, after)
+            conditions.append(condition)
+        if until is not None:
+            is_single = dialect.row_comparison or len(key) == 1
+            condition, more = _beyond(dialect, key, until, "<=" if is_single else ">")
+            conditions.append(condition if is_single else f"NOT {condition}")
+            params += more
+        return " WHERE " + " AND ".join(conditions) if conditions else "", params
+
+    def _fetch(
+        self, names: _Names, where: tuple[str, list[Any]], bounds: str, *, backwards: bool = False
+    ) -> tuple[list[_Row], list[_Key]]:
+        """Return rows in the order of the primary key, and their keys."""
+        shape = self.shape()
         key_values = [
             self._catalogue.key_expression(name, shape.columns[name]) for name in shape.key
         ]
         selected = self._expressions(names)
         selected += [value for value in key_values if value not in selected]
-        sql = f"SELECT {', '.join(selected)} {self._from}"
-        params: list[Any] = []
-        if after is not None:
-            condition, params = _beyond(self._pool._dialect, key, after)
-            sql += f" WHERE {condition}"
-        sql += f" ORDER BY {', '.join(key)} LIMIT {limit}"
+        order = ", ".join(f"{self._name(name)}{' DESC' * backwards}" for name in shape.key)
+        condition, params = where
+        sql = f"SELECT {', '.join(selected)} {self._from}{condition} ORDER BY {order} {bounds}"
         rows = self._ask(sql, params)
         return self._read(names, rows), _values_at(rows, [*map(selected.index, key_values)])
 
@@ -10231,15 +10472,14 @@ class SqlRepository(Repository[R]):
         numbered = self._made != "" and self._made not in rows[0]
         if numbered:
             names.append(self._column(self._made))
+        insert = functools.partial(self.database._dialect.insert_rows, numbered=numbered)
         size = _BATCH_ROWS // 5  # each batch may take query_timeout
         for start in range(0, len(rows), size):
             batch = [row.values() for row in rows[start : start + size]]
             columns: list[Sequence[Any]] = [*zip(*batch)]
             if numbered:
                 columns.append([None] * len(batch))
-            made += self.database._sent_rows(
-                operation, self.table, names, columns, numbered=numbered
-            )[1]
+            made += self.database._sent_rows(operation, insert, self.table, names, columns)[1]
         return made
 
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
@@ -17079,6 +17319,14 @@ class _Batch(NamedTuple):
     rows: Sequence[Any]
     position: Any
     last: bool
+    #: instead of rows and keys: a portion that the server has written as text
+    portion: Any = None
+    #: the key behind which a portion begins
+    after: Any = None
+
+    @property
+    def count(self) -> int:
+        return len(self.rows) if self.portion is None else int(self.portion.count)
 
     def key(self, at: int) -> str:
         return _key_words(self.key_names, self.keys[at])
@@ -17129,16 +17377,17 @@ class _KeyedSource(Source):
         return {**self._place, "key": [*self._key], "columns": self._types}
 
     @abstractmethod
-    def _page(
-        self, after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[_Row], Sequence[_Row]]:
-        """Return the rows that follow a key, and their keys."""
+    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
+        """Return the rows that follow a key."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
         after = position and [_KEY_READERS[name](text) for name, text in position]
-        rows, keys = self._page(after, limit)
-        position = _encode_key(keys[-1]) if keys else position
-        return _Batch(self._key, keys, rows, position, len(rows) < limit)
+        return self._batch(position, after, self._page(after, limit))
+
+    def _batch(self, position: Any, after: Any, portion: _Portion) -> _Batch:
+        position = position if portion.until is None else _encode_key(portion.until)
+        batch = _Batch(self._key, portion.keys, portion.rows, position, portion.last)
+        return batch if portion.rendered is None else batch._replace(portion=portion, after=after)
 
 
 def _check_table(table: str) -> str:
@@ -17192,8 +17441,23 @@ class TableSource(_KeyedSource):
         _check_known(self.table, self.names, shape.columns)
         self._types = _described(shape, self.names)
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
         return self._rows.page(self.names, after, limit)
+
+    def _read_rendered(self, position: Any, limit: int) -> _Batch:
+        """Let the server write the next rows as text; read them if it cannot."""
+        rows: Any = self._rows
+        after = position and [_KEY_READERS[name](text) for name, text in position]
+        portion = rows.rendered_page(self.names, after, limit, judge=True)
+        if portion.rendered is None and portion.until is not None:
+            portion = rows.page_up_to(self.names, after, portion)
+        return self._batch(position, after, portion)
+
+    def _read_again(self, batch: _Batch) -> _Batch:
+        """Read the rows of a batch that the server has written as text."""
+        rows: Any = self._rows
+        portion = rows.page_up_to(self.names, batch.after, batch.portion)
+        return batch._replace(rows=portion.rows, keys=portion.keys, portion=None)
 
     def _total(self) -> int | None:
         return self._rows.count()
@@ -17465,7 +17729,7 @@ class SqliteSource(_KeyedSource):
         # Outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
         parts = self.names, self._key
         columns, key = (", ".join(f'"{name}"' for name in part) for part in parts)
         condition = ""
@@ -17473,7 +17737,7 @@ class SqliteSource(_KeyedSource):
             condition = f"WHERE ({key}) > ({', '.join('?' * len(self._key))}) "
         sql = f'SELECT {columns} FROM "{self.table}" {condition}ORDER BY {key} LIMIT {limit}'
         rows = self._ask(sql, after or ())
-        return rows, _values_at(rows, [*map(self.names.index, self._key)])
+        return _portion(rows, _values_at(rows, [*map(self.names.index, self._key)]), limit)
 
     def _total(self) -> int | None:
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
@@ -17532,7 +17796,7 @@ class QuerySource(_KeyedSource):
         if self._ask(f"WHERE {nulls} LIMIT 1"):
             raise MoveError("the query's key holds NULL")
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
         tail = ""
         params: list[Any] = []
         if after is not None:
@@ -17542,7 +17806,7 @@ class QuerySource(_KeyedSource):
         rows = self._ask(f"{tail}ORDER BY {', '.join(self._order)} LIMIT {limit + 1}", params)
         keys = _values_at(rows, [*map(self.names.index, self._key)])
         self._check_keys(keys)
-        return rows[:limit], keys[:limit]
+        return _portion(rows[:limit], keys[:limit], limit)
 
     def _check_keys(self, keys: Sequence[_Row]) -> None:
         for key, following in itertools.pairwise(keys):
@@ -18039,6 +18303,7 @@ class MoveReport(_ByValue):
         seconds: the duration of this run.
         done: whether the move is complete.
         dry_run: whether nothing was written.
+        path: "fast" if the servers write and read the rows as text, else "slow: " and the reason.
     """
 
     name: str
@@ -18047,10 +18312,12 @@ class MoveReport(_ByValue):
     seconds: float
     done: bool
     dry_run: bool = False
+    path: str = ""
 
     def _as_json(self) -> str:
         counts = {**vars(self.counts), "resumed": vars(self.resumed)}
-        state = {"done": self.done, "dry_run": self.dry_run, "seconds": round(self.seconds, 3)}
+        state = {"done": self.done, "dry_run": self.dry_run, "path": self.path}
+        state["seconds"] = round(self.seconds, 3)
         return _encode({"name": self.name, **counts, **state})
 
     @property
@@ -18064,7 +18331,8 @@ class MoveReport(_ByValue):
             state = "would be"
         rate = f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} rows a second"
         before = f"; {self.resumed.read:,} read by earlier runs" if self.resumed.read else ""
-        return f"{self.name}: {state}: {self.counts} ({rate}{before})"
+        path = f"; {self.path}" if self.path else ""
+        return f"{self.name}: {state}: {self.counts} ({rate}{before}{path})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18306,7 +18574,7 @@ class RowMove(Move):
         targets: Mapping[str, Target] | None = None,
         transform: Transform | None = None,
         rejects: str | os.PathLike[str] | None = None,
-        batch: int = 5000,
+        batch: int = 20_000,
         lock_timeout: float = 60.0,
         clock: Clock | None = None,
     ) -> None:
@@ -18353,6 +18621,30 @@ class RowMove(Move):
         names = self.source.names if self.transform is None else None
         for target in self.targets.values():
             target._open(names)
+
+    def _slow_reason(self) -> str:
+        """Return why Python has to read the rows, or "" if servers can write them as text."""
+        source, target = self.source, self.targets.get("")
+        if self.transform is not None:
+            return "it has a transform"
+        if not isinstance(source, TableSource) or not isinstance(source.database, ConnectionPool):
+            return "the source is no table on a server"
+        if not isinstance(target, TableTarget) or not isinstance(target.database, ConnectionPool):
+            return "the target is no table on a server"
+        if target.write != "insert" or target.on_conflict != "error":
+            return "rows may exist in the target"
+        if target.policies:
+            return "the target has policies"
+        columns, into = source._rows.shape().columns, target._shape.columns
+        renderings = source.database._dialect.catalogue.renderings
+        both_mysql = source.database.engine == target.database.engine == "mysql"
+        for name in source.names:
+            kind = columns[name].kind
+            # Python writes the text of an id in one form.
+            known = kind in renderings and not (kind == "id" and both_mysql)
+            if not known or not _takes_all(into[name], columns[name]):
+                return f"the types of {name}"
+        return ""
 
     def _description(self) -> dict[str, Any]:
         targets = {name or "target": target._describe() for name, target in self.targets.items()}
@@ -18539,6 +18831,64 @@ class _FittedBatch:
             return error
 
 
+class _RenderedBatch:
+    """A batch that goes from server to server as text, by rows only if the target refuses that."""
+
+    rejects: Sequence[Mapping[str, Any]] = ()
+
+    def __init__(self, move: RowMove, batch: _Batch) -> None:
+        self._move, self._batch = move, batch
+        self._fitted: _FittedBatch | None = None
+
+    def write(self) -> MoveCounts:
+        if self._fitted is not None:
+            return self._fitted.write()
+        target: Any = self._move.targets[""]
+        with target.database._unlimited():
+            target.database._insert_rendered(
+                target.table, target._names, self._batch.portion.rendered
+            )
+        target.database._check_constraints()
+        return MoveCounts(read=self._batch.count, written=self._batch.count)
+
+    def refused_row(self) -> MoveError | None:
+        source: Any = self._move.source
+        if self._fitted is None:
+            self._fitted = _FittedBatch(self._move, source._read_again(self._batch))
+        return self._fitted.refused_row()
+
+
+#: the kinds of columns that take what a server writes of a kind
+_RENDERED_INTO: Mapping[str, Collection[str]] = {
+    "text": ("text", "long text"),
+    "year": ("year", "integer"),
+    "moment": ("moment", "local moment"),
+    "local moment": ("moment", "local moment"),
+}
+
+
+def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
+    """Return whether a column takes every value of another, or its server refuses it.
+
+    Servers round decimals and fractions of seconds, and cut off blanks, without an error.
+    """
+    if column.kind not in _RENDERED_INTO.get(source.kind, (source.kind,)) or column.choices:
+        return False
+    if column.fixed and not (source.fixed and source.size == column.size):
+        return False
+    if column.kind == "float" and column.scale is not None:
+        return False
+    size = source.size
+    if column.kind in _SIZED and column.size is not None and not 0 < (size or 0) <= column.size:
+        return False
+    octets = source.octets if size is None else 4 * size
+    if column.octets is not None and not 0 < (octets or 0) <= column.octets:
+        return False
+    if column.scale is None or column.kind not in ("decimal", *_SCALED):
+        return True
+    return source.scale is not None and source.scale <= column.scale
+
+
 class _RollBack(Exception):
     """Raised to roll back a transaction on purpose."""
 
@@ -18603,6 +18953,7 @@ class _MoveRun:
     _failures: int = 0  # since the last batch
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
+    _slow_reason: str = "a dry run"
 
     def close(self) -> None:
         self._move.source._close()
@@ -18640,6 +18991,7 @@ class _MoveRun:
 
         move = self._move
         move._open()
+        self._slow_reason = move._slow_reason()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
@@ -18685,24 +19037,25 @@ class _MoveRun:
 
     def _move_batches(self, point: _Checkpoint, reader: Executor) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
-        source = self._move.source
+        source: Any = self._move.source
+        read = source._read if self._slow_reason else source._read_rendered
         asked: Future[_Batch] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
             if self._stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
-            batch = asked.result() if asked else source._read(point.progress["position"], size)
+            batch = asked.result() if asked else read(point.progress["position"], size)
             self._adapt_size(batch)
-            following = self._size(point.counts.read + len(batch.rows))
+            following = self._size(point.counts.read + batch.count)
             if source._reads_ahead and not batch.last and following:
-                asked = reader.submit(source._read, batch.position, following)
-            if batch.rows:
+                asked = reader.submit(read, batch.position, following)
+            if batch.count:
                 point = self._move_batch(point, batch)
             if batch.last:
                 point = self._finish(point)
         return point
 
     def _move_batch(self, point: _Checkpoint, batch: _Batch) -> _Checkpoint:
-        fitted = _FittedBatch(self._move, batch)
+        fitted: Any = (_FittedBatch if batch.portion is None else _RenderedBatch)(self._move, batch)
         size = point.progress["rejects"]
         if fitted.rejects:
             size = _add_rejects(self._move._rejects_path, fitted.rejects)
@@ -18718,7 +19071,7 @@ class _MoveRun:
         self._show(following.counts.read)
         return following
 
-    def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
+    def _committed(self, work: Callable[[], _Checkpoint], fitted: Any) -> _Checkpoint:
         """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
         refusal: Exception | None = None
         for _ in range(self.TRIES):
@@ -18743,7 +19096,10 @@ class _MoveRun:
 
     def _adapt_size(self, batch: _Batch) -> None:
         """Set the number of rows that fit into the memory for one batch."""
-        if batch.rows:
+        if batch.portion is not None:
+            size = 1 + len(batch.portion.rendered)
+            self._rows_that_fit = max(1, _BATCH_BYTES * batch.count // size)
+        elif batch.rows:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
             size = 1 + sum(map(_bytes_of, sample))
             self._rows_that_fit = max(1, _BATCH_BYTES * len(sample) // size)
@@ -18758,7 +19114,8 @@ class _MoveRun:
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
         seconds = SystemClock.monotonic() - self._started
         resumed = self._resumed or MoveCounts()
-        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
+        path = f"slow: {self._slow_reason}" if self._slow_reason else "fast"
+        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run, path)
 
 
 def _bytes_of(row: Any) -> int:
