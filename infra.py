@@ -296,6 +296,8 @@ class InfrastructureError(Exception):
     service: str | None = None
     operation: str | None = None
     code: str | int | None = None
+    #: the row of an INSERT of many rows that the server refuses; 0: it does not say
+    _row = 0
 
     def __init__(
         self,
@@ -5097,6 +5099,14 @@ class _Rendering(NamedTuple):
 _VALUE_END, _ROW_END, _NULL_MARK, _BYTES_MARK = b"\x01", b"\x02", b"\x03", b"\x04"
 
 
+class _Index(NamedTuple):
+    """An index or constraint of a table beside the primary key, as SQL that drops or makes it."""
+
+    drop: str
+    make: str
+    is_foreign: bool
+
+
 class _Catalogue(ABC):
     """The queries of an engine's catalogue, and the column types in it."""
 
@@ -5139,6 +5149,10 @@ class _Catalogue(ABC):
     @abstractmethod
     def table_params(self, table: str) -> list[Any]:
         """Return the parameters that name a table in queries of the catalogue."""
+
+    @abstractmethod
+    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Index]:
+        """Return the indexes of a table, without those that another table's keys need."""
 
     def key_expression(self, name: str, column: _ColumnType) -> str:
         """Return the expression by which a key's column is compared and sorted."""
@@ -5223,9 +5237,25 @@ class _MySqlCatalogue(_Catalogue):
         },
     }  # fmt: skip
 
+    #: a line of SHOW CREATE TABLE
+    index_line = _lazy(
+        r"^  ((?:UNIQUE |FULLTEXT |SPATIAL )?KEY|CONSTRAINT) (`(?:[^`]|``)+`) (.*?),?$",
+        re.MULTILINE,
+    )
+
     def table_params(self, table: str) -> list[Any]:
         schema, _, name = table.rpartition(".")
         return [schema or None, name]
+
+    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Index]:
+        ((_, text, *_),) = ask(f"SHOW CREATE TABLE {self._name(table)}")
+        alter, found = f"ALTER TABLE {self._name(table)}", []
+        for kind, name, rest in self.index_line.findall(text):
+            is_foreign = rest.startswith("FOREIGN KEY")
+            if kind != "CONSTRAINT" or is_foreign:  # others are checks
+                drop = f"{alter} DROP {'FOREIGN KEY' if is_foreign else 'INDEX'} {name}"
+                found.append(_Index(drop, f"{alter} ADD {kind} {name} {rest}", is_foreign))
+        return found
 
     def key_expression(self, name: str, column: _ColumnType) -> str:
         # An ENUM is sorted by its numbers, but compared with a string by its text.
@@ -5332,8 +5362,23 @@ class _PostgresCatalogue(_Catalogue):
         ),
     }  # fmt: skip
 
+    table_indexes = (
+        "SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname), "
+        "format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', conrelid::regclass, conname, "
+        "pg_get_constraintdef(oid)), contype = 'f' FROM pg_constraint own "
+        "WHERE conrelid = to_regclass(%s) AND (contype = 'f' OR contype = 'u' AND NOT EXISTS "
+        "(SELECT FROM pg_constraint WHERE contype = 'f' AND conindid = own.conindid)) "
+        "UNION ALL SELECT format('DROP INDEX %%s', indexrelid::regclass), "
+        "pg_get_indexdef(indexrelid), false FROM pg_index WHERE indrelid = to_regclass(%s) "
+        "AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)"
+    )
+
     def table_params(self, table: str) -> list[Any]:
         return [self._name(table)]
+
+    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Index]:
+        rows = ask(self.table_indexes, 2 * self.table_params(table))
+        return list(itertools.starmap(_Index, rows))
 
     def catalogued(self, text: str) -> _ColumnType:
         if text.endswith("[]"):
@@ -5417,6 +5462,10 @@ class _ErrorReader(ABC):
 
     @abstractmethod
     def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]: ...
+
+    def row(self, exc: Any) -> int:
+        """Return the number of the row that the server refuses, or 0."""
+        return 0
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code, rule = self.rule_of(exc)
@@ -5550,8 +5599,15 @@ class _PostgresErrorReader(_ErrorReader):
         r'([^:]+?)(?:: "|\Z)|(smallint|integer|bigint) out of range\Z',
         re.DOTALL,
     )
+    #: the words are in the server's language
+    row_of_copy = _lazy(r"^COPY \S+, \D*(\d+)", re.MULTILINE)
     unfit_column = _lazy(r'COPY .*?, line \d+, column ([^:]+?)(?:: "|\Z)', re.DOTALL)
     quoted_names = _lazy(r"""["«„“] ?([^"«»„“”]+?) ?["»“”]|(?<=column )([\w.$]+)""")
+
+    def row(self, exc: Any) -> int:
+        diagnostics = getattr(exc, "diag", None)
+        found = self.row_of_copy.search(getattr(diagnostics, "context", None) or "")
+        return int(found[1]) if found else 0
 
     def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code = getattr(exc, "pgcode", None)
@@ -6982,7 +7038,9 @@ def _sql_error(dialect: _Dialect, exc: Exception, attempt: Attempt) -> Infrastru
     words += _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
     if dialect.config.error_detail and (text := dialect.errors.server_text(exc)):
         words += f"; the server says: {text}"
-    return rule.error_class(words, **details)
+    error = rule.error_class(words, **details)
+    error._row = dialect.errors.row(exc)
+    return error
 
 
 def _sql_error_rule(
@@ -7869,6 +7927,16 @@ class _SqlTable(_TableRows):
         sql = f"UPDATE {self._name(self._table)} SET {settings} WHERE {place}"
         for key, values in rows:
             self._pool._statement("move", sql, [*values, *key], _row_count)
+
+    def indexes(self) -> list[_Index]:
+        return self._catalogue.indexes(self._ask, self._table)
+
+    def alter(self, statements: Iterable[str]) -> None:
+        """Execute statements on a connection of their own, without a limit of time."""
+        pool = self._pool
+        with pool._migration_session([pool._lock_name(f"indexes of {self._table}")]) as session:
+            for sql in statements:
+                session.execute(sql)
 
     def pass_ids(self) -> None:
         if not self._catalogue.sequence_of:
@@ -18010,6 +18078,9 @@ class TableTarget(Target):
         policies: by column, what to do with a value that does not fit: "fail" (the default) raises
             MoveError, "null" stores NULL, ``Replace(value)`` stores that value, "divert" writes the
             row's key to the rejects file instead of storing the row.
+        indexes: "keep", or "afterwards": of a table that is empty when the move begins, indexes,
+            unique and foreign keys are dropped, and made again at the end. The checkpoint keeps
+            their SQL. A row that breaks one raises its error at the end. Ignored on a FakeDatabase.
 
     Raises ConfigurationError for another database, choice or policy, and for ``columns`` without
     ``write="update"``. Raises ValidationError if ``table`` is not a plain identifier, ``columns``
@@ -18025,9 +18096,11 @@ class TableTarget(Target):
         write: str = "insert",
         columns: Sequence[str] | None = None,
         policies: Mapping[str, Any] | None = None,
+        indexes: str = "keep",
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
+        self.indexes = _check_choice("indexes", indexes, "keep", "afterwards")
         self.on_conflict = _check_choice("on_conflict", on_conflict, "error", "skip", "update")
         self.write = _check_choice("write", write, "insert", "update")
         self._columns = _check_columns(columns)
@@ -18810,12 +18883,20 @@ class _FittedBatch:
         error = self._refusal(size)
         if error is None:
             return None
-        count = bisect.bisect_left(
+        count = self._refused_count(error) or bisect.bisect_left(
             range(size), True, 1, key=lambda first: bool(self._refusal(first))
         )
         error = self._refusal(count) or error
         key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
+
+    def _refused_count(self, error: InfrastructureError) -> int:
+        """Return how many rows end with the refused one, if the error says which it is, or 0."""
+        if not error._row or len(self._fitted) > 1:
+            return 0
+        ((_, part),) = self._fitted
+        count = part.at[error._row - 1] + 1
+        return count if self._refusal(count) and not self._refusal(count - 1) else 0
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -18999,6 +19080,7 @@ class _MoveRun:
             _restore_rejects(move._rejects_path, size, fresh=not point.batches)
             if not point.is_done:
                 self._show(point.counts.read)
+                point = self._without_indexes(point)
             with ThreadPoolExecutor(1, "infra-move") as reader:
                 point = self._move_batches(point, reader)
             return self._report(point.counts, done=point.is_done)
@@ -19008,13 +19090,15 @@ class _MoveRun:
         name, description = self._move.name, self._move._description()
         self._description = description
         point: _Checkpoint | None = self._checkpoints._first("move", {"name": name})
+        indexes: Any = None
         if point is not None and self._restart:
             self._checkpoints._remove("move", {"name": name})
             with contextlib.suppress(FileNotFoundError):
                 os.truncate(self._move._rejects_path, 0)
-            point = None
+            indexes, point = point.progress.get("indexes"), None
         if point is None:
             progress = {"position": None, "counts": vars(MoveCounts()), "rejects": 0}
+            progress["indexes"] = indexes
             point = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
         elif not self._resume:
             raise MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
@@ -19062,7 +19146,9 @@ class _MoveRun:
 
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
-            progress = {"position": batch.position, "counts": counts, "rejects": size}
+            progress = {
+                **point.progress, "position": batch.position, "counts": counts, "rejects": size,
+            }  # fmt: skip
             description = self._description
             return self._checkpoints.advance(point, progress=progress, description=description)
 
@@ -19084,11 +19170,45 @@ class _MoveRun:
                     raise refused_row from error
         raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
+    def _without_indexes(self, point: _Checkpoint) -> _Checkpoint:
+        """Drop the indexes that are to be made at the end, which the checkpoint keeps."""
+        indexes = point.progress.get("indexes") or {}
+        for target in self._move.targets.values():
+            rows: Any = target._rows
+            if not isinstance(rows, _SqlTable) or not isinstance(target, TableTarget):
+                continue
+            if target.table not in indexes and target.indexes == "afterwards":
+                if point.batches or rows.count():
+                    raise MoveError(f'{target.table} should be empty for indexes="afterwards"')
+                indexes[target.table] = sorted(rows.indexes(), key=lambda one: one.is_foreign)
+        if indexes != (point.progress.get("indexes") or {}):
+            progress = {**point.progress, "indexes": indexes}
+            with self._move.database.transaction():
+                point = self._checkpoints.advance(point, progress=progress)
+        self._alter(point, drop=True)
+        return point
+
+    def _alter(self, point: _Checkpoint, *, drop: bool) -> None:
+        """Drop the indexes in the checkpoint, or make them, unless that is done already."""
+        indexes = point.progress.get("indexes") or {}
+        for target in self._move.targets.values():
+            wanted = [_Index(*one) for one in indexes.get(getattr(target, "table", ""), ())]
+            if not wanted:
+                continue
+            rows: Any = target._rows
+            present = {one.make for one in rows.indexes()}
+            if drop:
+                rows.alter([one.drop for one in reversed(wanted) if one.make in present])
+            else:
+                rows.alter([one.make for one in wanted if one.make not in present])
+
     def _finish(self, point: _Checkpoint) -> _Checkpoint:
         for target in self._move.targets.values():
             target._rows.pass_ids()
+        self._alter(point, drop=False)
+        progress = {**point.progress, "indexes": None}
         with self._move.database.transaction():
-            return self._checkpoints.advance(point, is_done=True)
+            return self._checkpoints.advance(point, is_done=True, progress=progress)
 
     def _size(self, read: int) -> int:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
