@@ -3970,6 +3970,13 @@ class _TableRows(ABC):
     def pass_ids(self) -> None:
         """Make the server's next generated id greater than every id in the table."""
 
+    def indexes(self) -> Sequence[_Row]:
+        """Return the SQL that drops and makes each index. See ``_Catalogue.indexes``."""
+        return ()
+
+    def alter(self, statements: Iterable[str]) -> None:
+        """Execute statements on a connection of their own, without a limit of time."""
+
 
 # The first word of a marker or of a misspelt marker. A misspelt word counts only if the whole line
 # matches _MARKER_SHAPE.
@@ -5099,14 +5106,6 @@ class _Rendering(NamedTuple):
 _VALUE_END, _ROW_END, _NULL_MARK, _BYTES_MARK = b"\x01", b"\x02", b"\x03", b"\x04"
 
 
-class _Index(NamedTuple):
-    """An index or constraint of a table beside the primary key, as SQL that drops or makes it."""
-
-    drop: str
-    make: str
-    is_foreign: bool
-
-
 class _Catalogue(ABC):
     """The queries of an engine's catalogue, and the column types in it."""
 
@@ -5151,8 +5150,11 @@ class _Catalogue(ABC):
         """Return the parameters that name a table in queries of the catalogue."""
 
     @abstractmethod
-    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Index]:
-        """Return the indexes of a table, without those that another table's keys need."""
+    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Row]:
+        """Return the SQL that drops and makes each index and constraint, foreign keys last.
+
+        Without the primary key, and those that keys of other tables need.
+        """
 
     def key_expression(self, name: str, column: _ColumnType) -> str:
         """Return the expression by which a key's column is compared and sorted."""
@@ -5247,14 +5249,14 @@ class _MySqlCatalogue(_Catalogue):
         schema, _, name = table.rpartition(".")
         return [schema or None, name]
 
-    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Index]:
+    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Row]:
         ((_, text, *_),) = ask(f"SHOW CREATE TABLE {self._name(table)}")
-        alter, found = f"ALTER TABLE {self._name(table)}", []
+        found: list[_Row] = []
         for kind, name, rest in self.index_line.findall(text):
-            is_foreign = rest.startswith("FOREIGN KEY")
-            if kind != "CONSTRAINT" or is_foreign:  # others are checks
-                drop = f"{alter} DROP {'FOREIGN KEY' if is_foreign else 'INDEX'} {name}"
-                found.append(_Index(drop, f"{alter} ADD {kind} {name} {rest}", is_foreign))
+            word = "INDEX" if kind != "CONSTRAINT" else rest.partition(" (")[0]
+            if word in ("INDEX", "FOREIGN KEY"):  # others are checks
+                alter = f"ALTER TABLE {self._name(table)}"
+                found.append((f"{alter} DROP {word} {name}", f"{alter} ADD {kind} {name} {rest}"))
         return found
 
     def key_expression(self, name: str, column: _ColumnType) -> str:
@@ -5365,20 +5367,19 @@ class _PostgresCatalogue(_Catalogue):
     table_indexes = (
         "SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname), "
         "format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', conrelid::regclass, conname, "
-        "pg_get_constraintdef(oid)), contype = 'f' FROM pg_constraint own "
+        "pg_get_constraintdef(oid)), contype = 'f' AS last FROM pg_constraint own "
         "WHERE conrelid = to_regclass(%s) AND (contype = 'f' OR contype = 'u' AND NOT EXISTS "
         "(SELECT FROM pg_constraint WHERE contype = 'f' AND conindid = own.conindid)) "
         "UNION ALL SELECT format('DROP INDEX %%s', indexrelid::regclass), "
         "pg_get_indexdef(indexrelid), false FROM pg_index WHERE indrelid = to_regclass(%s) "
-        "AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)"
+        "AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid) ORDER BY last"
     )
 
     def table_params(self, table: str) -> list[Any]:
         return [self._name(table)]
 
-    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Index]:
-        rows = ask(self.table_indexes, 2 * self.table_params(table))
-        return list(itertools.starmap(_Index, rows))
+    def indexes(self, ask: Callable[..., list[_Row]], table: str) -> list[_Row]:
+        return [row[:2] for row in ask(self.table_indexes, 2 * self.table_params(table))]
 
     def catalogued(self, text: str) -> _ColumnType:
         if text.endswith("[]"):
@@ -7928,11 +7929,10 @@ class _SqlTable(_TableRows):
         for key, values in rows:
             self._pool._statement("move", sql, [*values, *key], _row_count)
 
-    def indexes(self) -> list[_Index]:
+    def indexes(self) -> Sequence[_Row]:
         return self._catalogue.indexes(self._ask, self._table)
 
     def alter(self, statements: Iterable[str]) -> None:
-        """Execute statements on a connection of their own, without a limit of time."""
         pool = self._pool
         with pool._migration_session([pool._lock_name(f"indexes of {self._table}")]) as session:
             for sql in statements:
@@ -19171,41 +19171,36 @@ class _MoveRun:
         raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
     def _without_indexes(self, point: _Checkpoint) -> _Checkpoint:
-        """Drop the indexes that are to be made at the end, which the checkpoint keeps."""
-        indexes = point.progress.get("indexes") or {}
-        for target in self._move.targets.values():
-            rows: Any = target._rows
-            if not isinstance(rows, _SqlTable) or not isinstance(target, TableTarget):
-                continue
-            if target.table not in indexes and target.indexes == "afterwards":
-                if point.batches or rows.count():
+        """Drop the indexes that are made at the end. The checkpoint keeps them."""
+        kept = {**(point.progress.get("indexes") or {})}
+        for name, target in self._move.targets.items():
+            if isinstance(target, TableTarget) and target.indexes != "keep" and name not in kept:
+                if point.batches or target._rows.count():
                     raise MoveError(f'{target.table} should be empty for indexes="afterwards"')
-                indexes[target.table] = sorted(rows.indexes(), key=lambda one: one.is_foreign)
-        if indexes != (point.progress.get("indexes") or {}):
-            progress = {**point.progress, "indexes": indexes}
+                kept[name] = target._rows.indexes()
+        if kept:
+            progress = {**point.progress, "indexes": kept}
             with self._move.database.transaction():
                 point = self._checkpoints.advance(point, progress=progress)
-        self._alter(point, drop=True)
+            self._alter(kept, drop=True)
         return point
 
-    def _alter(self, point: _Checkpoint, *, drop: bool) -> None:
-        """Drop the indexes in the checkpoint, or make them, unless that is done already."""
-        indexes = point.progress.get("indexes") or {}
-        for target in self._move.targets.values():
-            wanted = [_Index(*one) for one in indexes.get(getattr(target, "table", ""), ())]
-            if not wanted:
-                continue
-            rows: Any = target._rows
-            present = {one.make for one in rows.indexes()}
+    def _alter(self, kept: Mapping[str, Sequence[_Row]], *, drop: bool) -> None:
+        """Drop these indexes, or make them, unless that is done already."""
+        for name, wanted in kept.items():
+            rows = self._move.targets[name]._rows
+            present = {make for _, make in rows.indexes()}
             if drop:
-                rows.alter([one.drop for one in reversed(wanted) if one.make in present])
+                statements = [drop for drop, make in reversed(wanted) if make in present]
             else:
-                rows.alter([one.make for one in wanted if one.make not in present])
+                statements = [make for _, make in wanted if make not in present]
+            if statements:
+                rows.alter(statements)
 
     def _finish(self, point: _Checkpoint) -> _Checkpoint:
         for target in self._move.targets.values():
             target._rows.pass_ids()
-        self._alter(point, drop=False)
+        self._alter(point.progress.get("indexes") or {}, drop=False)
         progress = {**point.progress, "indexes": None}
         with self._move.database.transaction():
             return self._checkpoints.advance(point, is_done=True, progress=progress)
