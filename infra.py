@@ -3976,6 +3976,7 @@ class _TableRows(ABC):
 
     def alter(self, statements: Iterable[str]) -> None:
         """Execute statements on a connection of their own, without a limit of time."""
+        raise NotImplementedError  # a fake has no indexes
 
 
 # The first word of a marker or of a misspelt marker. A misspelt word counts only if the whole line
