@@ -3937,7 +3937,7 @@ class _Portion(NamedTuple):
     last: bool
     #: the rows as the server has written them, instead of rows and keys, and how many they are
     rendered: bytes | None = None
-    count: int = 0
+    size: int = 0
 
 
 def _portion(rows: Sequence[_Row], keys: Sequence[_Key], limit: int) -> _Portion:
@@ -7802,10 +7802,10 @@ class _SqlTable(_TableRows):
             if columns[name].kind == "bytes":
                 marks.append(f"count({column})")
         nulls = [f"count(*) - count({column})" for column in quoted]
-        numbers = ", ".join(" + ".join(terms) for terms in (nulls, marks, doubts))
+        sums = ", ".join(" + ".join(terms) for terms in (nulls, marks, doubts))
         where, params = self._beyond(after, until)
         rows = catalogue.rendered_rows.format(", ".join(values))
-        sql = f"SELECT {rows}, count(*), {numbers} {self._from}{where}"
+        sql = f"SELECT {rows}, count(*), {sums} {self._from}{where}"
         found = self._pool._statement("move", sql, params, _row_and_warnings, repeatable=True)
         (text, count, *numbers), warned = found
         rendered = text.encode() if isinstance(text, str) else text or b""
@@ -7838,7 +7838,7 @@ class _SqlTable(_TableRows):
         """Make rows, of the first ``width`` names, and keys of what the server has written."""
         shape = self.shape()
         text = (portion.rendered or b"").replace(_ROW_END, _VALUE_END).decode()
-        texts = text.split(_VALUE_END.decode()) if portion.count else []
+        texts = text.split(_VALUE_END.decode()) if portion.size else []
         columns = {}
         for at, name in enumerate(names):
             read = self._catalogue.renderings[shape.columns[name].kind].read
@@ -17394,8 +17394,8 @@ class _Batch(NamedTuple):
     after: Any = None
 
     @property
-    def count(self) -> int:
-        return len(self.rows) if self.portion is None else int(self.portion.count)
+    def size(self) -> int:
+        return len(self.rows) if self.portion is None else int(self.portion.size)
 
     def key(self, at: int) -> str:
         return _key_words(self.key_names, self.keys[at])
@@ -18895,8 +18895,8 @@ class _FittedBatch:
         """Return how many rows end with the refused one, if the error says which it is, or 0."""
         if not error._row or len(self._fitted) > 1:
             return 0
-        ((_, part),) = self._fitted
-        count = part.at[error._row - 1] + 1
+        ((_, at, _),) = self._fitted
+        count = at[error._row - 1] + 1
         return count if self._refusal(count) and not self._refusal(count - 1) else 0
 
     def _refusal(self, first: int) -> InfrastructureError | None:
@@ -18931,7 +18931,7 @@ class _RenderedBatch:
                 target.table, target._names, self._batch.portion.rendered
             )
         target.database._check_constraints()
-        return MoveCounts(read=self._batch.count, written=self._batch.count)
+        return MoveCounts(read=self._batch.size, written=self._batch.size)
 
     def refused_row(self) -> MoveError | None:
         source: Any = self._move.source
@@ -18942,7 +18942,7 @@ class _RenderedBatch:
 
 #: the kinds of columns that take what a server writes of a kind
 _RENDERED_INTO: Mapping[str, Collection[str]] = {
-    "text": ("text", "long text"),
+    **dict.fromkeys(("text", "long text"), ("text", "long text")),
     "year": ("year", "integer"),
     "moment": ("moment", "local moment"),
     "local moment": ("moment", "local moment"),
@@ -18968,7 +18968,8 @@ def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
         return False
     if column.scale is None or column.kind not in ("decimal", *_SCALED):
         return True
-    return source.scale is not None and source.scale <= column.scale
+    scale = 6 if source.scale is None and source.kind in _SCALED else source.scale
+    return scale is not None and scale <= column.scale
 
 
 class _RollBack(Exception):
@@ -19130,10 +19131,10 @@ class _MoveRun:
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
             batch = asked.result() if asked else read(point.progress["position"], size)
             self._adapt_size(batch)
-            following = self._size(point.counts.read + batch.count)
+            following = self._size(point.counts.read + batch.size)
             if source._reads_ahead and not batch.last and following:
                 asked = reader.submit(read, batch.position, following)
-            if batch.count:
+            if batch.size:
                 point = self._move_batch(point, batch)
             if batch.last:
                 point = self._finish(point)
@@ -19178,7 +19179,7 @@ class _MoveRun:
             if isinstance(target, TableTarget) and target.indexes != "keep" and name not in kept:
                 if point.batches or target._rows.count():
                     raise MoveError(f'{target.table} should be empty for indexes="afterwards"')
-                kept[name] = target._rows.indexes()
+                kept[name] = [*map(list, target._rows.indexes())]
         if kept:
             progress = {**point.progress, "indexes": kept}
             with self._move.database.transaction():
@@ -19214,7 +19215,7 @@ class _MoveRun:
         """Set the number of rows that fit into the memory for one batch."""
         if batch.portion is not None:
             size = 1 + len(batch.portion.rendered)
-            self._rows_that_fit = max(1, _BATCH_BYTES * batch.count // size)
+            self._rows_that_fit = max(1, _BATCH_BYTES * batch.size // size)
         elif batch.rows:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
             size = 1 + sum(map(_bytes_of, sample))

@@ -148,7 +148,8 @@ def test_the_report_names_the_path(
     old.execute(f"CREATE TABLE people (id INTEGER PRIMARY KEY, v {old_type} NULL)")
     new.execute(f"CREATE TABLE people (id INTEGER PRIMARY KEY, v {new_type} NULL)")
     old.execute("INSERT INTO people (id) VALUES (1)")
-    report = move_of(old, new, target=infra.TableTarget(new, "people", **options)).run()
+    target = infra.TableTarget(new, "people", **options)
+    report = infra.RowMove("v", source=infra.TableSource(old, "people"), target=target).run()
     assert (report.path, f"; {path})" in str(report)) == (path, True)
 
 
@@ -211,7 +212,7 @@ def test_indexes_afterwards(pools: Callable[[str], infra.ConnectionPool], name: 
     before = shape(new)
     old.insert_many("books", ["id", "title", "shelf_id"], ((n, f"t{n}", n % 3) for n in range(500)))
     assert not books_move(old, new, batch=100).run(limit=200).done
-    assert len(shape(new)) == 1  # the primary key
+    assert not [line for line in shape(new) if "shelf" in line or "title" in line]
     report = books_move(old, new, batch=100).run()
     assert (report.done, report.counts) == (True, infra.MoveCounts(read=500, written=500))
     assert (shape(new), books(new)) == (before, books(old))
