@@ -105,7 +105,7 @@ class Contest:
         self.target.execute("TRUNCATE people")
         self.target.execute("DROP TABLE IF EXISTS infra_moves")
 
-    def _move(self, indexes: str = "keep", **options: Any) -> infra.MoveReport:
+    def move(self, indexes: str = "keep", **options: Any) -> infra.MoveReport:
         return infra.RowMove(
             "people",
             source=infra.TableSource(self.source, "people"),
@@ -114,13 +114,13 @@ class Contest:
         ).run(progress=False)
 
     def ours(self) -> None:
-        assert self._move().path == "fast"
+        assert self.move().path == "fast"
 
     def ours_with_indexes_afterwards(self) -> None:
-        assert self._move(indexes="afterwards").path == "fast"
+        assert self.move(indexes="afterwards").path == "fast"
 
     def ours_with_a_transform(self) -> None:
-        self._move(transform=renamed)
+        self.move(transform=renamed)
 
     def connectorx_and_adbc(self) -> None:
         """Read the table into Arrow, and write it by binary COPY."""
@@ -257,7 +257,7 @@ def others(bench: Bench, postgres: infra.ConnectionPool, count: int) -> None:
             target.execute("CREATE INDEX people_created_at ON people (created_at)")
             target.execute("CREATE UNIQUE INDEX people_phone_hash ON people (phone_hash)")
             started = time.perf_counter()
-            path = Contest(postgres, target)._move().path
+            path = Contest(postgres, target).move().path
             seconds = time.perf_counter() - started
             assert target.fetch_one("SELECT count(*) FROM people") == (count,), name
             print(f"postgres to {name}: {seconds:.1f} s ({path})")

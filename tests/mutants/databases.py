@@ -227,8 +227,8 @@ DATABASES: list[Mutant] = [
         INFRA,
         Replace(
             "_fit_ids",
-            "with contextlib.suppress(ValueError):\n    return [*map(uuid.UUID, values)]",
-            "try:\n    return [*map(uuid.UUID, values)]\nexcept ValueError:\n    "
+            "with contextlib.suppress(ValueError):\n    return [*map(_uuid_of, values)]",
+            "try:\n    return [*map(_uuid_of, values)]\nexcept ValueError:\n    "
             "raise ValidationError(f'{name} should be a uuid.UUID, or the text of one') from None",
         ),
         ("unit/test_contexts.py",),

@@ -7,6 +7,7 @@ from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 CASES = "contract/test_moves.py"
 DAYS = "faults/test_moves.py"
+FAST = "faults/test_fast_moves.py"
 
 
 def on_fakes(*cases: str) -> tuple[str, ...]:
@@ -25,13 +26,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a page begins behind the first row of the one before",
         INFRA,
-        Replace("_KeyedSource._read", "keys[-1]", "keys[0]"),
+        Replace("_portion", "keys[-1]", "keys[0]"),
         on_fakes("test_rows_that_are_there_are_skipped"),
     ),
     OnFakes(
         "moves: a page that is full is the last",
         INFRA,
-        Replace("_KeyedSource._read", "len(rows) < limit", "len(rows) <= limit"),
+        Replace("_portion", "len(rows) < limit", "len(rows) <= limit"),
         on_fakes("test_all_rows_move"),
     ),
     OnFakes(
@@ -254,6 +255,36 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace("_beyond", "enumerate(key)", "enumerate(key[:1])"),
         ("properties/test_walks.py::test_the_walk_is_the_table",),
+    ),
+    OnServers(
+        "moves: control characters in a text take the fast path",
+        INFRA,
+        Replace("_SqlTable.rendered_page", "[*map(rendered.count, marked)] != sound", "False"),
+        ("properties/test_paths.py::test_both_paths_store_the_same",),
+    ),
+    OnServers(
+        "moves: a narrower column takes the fast path",
+        INFRA,
+        Replace("_takes_all", "0 < (size or 0) <= column.size", "True"),
+        (f"{FAST}::test_the_report_names_the_path",),
+    ),
+    OnServers(
+        "moves: a refused row of the fast path has no name",
+        INFRA,
+        Replace("_RenderedBatch.refused_row", "self._fitted.refused_row()", "None"),
+        (f"{FAST}::test_a_row_that_the_target_refuses_is_named",),
+    ),
+    OnServers(
+        "moves: indexes are not made again",
+        INFRA,
+        Replace("_MoveRun._alter", "make not in present", "make in present"),
+        (f"{FAST}::test_indexes_afterwards",),
+    ),
+    OnServers(
+        "moves: a table with rows loses its indexes",
+        INFRA,
+        Never("_MoveRun._without_indexes", "point.batches or target._rows.count()"),
+        (f"{FAST}::test_a_table_with_rows_keeps_its_indexes",),
     ),
     OnServers(
         "moves: a SET is walked",
