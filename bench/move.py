@@ -266,7 +266,7 @@ def others(bench: Bench, postgres: infra.ConnectionPool, count: int) -> None:
 def report(bench: Bench, count: int, times: dict[str, list[float]]) -> None:
     """Print the ratios and the medians."""
     other = "pgloader" if "pgloader" in times else "stream into insert_many"
-    promised = PROMISED if other == "pgloader" else {}
+    promised = PROMISED
     ratios = []
     for name, seconds in times.items():
         found = [theirs / mine for theirs, mine in zip(times[other], seconds)]
