@@ -40,9 +40,9 @@ messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEve
                    Message, Subscription, RedisEventBus
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService,
                    create_sms_service
-data moves         Move, RowMove, MoveReport, Verification; TableSource, QuerySource, SqliteSource,
-                   CsvSource, JsonLinesSource, IterableSource; TableTarget, RepositoryTarget,
-                   Replace
+data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
+                   SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
+                   RepositoryTarget, Replace
 infrastructure     Infrastructure, the bundle
 command line       main: python -m infra
 =================  ================================================================================
@@ -74,6 +74,7 @@ import socket
 import sys
 import threading
 import time
+import types
 import unicodedata
 import uuid
 import warnings
@@ -186,6 +187,7 @@ __all__ = [
     "Not",
     "NotFoundError",
     "ObjectMetadata",
+    "ObjectMove",
     "ObjectSummary",
     "OneOf",
     "Organization",
@@ -18008,7 +18010,7 @@ class MoveCounts(_ByValue):
 
     def __str__(self) -> str:
         words = [f"{value:,} {name}" for name, value in vars(self).items() if value]
-        return ", ".join(words) or "no rows"
+        return ", ".join(words) or "nothing"
 
 
 class Target(ABC):
@@ -18377,7 +18379,8 @@ class MoveReport(_ByValue):
         seconds: the duration of this run.
         done: whether the move is complete.
         dry_run: whether nothing was written.
-        path: "fast" if the servers write and read the rows as text, else "slow: " and the reason.
+        path: "fast" if the servers write and read the rows as text, else "slow: " and the reason;
+            "" for objects.
     """
 
     name: str
@@ -18403,7 +18406,7 @@ class MoveReport(_ByValue):
         state = "done" if self.done else "not done yet, run it again"
         if self.dry_run:
             state = "would be"
-        rate = f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} rows a second"
+        rate = f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} a second"
         before = f"; {self.resumed.read:,} read by earlier runs" if self.resumed.read else ""
         path = f"; {self.path}" if self.path else ""
         return f"{self.name}: {state}: {self.counts} ({rate}{before}{path})"
@@ -18439,9 +18442,9 @@ class Verification(_ByValue):
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.name}: {self.checked:,} rows, all equal"
+            return f"{self.name}: {self.checked:,} compared, all equal"
         text = (
-            f"{self.name}: of {self.checked:,} rows {self.different:,} differ, "
+            f"{self.name}: of {self.checked:,} compared {self.different:,} differ, "
             f"{self.missing:,} are missing"
         )
         if self.extra:
@@ -18547,14 +18550,14 @@ def _graceful_stop() -> Iterator[threading.Event]:
 class _Progress:
     """A progress line on standard error; with tqdm if it is installed."""
 
-    def __init__(self, move: RowMove, read: int) -> None:
+    def __init__(self, move: Any, read: int) -> None:
         self._name, self._total = move.name, move.source._total()
         self._first = self._read = read
         self._bar: Any = None
         self._started = self._printed = SystemClock.monotonic()
         with contextlib.suppress(ImportError):
             tqdm = importlib.import_module("tqdm").tqdm
-            self._bar = tqdm(desc=move.name, total=self._total, initial=read, unit=" rows")
+            self._bar = tqdm(desc=move.name, total=self._total, initial=read, unit=" read")
 
     def show(self, read: int) -> None:
         new, self._read = read - self._read, read
@@ -18566,7 +18569,7 @@ class _Progress:
     def _print(self, end: str) -> None:
         self._printed = SystemClock.monotonic()
         rate = (self._read - self._first) / max(1e-6, self._printed - self._started)
-        line = f"{self._name}: {self._read:,} rows, {rate:,.0f} a second"
+        line = f"{self._name}: {self._read:,} read, {rate:,.0f} a second"
         if self._total and rate:
             left = max(0, self._total - self._read) / rate
             line += f", {self._read / self._total:.0%}, {timedelta(seconds=round(left))} left"
@@ -18581,9 +18584,9 @@ class _Progress:
 
 
 class Move(ABC):
-    """Something that ``infra move`` can run: a :class:`RowMove`, or your own subclass.
+    """Something that ``infra move`` can run: a RowMove, an ObjectMove, or your own subclass.
 
-    Both methods raise MoveError, and what the databases of the move raise.
+    Both methods raise MoveError, and what the databases or stores of the move raise.
     """
 
     name: str
@@ -18609,7 +18612,51 @@ class Move(ABC):
 Transform = Callable[[dict[str, Any]], Any]
 
 
-class RowMove(Move):
+class _ResumableMove(Move):
+    """A move whose next run continues."""
+
+    @abstractmethod
+    def _run_of(self, *options: Any) -> _MoveRun: ...
+
+    def run(
+        self,
+        *,
+        progress: bool = True,
+        dry_run: bool = False,
+        limit: int | None = None,
+        resume: bool = True,
+        restart: bool = False,
+        accept_change: bool = False,
+    ) -> MoveReport:
+        """Move the remaining rows or objects and return a report.
+
+        Args:
+            progress: show the progress if standard error is a terminal.
+            dry_run: read, transform and check all rows from the first one; write nothing.
+            limit: the maximum number of rows to read, or of objects to move, in this run.
+            resume: False raises MoveError if an earlier run has begun this move.
+            restart: start again with the first one; what the target holds stays.
+            accept_change: continue even if version, tables or columns differ from the checkpoint's.
+                An object move, which compares each object, does not need it.
+
+        Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
+        rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
+        Raises MoveError for a source, a target or a checkpoint that does not fit, ValidationError
+        for an invalid ``limit``, TimeoutError while another run holds the lock, and what the
+        databases raise.
+        """
+        if limit is not None and not _COUNT.valid(limit):
+            raise ValidationError("limit should be a whole number, 1 or more")
+        shows = progress and sys.stderr is not None and sys.stderr.isatty()
+        end = limit or sys.maxsize
+        run = self._run_of(shows, end, resume, restart, accept_change)
+        try:
+            return run.rehearse() if dry_run else run.execute()
+        finally:
+            run.close()
+
+
+class RowMove(_ResumableMove):
     """Moves each row exactly once, even if the run is interrupted and started again.
 
     Each batch commits in one transaction with the move's checkpoint, a row of the table
@@ -18725,41 +18772,8 @@ class RowMove(Move):
         described = {"version": self.version, "source": self.source._describe(), "targets": targets}
         return cast("dict[str, Any]", json.loads(json.dumps(described)))
 
-    def run(
-        self,
-        *,
-        progress: bool = True,
-        dry_run: bool = False,
-        limit: int | None = None,
-        resume: bool = True,
-        restart: bool = False,
-        accept_change: bool = False,
-    ) -> MoveReport:
-        """Move the remaining rows and return a report.
-
-        Args:
-            progress: show the progress if standard error is a terminal.
-            dry_run: read, transform and check all rows from the first one; write nothing.
-            limit: the maximum number of rows to read in this run.
-            resume: False raises MoveError if an earlier run has begun this move.
-            restart: start again with the first row; rows in the target stay.
-            accept_change: continue even if version, tables or columns differ from the checkpoint's.
-
-        Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
-        rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
-        Raises MoveError for a source, a target or a checkpoint that does not fit, ValidationError
-        for an invalid ``limit``, TimeoutError while another run holds the lock, and what the
-        databases raise.
-        """
-        if limit is not None and not _COUNT.valid(limit):
-            raise ValidationError("limit should be a whole number, 1 or more")
-        shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        end = limit or sys.maxsize
-        run = _MoveRun(self, shows, end, resume, restart, accept_change)
-        try:
-            return run.rehearse() if dry_run else run.execute()
-        finally:
-            run.close()
+    def _run_of(self, *options: Any) -> _MoveRun:
+        return _MoveRun(self, *options)
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys.
@@ -19038,7 +19052,7 @@ class _MoveRun:
     _failures: int = 0  # since the last batch
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
-    _slow_reason: str = "a dry run"
+    _slow_reason: str | None = "a dry run"  # None: there is one path
 
     def close(self) -> None:
         self._move.source._close()
@@ -19105,7 +19119,7 @@ class _MoveRun:
             progress["indexes"] = indexes
             point = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
         elif not self._resume:
-            raise MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
+            raise self._begun()
         if point.description != description:
             self._check_change(point.description, description)
         if self._resumed is None:
@@ -19113,6 +19127,14 @@ class _MoveRun:
             self._end += point.counts.read
             self._resume, self._restart = True, False  # after a lost connection
         return point
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
+
+    def _begun(self) -> MoveError:
+        name = self._move.name
+        return MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
 
     def _check_change(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise MoveError for a change that the caller does not accept, or of the source's key."""
@@ -19129,8 +19151,7 @@ class _MoveRun:
         read = source._read if self._slow_reason else source._read_rendered
         asked: Future[_Batch] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
-            if self._stop.is_set():
-                raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
+            self._check_stop()
             batch = asked.result() if asked else read(point.progress["position"], size)
             self._adapt_size(batch)
             following = self._size(point.counts.read + batch.size)
@@ -19233,7 +19254,7 @@ class _MoveRun:
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
         seconds = SystemClock.monotonic() - self._started
         resumed = self._resumed or MoveCounts()
-        path = f"slow: {self._slow_reason}" if self._slow_reason else "fast"
+        path = {"": "fast", None: ""}.get(self._slow_reason, f"slow: {self._slow_reason}")
         return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run, path)
 
 
@@ -19249,6 +19270,243 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
             yield from _differences(before.get(name), after.get(name), f"{place}.{name}")
     elif before != after:
         yield place.removeprefix(".")
+
+
+_MANIFESTS = ".infra-moves/"  # in the keys of manifests, which no move moves
+
+
+class _Folder(NamedTuple):
+    """One end of an ``ObjectMove``."""
+
+    storage: StorageProvider
+    bucket: str
+    prefix: str
+
+    def objects(self) -> Iterator[ObjectSummary]:
+        found = self.storage.list_objects(self.bucket, self.prefix)
+        return (one for one in found if _MANIFESTS not in one.key)
+
+    def _total(self) -> int:
+        return sum(1 for _ in self.objects())
+
+    def _close(self) -> None: ...
+
+    def sha256(self, key: str) -> str:
+        import hashlib
+
+        digest = hashlib.sha256()
+        file: Any = types.SimpleNamespace(write=digest.update)
+        self.storage.download_to(self.bucket, key, file)
+        return digest.hexdigest()
+
+
+def _check_folder(name: str, place: Any) -> _Folder:
+    is_place = isinstance(place, tuple) and len(place) == 3
+    if not is_place or not isinstance(place[0], StorageProvider):
+        raise ConfigurationError(f"{name} should be a StorageProvider, a bucket and a prefix")
+    prefix = _check_text(f"the prefix of {name}", place[2])
+    _check_place(place[1], prefix + "x" * 500)  # as long as a key of a manifest
+    return _Folder(place[0], place[1], prefix)
+
+
+class ObjectMove(_ResumableMove):
+    """Copies the objects of a bucket to another one, in any store.
+
+    JSON lines below ``<prefix>.infra-moves/<name>/`` in the target, the manifest, hold the SHA-256
+    of what was moved. Each run moves what is new or has changed, and after a kill the last objects
+    again. It raises MoveError if another run has written to the manifest meanwhile.
+
+    Args:
+        name: the move's identity: a part of the manifest's keys.
+        source: a storage provider, a bucket, and the prefix of the keys, "" for all.
+        target: the same; its prefix replaces the source's.
+        rename: a function that takes and returns the rest of a key, after the prefix; None leaves
+            the object out. All new keys are checked before the first object moves.
+        threads: how many objects to move at a time, 1 to 32.
+
+    Raises ValidationError or ConfigurationError for an invalid argument.
+    """
+
+    BATCH = 1000  # objects after which a run writes the manifest
+    INTERVAL = 10.0  # seconds after which it does so with fewer
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: tuple[StorageProvider, str, str],
+        target: tuple[StorageProvider, str, str],
+        rename: Callable[[str], str | None] | None = None,
+        threads: int = 8,
+    ) -> None:
+        self.name = StoragePath._joined(_check_text("name", name, longest=100))
+        if not _COUNT.valid(threads) or threads > 32:
+            raise ConfigurationError("threads should be a whole number from 1 to 32")
+        if rename is not None:
+            _check_function("rename", rename, "a key", ConfigurationError)
+        self.rename, self.threads = rename, threads
+        self.source, self.target = _check_folder("source", source), _check_folder("target", target)
+        self._manifest = f"{self.target.prefix}{_MANIFESTS}{self.name}/"
+        (*old, outer), (*new, inner) = self.source, self.target
+        if old == new and inner.startswith(outer):
+            raise ConfigurationError("target should not be inside source")
+
+    def _run_of(self, *options: Any) -> Any:
+        run: Any = _ObjectRun
+        return run(self, *options)
+
+    def verify(self) -> Verification:
+        """Compare the SHA-256 of the target's bytes with the manifest's, or else the source's."""
+        run = self._run_of(False, 0, True, False, False)
+        planned = run.plan()
+        states = [*run.in_threads(run.compare, planned)]
+        unequal = [one["key"] for one, state in zip(planned, states) if state != "equal"]
+        different, missing = map(states.count, ("different", "missing"))
+        extra = max(0, self.target._total() - len(states) + missing)
+        ranges = tuple(zip(unequal, unequal))[: _Comparison.RANGES]
+        return Verification(self.name, len(states), different, missing, extra, ranges)
+
+
+class _ObjectRun(_MoveRun):
+    """One call of a method of an ``ObjectMove``."""
+
+    _move: Any
+    _dry_run = False
+
+    def rehearse(self) -> MoveReport:
+        self._dry_run = self._resume = True
+        return self.execute()
+
+    def execute(self) -> MoveReport:
+        planned, self._slow_reason = self.plan(), None
+        pending = [one for one in planned if "sha256" not in one]
+        moved = len(planned) - len(pending)
+        self._resumed = MoveCounts(read=moved, written=moved)
+        counts = self._resumed + MoveCounts(read=self._dropped, dropped=self._dropped)
+        self._show(counts.read)
+        with _graceful_stop() as self._stop:
+            try:
+                for result in self.in_threads(self._transfer, pending[: self._end]):
+                    counts += result
+                    self._write(self._move.BATCH)
+                    self._show(counts.read)
+            finally:
+                self._write(1)
+            self._check_stop()
+        return self._report(counts, done=len(pending) <= self._end, dry_run=self._dry_run)
+
+    def _find_parts(self) -> set[str]:
+        storage, bucket, _ = self._move.target
+        found = storage.list_objects(bucket, self._move._manifest)
+        return {one.key for one in found if one.size}
+
+    def _read_manifest(self) -> dict[str, dict[str, Any]]:
+        """Return what was moved by key; nothing for a restart."""
+        self._parts, self._written = self._find_parts(), self._started
+        self._added: deque[dict[str, Any]] = deque()
+        storage, bucket, _ = self._move.target
+        if self._parts and not (self._resume or self._restart):
+            raise self._begun()
+        if self._restart and not self._dry_run:
+            storage.delete_batch(bucket, self._parts)
+            self._parts = set()
+        moved: dict[str, dict[str, Any]] = {}
+        for part in () if self._restart else sorted(self._parts):
+            lines = storage.download(bucket, part).splitlines()
+            try:
+                moved.update((one["key"], one) for one in map(json.loads, lines))
+            except (ValueError, TypeError, LookupError):
+                raise MoveError(f"{part} is no manifest: restart the move") from None
+        return moved
+
+    def _write(self, least: int) -> None:
+        """Write new entries to the manifest if there are so many, or if it is time."""
+        now, count, move = SystemClock.monotonic(), len(self._added), self._move
+        if not count or (count < least and now < self._written + move.INTERVAL):
+            return
+        if self._find_parts() - self._parts:
+            raise MoveError(f"{move.name}: another run moved objects meanwhile: run it again")
+        self._written, part = now, f"{move._manifest}{new_id().hex}"
+        self._parts.add(part)
+        lines = [f"{_encode(self._added.popleft())}\n" for _ in range(count)]
+        move.target.storage.upload(move.target.bucket, part, "".join(lines).encode())
+
+    def plan(self) -> list[dict[str, Any]]:
+        """Return the objects of the source, those that were moved with a SHA-256."""
+        moved, self._dropped = self._read_manifest(), 0
+        planned: dict[str, dict[str, Any]] = {}  # by new key
+        for found in self._move.source.objects():
+            try:
+                to = self._new_key(found.key)
+                if to in planned:
+                    raise ValidationError(f"{planned[to]['key']} has the same new key, {to}")
+            except Exception as error:
+                reason = _reason(error, f"rename failed: {type(error).__name__}")
+                raise MoveError(f"object {found.key}: {reason}", key=found.key) from error
+            if to is None:
+                self._dropped += 1
+                continue
+            new = {"key": found.key, "to": to, "size": found.size, "etag": found.etag}
+            new["modified"] = found.last_modified.isoformat()
+            old = moved.get(found.key, new)
+            planned[to] = old if new.items() <= old.items() else new
+        return [*planned.values()]
+
+    def _new_key(self, key: str) -> str | None:
+        rest: Any = key[len(self._move.source.prefix) :]
+        if self._move.rename is not None:
+            rest = _not_awaitable(self._move.rename(rest))
+        if rest is None:
+            return None
+        if _MANIFESTS in _check_text("the new key", rest):
+            raise ValidationError(f"the new key should not hold {_MANIFESTS}")
+        return _check_object_key(self._move.target.prefix + rest)
+
+    def in_threads(self, work: Callable[[Any], T], objects: Sequence[Any]) -> Iterator[T]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(self._move.threads, "infra-move") as pool:
+            for start in range(0, len(objects), self._move.BATCH):
+                yield from pool.map(work, objects[start : start + self._move.BATCH])
+
+    def _transfer(self, one: dict[str, Any]) -> MoveCounts:
+        import hashlib
+
+        source, (storage, bucket, _), key = self._move.source, self._move.target, one["key"]
+        digest = hashlib.sha256()
+
+        def read(size: int) -> Any:
+            digest.update(block := file.read(size))
+            return block
+
+        data: Any = types.SimpleNamespace(read=read)
+        if self._stop.is_set():
+            return MoveCounts()
+        if self._dry_run:
+            return MoveCounts(read=1, written=1)
+        try:
+            held = source.storage.get_metadata(source.bucket, key)
+            with source.storage.open(source.bucket, key) as file:
+                storage.upload(bucket, one["to"], data, held.content_type, held.metadata)
+        except NotFoundError as error:
+            if error.resource != "object":
+                raise
+            return MoveCounts(read=1, missing=1)
+        except (StorageError, ValidationError) as error:
+            if error.retryable:
+                raise
+            raise MoveError(f"object {key}: {error}", key=key) from error
+        self._added.append({**one, "sha256": digest.hexdigest()})
+        return MoveCounts(read=1, written=1)
+
+    def compare(self, one: dict[str, Any]) -> str:
+        """Return "equal", "different" or "missing"."""
+        try:
+            held = self._move.target.sha256(one["to"])
+        except NotFoundError:
+            return "missing"
+        sha256 = one.get("sha256") or self._move.source.sha256(one["key"])
+        return "equal" if held == sha256 else "different"
 
 
 # === infrastructure ===============================================================================

@@ -131,13 +131,13 @@ class MoveContract(Contract):
         backend.move().run(progress=False)
         assert terminal.getvalue() == ""
         backend.move().run(restart=True, dry_run=True)
-        words = r"\rowners: 7 rows, [0-9,]+ a second, 100%, 0:00:00 left\x1b\[K\n"
+        words = r"\rowners: 7 read, [0-9,]+ a second, 100%, 0:00:00 left\x1b\[K\n"
         assert re.fullmatch(words, terminal.getvalue()), terminal.getvalue()
 
     def test_no_rows(self, backend: Pair) -> None:
         report = backend.move().run()
         assert (report.counts, report.done) == (infra.MoveCounts(), True)
-        assert "no rows" in str(report)
+        assert "nothing" in str(report)
 
     @pytest.mark.parametrize("batch", [1, 2, 6, 7, 8])
     def test_batches_of_any_size(self, backend: Pair, batch: int) -> None:
@@ -622,7 +622,7 @@ class MoveContract(Contract):
         move = backend.move()
         move.run()
         assert move.verify() == infra.Verification("owners", 7, 0, 0, 0)
-        assert (move.verify().ok, str(move.verify())) == (True, "owners: 7 rows, all equal")
+        assert (move.verify().ok, str(move.verify())) == (True, "owners: 7 compared, all equal")
         target = backend.target.owners
         target.update(Owner("other", IDS[1]))
         target.delete(IDS[2])
@@ -634,7 +634,7 @@ class MoveContract(Contract):
         assert found == infra.Verification("owners", 7, 1, 2, 1, ranges)
         assert found.ok is False
         assert str(found).splitlines() == [
-            "owners: of 7 rows 1 differ, 2 are missing, 1 extra",
+            "owners: of 7 compared 1 differ, 2 are missing, 1 extra",
             f"  {keys[0]} to {keys[1]}",
             f"  {keys[2]}",
         ]

@@ -556,7 +556,7 @@ def test_the_command(
     assert lines[0].startswith("people: would be: 30 read, 30 written")
     assert [json.loads(line)["read"] for line in lines[1:3]] == [10, 30]
     assert json.loads(lines[2])["resumed"]["read"] == 10
-    assert lines[3] == "people: 30 rows, all equal"
+    assert lines[3] == "people: 30 compared, all equal"
     new.execute("DELETE FROM people WHERE id = 3")
     assert infra.main([*arguments, "--verify"]) == 1
     assert people(old)[0] == people(new)[0]

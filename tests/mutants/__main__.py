@@ -15,6 +15,7 @@ from tests.mutants import (
     lies,
     many,
     moves,
+    objects,
     others,
     suite,
 )
@@ -25,6 +26,7 @@ LISTS = (
     caches.MUTANTS,
     others.MUTANTS,
     moves.MUTANTS,
+    objects.MUTANTS,
     lies.MUTANTS,
     bundles.MUTANTS,
     keys.MUTANTS,

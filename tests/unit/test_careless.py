@@ -48,6 +48,7 @@ NO_REDIS = infra.CacheConfig(url="redis://127.0.0.1:1/0", retries=0, deadline=0.
 TWILIO = infra.SmsConfig(
     provider="twilio", account_sid="a", api_key="k", api_secret="s", sender="i"
 )
+STORAGE = fakes.FakeStorageProvider()
 #: a value that each parameter takes, by its name; a public callable with another one fails the test
 GOOD: Mapping[str, Any] = {
     "action": "login", "amount": 1, "applied_at": NOW, "argv": ["--help"], "attempt": lambda a: 1,
@@ -83,7 +84,7 @@ GOOD: Mapping[str, Any] = {
     "source": infra.IterableSource([]), "monotonic": lambda: 0.0, "services": [],
     "pool": infra.create_pool(NO_DATABASE),
     "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
-    "field": "n", "low": 1, "high": 2, "values": [1],
+    "field": "n", "low": 1, "high": 2, "values": [1], "target": (STORAGE, "new", ""),
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {
@@ -95,6 +96,7 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
     "create_sms_service": {"config": TWILIO},
     "Infrastructure": {"config": infra.Config()},
     "QuerySource": {"database": GOOD["pool"], "key": "id"},
+    "ObjectMove": {"source": (STORAGE, "old", "")},
     "RowMove": {"target": infra.TableTarget(GOOD["database"], "users")},
     "RepositoryTarget": {"repository": fakes.FakeUserRepository()},
     "Table": {"columns": {"id": fakes.Column(uuid.UUID)}},

@@ -132,6 +132,18 @@ def bundle(services: infra.Infrastructure) -> None:
         infra.create_pool(mysql).connections()  # wrong: no such method
 
 
+def moves(services: infra.Infrastructure) -> Iterator[infra.Move]:
+    place = (services.storage, "old", "users/")
+    move = infra.ObjectMove("a", source=place, target=(services.storage, "new", ""))
+    written: int = move.run(dry_run=True).counts.written
+    print(written, move.verify().ok)
+    move.run(limit="5")  # wrong: a number of objects
+    infra.ObjectMove("a", source=place, target="new")  # wrong: a provider, a bucket and a prefix
+    infra.ObjectMove("a", source=place, target=place, rename=len)  # wrong: no key
+    infra.ObjectMove("a", source=place)  # wrong: no target
+    yield move
+
+
 class Pager(infra.SmsService):
     provider_name = "pager"
 
