@@ -69,7 +69,7 @@ def test_a_store_that_fails_in_the_middle(
     old.fail_next(method, error)
     with pytest.raises(type(error)) as caught:
         move_of(stores).run()
-    assert caught.value is error
+    assert str(caught.value) == str(error)
     report = move_of(stores).run()
     assert report.resumed.read >= 2
     assert report.counts == infra.MoveCounts(read=5, written=5)
@@ -100,7 +100,9 @@ def test_a_refusal_names_the_object(stores: Stores) -> None:
     with pytest.raises(infra.MoveError) as caught:
         move_of(stores).run()
     assert str(caught.value) == "object a: storage refused the request"
-    assert (caught.value.key, caught.value.__cause__) == ("a", refusal)
+    cause = caught.value.__cause__
+    assert isinstance(cause, infra.StorageError)
+    assert (caught.value.key, cause.code) == ("a", "AccessDenied")
 
 
 def test_many_objects_in_few_parts(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
