@@ -4846,6 +4846,7 @@ _ROWS_OF_RULES: Sequence[tuple[Any, ...]] = (
     (1136, _refusal("takes as many values as there are columns")),
     (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
     (1064, 1149, "42601", _SYNTAX),
+    (1050, "42P07", _refusal("has a table or index of that name already")),
     (1051, 1054, 1146, "42P01", "42703", _UNKNOWN_NAME),
     (1008, 1091, 1109, 1176, 1193, 1305, "42704", "3F000", _UNKNOWN),
     (

@@ -83,7 +83,7 @@ NAMES = {  # the statement, its parameters, what is said of it, codes of MySQL a
     "a table that is there": (
         "CREATE TABLE w (id INT)",
         None,
-        'refused the statement: "w", line 1, column 14',
+        'has a table or index of that name already: "w", line 1, column 14',
         1050,
         "42P07",
     ),
