@@ -42,7 +42,7 @@ sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, 
                    create_sms_service
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
-                   RepositoryTarget, Replace
+                   RepositoryTarget, Replace; table_ddl
 infrastructure     Infrastructure, the bundle
 command line       main: python -m infra
 =================  ================================================================================
@@ -263,6 +263,7 @@ __all__ = [
     "provided",
     "read_migrations",
     "split_statements",
+    "table_ddl",
 ]
 
 E = TypeVar("E", bound="Event")
@@ -3944,6 +3945,8 @@ class _TableShape(NamedTuple):
     readings: Mapping[str, _Converter | None] = {}
     unordered: frozenset[str] = frozenset()  # a page cannot start after one of their values
     transactional: bool = True
+    #: by column: the type and the default as the catalogue writes them
+    texts: Mapping[str, Sequence[Any]] = {}
 
 
 class _Portion(NamedTuple):
@@ -5135,9 +5138,10 @@ class _Catalogue(ABC):
     rendered_value: ClassVar[str]
     rendered_rows: ClassVar[str]
 
-    #: for moves: a table's columns (name, nullable, optional, computed, type), the columns of its
-    #: primary key, and whether it is transactional
+    #: for moves: a table's columns (name, nullable, optional, computed, type, default), the columns
+    #: of its primary key, whether it is transactional, and lines with its indexes and constraints
     table_columns: ClassVar[str]
+    table_rules: ClassVar[str]
     table_key: ClassVar[str]
     table_transactional: ClassVar[str]
     #: the name of a column's sequence; "": inserted ids advance the sequence themselves
@@ -5210,9 +5214,15 @@ class _MySqlCatalogue(_Catalogue):
     table_columns = (
         "SELECT column_name, is_nullable = 'YES', "
         "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
-        "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
+        "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', "
+        "concat_ws(' COLLATE ', column_type, collation_name), "
+        # MySQL tells a text from an expression in ``extra``, MariaDB by quotes.
+        "CASE WHEN extra LIKE 'auto_inc%%' THEN 'nextval' WHEN column_default = 'NULL' THEN NULL "
+        "WHEN version() LIKE '%%MariaDB%%' OR extra LIKE 'DEFAULT_GEN%%' THEN column_default "
+        "WHEN column_default IS NOT NULL THEN quote(column_default) END "
         f"FROM information_schema.columns WHERE {_IS_TABLE} ORDER BY ordinal_position"
     )
+    table_rules = "SHOW CREATE TABLE {}"
     table_key = (
         "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
         f"AND {_IS_TABLE} ORDER BY seq_in_index"
@@ -5292,7 +5302,7 @@ class _MySqlCatalogue(_Catalogue):
         if column.kind == "bits":
             return lambda value: int.from_bytes(value, "big")
         # MariaDB sends JSON as LONGTEXT.
-        is_text = column.kind == "document" and catalogue_type == "longtext"
+        is_text = column.kind == "document" and catalogue_type.startswith("longtext")
         return _parse_json if is_text else None
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
@@ -5323,8 +5333,15 @@ class _PostgresCatalogue(_Catalogue):
     rendered_rows = "string_agg(concat_ws(E'\\x01', {}), E'\\x02')"
     table_columns = (
         "SELECT attname, NOT attnotnull, NOT attnotnull OR atthasdef OR attidentity <> '', "
-        "attgenerated <> '', '' FROM pg_attribute WHERE attrelid = to_regclass(%s) "
-        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        "attgenerated <> '', format_type(atttypid, atttypmod), "
+        "CASE attidentity WHEN '' THEN pg_get_expr(adbin, adrelid) ELSE 'nextval' END "
+        "FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
+        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+    )
+    table_rules = (
+        "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '{0}'::regclass AND NOT "
+        "indisprimary UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = '{0}'::regclass AND contype IN ('c', 'f', 'x') ORDER BY 1"
     )
     table_key = (
         "SELECT attname FROM pg_index "
@@ -7761,8 +7778,9 @@ class _SqlTable(_TableRows):
             optional=frozenset(row[0] for row in rows if row[2]),
             computed=frozenset(row[0] for row in rows if row[3]),
             readings={row[0]: catalogue.converter(columns[row[0]], row[4]) for row in rows},
-            unordered=frozenset(row[0] for row in rows if row[4] == "set"),
+            unordered=frozenset(row[0] for row in rows if row[4].startswith("set(")),
             transactional=has_transactions != [(0,)],
+            texts={row[0]: row[4:] for row in rows},
         )
 
     def count(self) -> int:
@@ -10769,7 +10787,7 @@ class _TableSyntax(NamedTuple):
     """How an engine writes CREATE TABLE."""
 
     syntax: type[_Syntax]
-    #: by kind of column, see _TableWriter._kind
+    #: by kind of column, see ``kind``
     types: Mapping[str, str]
     #: the largest size of a text's and of bytes' type with a size
     longest: Mapping[str, int]
@@ -10788,6 +10806,26 @@ class _TableSyntax(NamedTuple):
     #: kinds without a DEFAULT
     no_default: Collection[str] = ()
 
+    def kind(self, column: _ColumnType) -> str:
+        """Return the key of ``types``."""
+        kind, size = column.kind, column.size
+        if kind == "integer":
+            bits = (size or 32) + column.unsigned
+            bits = next((known for known in (16, 32, 64) if bits <= known), 65)
+            return kind if bits == 32 else f"{kind} of {bits} bits"
+        if kind == "moment":
+            return kind if column.scale in (None, 6) else f"short {kind}"
+        if kind == "decimal":
+            return kind if size is not None else f"long {kind}"
+        longest = self.longest.get(kind)
+        if longest is None or (size is not None and size <= longest):
+            return kind
+        return f"long {kind}"
+
+    def create(self, table: str, lines: Iterable[str]) -> str:
+        body = ",\n    ".join(lines)
+        return f"CREATE TABLE {table} (\n    {body}\n){self.ending};\n"
+
     def literal(self, value: Any) -> str:
         """Write a stored value in SQL."""
         if isinstance(value, bytes):
@@ -10804,6 +10842,7 @@ _ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
 _SHARED_TYPES = {
     "flag": "BOOLEAN",
     "integer": "INTEGER",
+    "integer of 16 bits": "SMALLINT",
     "integer of 64 bits": "BIGINT",
     "date": "DATE",
     "time": "TIME(6)",
@@ -10822,6 +10861,8 @@ _TABLE_SYNTAX = {
             "decimal": "DECIMAL({size},{scale})",
             "moment": "DATETIME(6)",
             "short moment": "DATETIME({scale})",
+            "local moment": "DATETIME(6)",
+            "duration": "TIME(6)",
             "document": "LONGTEXT",
         },
         {"text": 16_383, "bytes": 65_532},  # a row has 65,535 bytes
@@ -10848,6 +10889,10 @@ _TABLE_SYNTAX = {
             "long decimal": "NUMERIC",
             "moment": "TIMESTAMPTZ",
             "short moment": "TIMESTAMPTZ({scale})",
+            "time or duration": "INTERVAL",
+            "integer of 65 bits": "NUMERIC(20)",
+            "year": "SMALLINT",
+            "bits": "BIGINT",
             "document": "JSON",
         },
         {"text": 10_485_760},
@@ -10886,8 +10931,7 @@ class _TableWriter:
         for rule, check in self._rules.checks.items():
             rules[rule] = f"CHECK ({self._condition(check)})"
         lines += [f"CONSTRAINT {self._quote(rule)} {sql}" for rule, sql in rules.items()]
-        body = ",\n    ".join(lines)
-        return f"CREATE TABLE {table} (\n    {body}\n){self._syntax.ending};\n"
+        return self._syntax.create(table, lines)
 
     def _name(self, name: str, shape: re.Pattern[str] = _NAME) -> str:
         """Return the name of a column or table as SQL has it."""
@@ -10910,7 +10954,7 @@ class _TableWriter:
 
     def _column(self, name: str) -> str:
         column, default = self._types[name], self._defaults.get(name)
-        kind = self._kind(column)
+        kind = self._syntax.kind(column)
         if kind not in self._syntax.types:
             raise self._wrong(name, f"needs a scale on {self._engine}")
         written = self._syntax.types[kind].format(size=column.size, scale=column.scale)
@@ -10926,20 +10970,6 @@ class _TableWriter:
         if default is not None:
             written += f" DEFAULT {self._syntax.literal(default)}"
         return f"{self._name(self._columns[name].column)} {written}"
-
-    def _kind(self, column: _ColumnType) -> str:
-        """Return the key of ``types``."""
-        kind, size = column.kind, column.size
-        if kind == "integer":
-            return kind if size in (None, 32) else f"{kind} of {size} bits"
-        if kind == "moment":
-            return kind if column.scale in (None, 6) else f"short {kind}"
-        if kind == "decimal":
-            return kind if size is not None else f"long {kind}"
-        longest = self._syntax.longest.get(kind)
-        if longest is None or (size is not None and size <= longest):
-            return kind
-        return f"long {kind}"
 
     def _check(self) -> None:
         primary_key = self._rules.primary_key
@@ -10963,7 +10993,7 @@ class _TableWriter:
             column = self._types[name]
             if column.kind == "document":
                 raise self._wrong(rule, f"names a document: {name}")
-            if limit and self._kind(column).startswith("long "):
+            if limit and self._syntax.kind(column).startswith("long "):
                 raise self._wrong(rule, f"needs a length of {name} on {self._engine}")
             used += self._key_bytes(name, column)
         if used > limit > 0:
@@ -19510,6 +19540,91 @@ class _ObjectRun(_MoveRun):
         return "equal" if held == sha256 else "different"
 
 
+#: a literal of a catalogue, which Postgres casts; in quotes it means the same on both engines
+_LITERAL = _lazy(r"(?:('(?:[^'\\]|'')*'|true|false)|(-?[\d.]+))(?:::[\w ]+(?:\([\d,]+\))?)?")
+_RULE_LINE = _lazy(r"(?m)^ *((?!CREATE TABLE|PRIMARY KEY|[ `)]).+?|`.+ CHECK \((?!json_v).+?),?$")
+_UNIQUE_KEY = _lazy(r"(?:CREATE )?UNIQUE [^(]*\(([^()]+)\)")
+
+
+def _copied_columns(shape: _TableShape, syntax: _TableSyntax, *, same: bool) -> Iterator[str]:
+    """Return the definitions of columns, and comments on what differs in a copy."""
+    quote = syntax.syntax().name
+    types = {**syntax.types, "document": "JSON"}
+    # The engines write the literals of some kinds differently.
+    avoided = {"bytes", "moment", "short moment", "duration", *(() if same else syntax.no_default)}
+    for name, (text, default) in shape.texts.items():
+        if name in shape.computed:
+            yield f"-- {name} {text}, computed"
+            continue
+        column, default = shape.columns[name], default or ""
+        is_made = default.startswith("nextval") and name == shape.key[0]
+        if is_made:
+            column = column._replace(unsigned=False)
+        kind = "flag" if text == "bit(1)" else syntax.kind(column)
+        text = "JSON" if kind == "document" and text != "jsonb" else text
+        sql = types.get(kind, "").format(size=column.size, scale=column.scale)
+        if not sql and not same:
+            raise MoveError(f"{name} is {text}, which the engine does not have", column=name)
+        sql = (text if same else sql) + (" NULL" if name in shape.nullable else " NOT NULL")
+        literal = _LITERAL.fullmatch(default)
+        if is_made:
+            sql += syntax.made
+        elif literal and kind not in avoided:
+            sql += f" DEFAULT {literal[1] or repr(literal[2])}"
+        elif default:
+            yield f"-- {name} DEFAULT {default}"
+        if not same and (column.choices or re.search(" COLLATE .*(?<!_bin)$", text)):
+            yield f"-- {name} {text}"
+        if not same and (choices := re.match(r"enum(\(.*\))", text)):
+            sql += f" CHECK ({quote(name)} IN {choices[1]})"
+        yield f"{quote(name)} {sql}"
+
+
+def _copied_rules(source: TableSource, quote: Callable[[str], str]) -> Iterator[str]:
+    """Return the unique keys, and comments on other indexes and constraints."""
+    rows: Any = source._rows
+    found = rows._ask(rows._catalogue.table_rules.format(rows._name(source.table)))
+    for rule in _RULE_LINE.findall("\n".join(row[-1] for row in found)):
+        unique = _UNIQUE_KEY.fullmatch(rule)
+        names = re.findall('[^`", ]+', unique[1]) if unique else []
+        if names and {*names} <= {*source.names}:
+            key = "_".join([source.table.rpartition(".")[2], *names, "key"])[:63]
+            yield f"CONSTRAINT {quote(key)} UNIQUE ({', '.join(map(quote, names))})"
+        else:
+            yield f"-- {rule}"
+
+
+def table_ddl(source: Database, table: str, engine: str) -> str:
+    """Return a migration that creates an empty copy of a table.
+
+    It has the columns with literal defaults, the primary key and the unique keys. Comments name
+    what else the table has. Raises MoveError for a table that cannot be moved, or a type that the
+    engine does not have, and ConfigurationError for a FakeDatabase.
+
+    Args:
+        source: the ConnectionPool of the table.
+        table: its name.
+        engine: "mysql" (MariaDB too) or "postgres".
+    """
+    if not isinstance(source, ConnectionPool):
+        raise ConfigurationError("table_ddl takes a ConnectionPool: a fake has no catalogue")
+    syntax = _TABLE_SYNTAX[_check_choice("engine", engine, *_TABLE_SYNTAX)]
+    rows, quote = TableSource(source, table), syntax.syntax().name
+    rows._open()
+    source._target(rows.table, rows.names)  # checks the names
+    name = rows.table.rpartition(".")[2]
+    primary_key = syntax.primary_key.format(name=quote(f"{name}_pkey"))
+    parts = [
+        *_copied_columns(rows._rows.shape(), syntax, same=source.engine == engine),
+        f"{primary_key} ({', '.join(map(quote, rows._key))})",
+        *_copied_rules(rows, quote),
+    ]
+    notes = [" ".join(part.split()) for part in parts if part.startswith("-- ")]
+    lines = [part for part in parts if not part.startswith("-- ")]
+    head = [f"-- migration 1 {name.lower()} {engine}", *notes]
+    return "\n".join([*head, syntax.create(quote(rows.table), lines)])
+
+
 # === infrastructure ===============================================================================
 
 
@@ -19990,11 +20105,19 @@ def _move(arguments: Any) -> int:
     complete = True
     with contextlib.ExitStack() as stack:
         services = stack.enter_context(Infrastructure.from_env())
-        if arguments.script is not None:
+        creates = arguments.create or arguments.apply
+        if arguments.script is not None and not creates:
             moves = _moves_of_script(arguments.script, services)
         else:
             old = stack.enter_context(_pool_of_variable(arguments.from_variable))
             new = stack.enter_context(_pool_of_variable(arguments.to_variable))
+            if creates:
+                migration = table_ddl(old, arguments.table, new.engine)
+                _say(migration)
+                if not arguments.apply:
+                    _say("-- nothing has changed: --apply creates the table and moves the rows")
+                    return 0
+                new.execute(migration)
             source, target = TableSource(old, arguments.table), TableTarget(new, arguments.table)
             moves = [RowMove(arguments.table, source=source, target=target)]
         for move in moves:
@@ -20288,11 +20411,14 @@ Runs each move that moves(services) of SCRIPT yields, in order. Or moves one
 table between the databases whose URLs two environment variables hold. A move
 that was stopped continues where it was: run it again.
 
+--create shows the CREATE TABLE for the target. --apply runs it, then the move.
+
 examples:
   infra move users.py --dry-run
   infra move users.py
   infra move users.py --verify
   infra move --from OLD_URL --to NEW_URL --table users
+  infra move --from OLD_URL --to NEW_URL --table users --create
 
 exit codes:
   0  all moves are complete, or with --verify equal
@@ -20393,6 +20519,8 @@ def _add_move(commands: Any) -> None:
     action = move.add_mutually_exclusive_group().add_argument
     action("--dry-run", action="store_true", help="check all rows; write nothing")
     action("--verify", action="store_true", help="compare the target with the source")
+    action("--apply", action="store_true", help="create the table as --create shows it, and move")
+    flag("--create", help="show the migration that creates the table; change nothing")
     move.set_defaults(run=_move)
 
 

@@ -446,19 +446,28 @@ GOLDEN: dict[str, tuple[str, str, list[Any], list[Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["mariadb", "mysql"])
-def test_the_golden_table(pools: Callable[[str], infra.ConnectionPool], name: str) -> None:
-    """All kinds of values move to Postgres, and back to the same values."""
-    old, new, back = pools(name), pools("postgres"), pools(name)
-    for pool, place in ((old, 0), (new, 1), (back, 0)):
-        columns = ", ".join(f"`{each}` {types[place]} NULL" for each, types in GOLDEN.items())
-        text = f"CREATE TABLE golden (id INTEGER PRIMARY KEY, {columns})"
-        pool.execute(text if pool.engine == "mysql" else text.replace("`", '"'))
+def make_golden(pool: infra.ConnectionPool) -> None:
+    place = 0 if pool.engine == "mysql" else 1
+    columns = ", ".join(f"`{each}` {types[place]} NULL" for each, types in GOLDEN.items())
+    text = f"CREATE TABLE golden (id INTEGER PRIMARY KEY, {columns})"
+    pool.execute(text if pool.engine == "mysql" else text.replace("`", '"'))
+
+
+def fill_golden(pool: infra.ConnectionPool) -> None:
     names = ", ".join(f"`{each}`" for each in GOLDEN)
     marks = ", ".join(["%s"] * len(GOLDEN))
     for number in range(3):
         values = [number, *(types[2][number] for types in GOLDEN.values())]
-        old.execute(f"INSERT INTO golden (id, {names}) VALUES (%s, {marks})", values)
+        pool.execute(f"INSERT INTO golden (id, {names}) VALUES (%s, {marks})", values)
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_the_golden_table(pools: Callable[[str], infra.ConnectionPool], name: str) -> None:
+    """All kinds of values move to Postgres, and back to the same values."""
+    old, new, back = pools(name), pools("postgres"), pools(name)
+    for pool in (old, new, back):
+        make_golden(pool)
+    fill_golden(old)
     there = infra.RowMove(
         "golden", source=infra.TableSource(old, "golden"), target=infra.TableTarget(new, "golden")
     )
@@ -531,6 +540,368 @@ def test_values_that_do_not_fit(pools: Callable[[str], infra.ConnectionPool], na
         assert new.fetch_all(f"SELECT id, v FROM {table} ORDER BY id") == [
             (1, None), (2, None), (3, None)
         ]  # fmt: skip
+
+
+# --- the target's table
+
+
+def copied(old: infra.ConnectionPool, table: str, new: infra.ConnectionPool) -> str:
+    """Create a copy of the table, move the rows, and return the text that creates it."""
+    text = infra.table_ddl(old, table, new.engine)
+    new.execute(text)
+    source, target = infra.TableSource(old, table), infra.TableTarget(new, table)
+    move = infra.RowMove(table, source=source, target=target)
+    assert move.run().done
+    assert move.verify().ok
+    return text
+
+
+GOLDEN_THERE = """\
+-- migration 1 golden postgres
+-- word varchar(20) COLLATE {utf8}
+-- latin varchar(20) COLLATE latin1_swedish_ci
+-- choice enum('b','a') COLLATE {usual}
+-- some set('x','y') COLLATE {usual}
+-- uid char(36) COLLATE {usual}
+CREATE TABLE "golden" (
+    "id" INTEGER NOT NULL,
+    "flag" BOOLEAN NULL,
+    "small" SMALLINT NULL,
+    "large" NUMERIC(20) NULL,
+    "price" NUMERIC(10,2) NULL,
+    "single" DOUBLE PRECISION NULL,
+    "ratio" DOUBLE PRECISION NULL,
+    "word" VARCHAR(20) COLLATE "C" NULL,
+    "latin" VARCHAR(20) COLLATE "C" NULL,
+    "data" BYTEA NULL,
+    "day" DATE NULL,
+    "moment" TIMESTAMPTZ NULL,
+    "clock" INTERVAL NULL,
+    "span" INTERVAL NULL,
+    "bits" BIGINT NULL,
+    "bit" BOOLEAN NULL,
+    "choice" TEXT COLLATE "C" NULL CHECK ("choice" IN ('b','a')),
+    "some" TEXT COLLATE "C" NULL,
+    "year" SMALLINT NULL,
+    "document" JSON NULL,
+    "uid" UUID NULL,
+    CONSTRAINT "golden_pkey" PRIMARY KEY ("id")
+);
+"""
+GOLDEN_BACK = """\
+-- migration 1 golden mysql
+-- CHECK ((choice = ANY (ARRAY['b'::text, 'a'::text])))
+CREATE TABLE `golden` (
+    `id` INTEGER NOT NULL,
+    `flag` BOOLEAN NULL,
+    `small` SMALLINT NULL,
+    `large` DECIMAL(20,0) NULL,
+    `price` DECIMAL(10,2) NULL,
+    `single` DOUBLE NULL,
+    `ratio` DOUBLE NULL,
+    `word` VARCHAR(20) NULL,
+    `latin` VARCHAR(20) NULL,
+    `data` LONGBLOB NULL,
+    `day` DATE NULL,
+    `moment` DATETIME(6) NULL,
+    `clock` TIME(6) NULL,
+    `span` TIME(6) NULL,
+    `bits` BIGINT NULL,
+    `bit` BOOLEAN NULL,
+    `choice` LONGTEXT NULL,
+    `some` LONGTEXT NULL,
+    `year` SMALLINT NULL,
+    `document` JSON NULL,
+    `uid` CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    PRIMARY KEY (`id`)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+"""
+COLLATIONS = {
+    "mariadb": {"utf8": "utf8mb4_general_ci", "usual": "latin1_swedish_ci"},
+    "mysql": {"utf8": "utf8mb4_0900_ai_ci", "usual": "utf8mb4_0900_ai_ci"},
+}
+
+
+def as_copied(column: str, value: Any) -> Any:
+    """Return a value of GOLDEN or of a copy in one form for all copies."""
+    if column == "clock" and isinstance(value, day_time):
+        return timedelta(hours=value.hour, minutes=value.minute, seconds=value.second,
+                         microseconds=value.microsecond)  # fmt: skip
+    if column == "document":
+        return as_json(value)
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_a_copy_of_the_golden_table(
+    pools: Callable[[str], infra.ConnectionPool], name: str
+) -> None:
+    """All kinds of values move into copies on the other engine, and from there back."""
+    old, new, back = pools(name), pools("postgres"), pools(name)
+    make_golden(old)
+    fill_golden(old)
+    assert copied(old, "golden", new) == GOLDEN_THERE.format(**COLLATIONS[name])
+    assert copied(new, "golden", back) == GOLDEN_BACK
+    for pool in (new, back):
+        for number, row in enumerate(pool.fetch_all("SELECT * FROM golden ORDER BY id")):
+            for column, value in zip(GOLDEN, row[1:]):
+                expected = as_copied(column, GOLDEN[column][3][number])
+                assert as_copied(column, value) == expected, (pool.engine, column)
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_a_copy_on_the_same_engine(pools: Callable[[str], infra.ConnectionPool], name: str) -> None:
+    """Each column keeps the text of its type."""
+    old, new = pools(name), pools(name)
+    make_golden(old)
+    if old.engine == "mysql":
+        fill_golden(old)
+    else:
+        old.execute("ALTER TABLE golden ADD tags TEXT[], ADD range INT4RANGE, ADD free NUMERIC")
+        old.execute("INSERT INTO golden (id, tags, free) VALUES (1, '{a,b}', 1.5)")
+    copied(old, "golden", new)
+    place, types = "table_schema = DATABASE()", "column_type, collation_name"
+    if old.engine == "postgres":
+        place, types = "true", "udt_name, character_maximum_length, numeric_scale"
+    names = f"column_name, is_nullable, {types}"
+    sql = (
+        f"SELECT {names} FROM information_schema.columns WHERE table_name = 'golden' AND {place} "
+        "ORDER BY ordinal_position"
+    )
+    assert new.fetch_all(sql) == old.fetch_all(sql)
+
+
+ORDERS = {
+    "mysql": """CREATE TABLE orders (
+        id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT,
+        code VARCHAR(20) NOT NULL,
+        region VARCHAR(9) NOT NULL DEFAULT 'it',
+        quoted VARCHAR(9) DEFAULT 'a\\\\b',
+        amount DECIMAL(10,2) NOT NULL DEFAULT 1.50,
+        low INTEGER DEFAULT -1,
+        tiny TINYINT UNSIGNED NOT NULL DEFAULT 7,
+        paid BOOLEAN NOT NULL DEFAULT TRUE,
+        bit BIT(1) NULL DEFAULT b'1',
+        raw VARBINARY(9) NULL DEFAULT 'ab',
+        state ENUM('new', 'don''t') NOT NULL DEFAULT 'new',
+        doubled DECIMAL(11,2) AS (amount * 2) STORED,
+        made_at DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6),
+        due DATETIME NULL DEFAULT '2026-01-31 12:00:00',
+        customer INTEGER NULL COMMENT 'not DEFAULT 5',
+        UNIQUE KEY (code, region),
+        UNIQUE KEY part (quoted(3)),
+        KEY by_state (state),
+        CONSTRAINT orders_customer_fkey FOREIGN KEY (customer) REFERENCES customers (id),
+        CONSTRAINT orders_amount_check CHECK (amount > 0)
+    ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin""",
+    "postgres": """CREATE TABLE orders (
+        id BIGSERIAL PRIMARY KEY,
+        code VARCHAR(20) NOT NULL,
+        region VARCHAR(9) NOT NULL DEFAULT 'it',
+        quoted VARCHAR(9) DEFAULT 'a\\b',
+        amount NUMERIC(10,2) NOT NULL DEFAULT 1.50,
+        low INTEGER DEFAULT -1,
+        tiny SMALLINT NOT NULL DEFAULT 7,
+        paid BOOLEAN NOT NULL DEFAULT TRUE,
+        raw BYTEA DEFAULT 'ab',
+        note TEXT DEFAULT 'none',
+        doubled NUMERIC(11,2) GENERATED ALWAYS AS (amount * 2) STORED,
+        made_at TIMESTAMPTZ DEFAULT now(),
+        due TIMESTAMPTZ DEFAULT '2026-01-31 12:00:00+00',
+        local TIMESTAMP(3) NOT NULL DEFAULT '2026-01-31 12:00:00',
+        span INTERVAL DEFAULT '1 day',
+        customer INTEGER NULL REFERENCES customers (id),
+        line INTEGER GENERATED BY DEFAULT AS IDENTITY,
+        UNIQUE (code, region),
+        CONSTRAINT orders_amount_check CHECK (amount > 0)
+    )""",
+}
+OTHERS = [
+    "CREATE INDEX by_region ON orders (region)",
+    "CREATE UNIQUE INDEX lowered ON orders (lower(code))",
+    "CREATE UNIQUE INDEX partial ON orders (quoted) WHERE (paid)",
+    "CREATE UNIQUE INDEX tail ON orders (quoted) INCLUDE (low)",
+    "CREATE UNIQUE INDEX plain ON orders (tiny, id)",
+]
+
+COPIES = {
+    ("mysql", "postgres"): """\
+-- migration 1 orders postgres
+-- quoted DEFAULT 'a\\\\b'
+-- bit DEFAULT 'b\\'1\\''
+-- raw DEFAULT '0x6162'
+-- state enum('new','don''t') COLLATE utf8mb4_bin
+-- doubled decimal(11,2), computed
+-- made_at DEFAULT CURRENT_TIMESTAMP(6)
+-- due DEFAULT '2026-01-31 12:00:00'
+-- UNIQUE KEY `part` (`quoted`(3))
+-- KEY `by_state` (`state`)
+-- KEY `orders_customer_fkey` (`customer`)
+-- CONSTRAINT `orders_customer_fkey` FOREIGN KEY (`customer`) REFERENCES `customers` (`id`)
+-- CONSTRAINT `orders_amount_check` CHECK ((`amount` > 0))
+CREATE TABLE "orders" (
+    "id" BIGINT NOT NULL GENERATED BY DEFAULT AS IDENTITY,
+    "code" VARCHAR(20) COLLATE "C" NOT NULL,
+    "region" VARCHAR(9) COLLATE "C" NOT NULL DEFAULT 'it',
+    "quoted" VARCHAR(9) COLLATE "C" NULL,
+    "amount" NUMERIC(10,2) NOT NULL DEFAULT '1.50',
+    "low" INTEGER NULL DEFAULT '-1',
+    "tiny" SMALLINT NOT NULL DEFAULT '7',
+    "paid" BOOLEAN NOT NULL DEFAULT '1',
+    "bit" BOOLEAN NULL,
+    "raw" BYTEA NULL,
+    "state" TEXT COLLATE "C" NOT NULL DEFAULT 'new' CHECK ("state" IN ('new','don''t')),
+    "made_at" TIMESTAMPTZ NULL,
+    "due" TIMESTAMPTZ(0) NULL,
+    "customer" INTEGER NULL,
+    CONSTRAINT "orders_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "orders_code_region_key" UNIQUE ("code", "region")
+);
+""",
+    ("mariadb", "postgres"): """\
+-- migration 1 orders postgres
+-- quoted DEFAULT 'a\\\\b'
+-- bit DEFAULT b'1'
+-- raw DEFAULT 'ab'
+-- state enum('new','don''t') COLLATE utf8mb4_bin
+-- doubled decimal(11,2), computed
+-- made_at DEFAULT current_timestamp(6)
+-- due DEFAULT '2026-01-31 12:00:00'
+-- UNIQUE KEY `part` (`quoted`(3))
+-- KEY `by_state` (`state`)
+-- KEY `orders_customer_fkey` (`customer`)
+-- CONSTRAINT `orders_customer_fkey` FOREIGN KEY (`customer`) REFERENCES `customers` (`id`)
+-- CONSTRAINT `orders_amount_check` CHECK (`amount` > 0)
+CREATE TABLE "orders" (
+    "id" BIGINT NOT NULL GENERATED BY DEFAULT AS IDENTITY,
+    "code" VARCHAR(20) COLLATE "C" NOT NULL,
+    "region" VARCHAR(9) COLLATE "C" NOT NULL DEFAULT 'it',
+    "quoted" VARCHAR(9) COLLATE "C" NULL,
+    "amount" NUMERIC(10,2) NOT NULL DEFAULT '1.50',
+    "low" INTEGER NULL DEFAULT '-1',
+    "tiny" SMALLINT NOT NULL DEFAULT '7',
+    "paid" BOOLEAN NOT NULL DEFAULT '1',
+    "bit" BOOLEAN NULL,
+    "raw" BYTEA NULL,
+    "state" TEXT COLLATE "C" NOT NULL DEFAULT 'new' CHECK ("state" IN ('new','don''t')),
+    "made_at" TIMESTAMPTZ NULL,
+    "due" TIMESTAMPTZ(0) NULL,
+    "customer" INTEGER NULL,
+    CONSTRAINT "orders_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "orders_code_region_key" UNIQUE ("code", "region")
+);
+""",
+    ("postgres", "mariadb"): """\
+-- migration 1 orders mysql
+-- quoted DEFAULT 'a\\b'::character varying
+-- raw DEFAULT '\\x6162'::bytea
+-- note DEFAULT 'none'::text
+-- doubled numeric(11,2), computed
+-- made_at DEFAULT now()
+-- due DEFAULT '2026-01-31 12:00:00+00'::timestamp with time zone
+-- span DEFAULT '1 day'::interval
+-- line DEFAULT nextval
+-- CHECK ((amount > (0)::numeric))
+-- CREATE INDEX by_region ON public.orders USING btree (region)
+-- CREATE UNIQUE INDEX lowered ON public.orders USING btree (lower((code)::text))
+-- CREATE UNIQUE INDEX partial ON public.orders USING btree (quoted) WHERE paid
+-- CREATE UNIQUE INDEX tail ON public.orders USING btree (quoted) INCLUDE (low)
+-- FOREIGN KEY (customer) REFERENCES customers(id)
+CREATE TABLE `orders` (
+    `id` BIGINT NOT NULL AUTO_INCREMENT,
+    `code` VARCHAR(20) NOT NULL,
+    `region` VARCHAR(9) NOT NULL DEFAULT 'it',
+    `quoted` VARCHAR(9) NULL,
+    `amount` DECIMAL(10,2) NOT NULL DEFAULT '1.50',
+    `low` INTEGER NULL DEFAULT '-1',
+    `tiny` SMALLINT NOT NULL DEFAULT '7',
+    `paid` BOOLEAN NOT NULL DEFAULT true,
+    `raw` LONGBLOB NULL,
+    `note` LONGTEXT NULL,
+    `made_at` DATETIME(6) NULL,
+    `due` DATETIME(6) NULL,
+    `local` DATETIME(6) NOT NULL DEFAULT '2026-01-31 12:00:00',
+    `span` TIME(6) NULL,
+    `customer` INTEGER NULL,
+    `line` INTEGER NOT NULL,
+    PRIMARY KEY (`id`),
+    CONSTRAINT `orders_code_region_key` UNIQUE (`code`, `region`),
+    CONSTRAINT `orders_tiny_id_key` UNIQUE (`tiny`, `id`)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+""",
+}
+COPIES["postgres", "mysql"] = COPIES["postgres", "mariadb"]
+
+
+@pytest.mark.parametrize(("name", "to"), [*COPIES])
+def test_rules_of_a_copy(pools: Callable[[str], infra.ConnectionPool], name: str, to: str) -> None:
+    """Unique keys, defaults and the ids that the server makes; comments name the rest."""
+    old, new = pools(name), pools(to)
+    old.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY)")
+    for statement in (ORDERS[old.engine], *OTHERS * (old.engine == "postgres")):
+        old.execute(statement)
+    old.insert_many("orders", ["id", "code", "quoted"], [(1, "a", None), (7, "b", None)])
+    assert copied(old, "orders", new) == COPIES[name, to]
+    given = {"code": "c"} | ({"line": 3} if name == "postgres" else {})
+    marks = ", ".join(["%s"] * len(given))
+    insert = f"INSERT INTO orders ({', '.join(given)}) VALUES ({marks})"
+    new.execute(insert, [*given.values()])
+    with pytest.raises(infra.ConflictError) as caught:
+        new.execute(insert, [*given.values()])
+    assert caught.value.constraint == "orders_code_region_key"
+    made = new.fetch_one("SELECT id, region, amount, low, tiny, paid FROM orders WHERE code = 'c'")
+    assert made == (8, "it", Decimal("1.50"), -1, 7, True)
+
+
+def test_a_copy_is_a_migration(pools: Callable[[str], infra.ConnectionPool]) -> None:
+    old, new = pools("postgres"), pools("mariadb")
+    default = "('a\nb' || current_user)"  # a default with a line break stays one comment
+    old.execute(f'CREATE TABLE "Cases" (id INTEGER PRIMARY KEY, note TEXT DEFAULT {default})')
+    Path("cases.sql").write_text(infra.table_ddl(old, "Cases", "mysql"))
+    (found,) = infra.read_migrations("cases.sql", "mysql")
+    assert (found.number, found.name, len(found.statements)) == (1, "cases", 1)
+    assert len(infra.Migrator(new, "cases.sql").apply()) == 1
+    assert new.fetch_all("SELECT * FROM Cases") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "to"),
+    [
+        ("postgres", "v INTEGER[]", "mysql"),
+        ("postgres", "v NUMERIC", "mysql"),
+        ("postgres", "v MONEY", "mysql"),
+        ("postgres", "v TIMETZ", "mysql"),
+        ("postgres", "v INT4RANGE", "mysql"),
+        ("postgres", "v INET", "mysql"),
+        ("mysql", "v POINT", "postgres"),
+        ("mariadb", "v INET6", "postgres"),
+    ],
+)
+def test_a_type_without_an_equal(
+    pools: Callable[[str], infra.ConnectionPool], name: str, column: str, to: str
+) -> None:
+    pool = pools(name)
+    pool.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {column})")
+    error = refusal(lambda: infra.table_ddl(pool, "t", to))
+    assert error.column == "v"
+    assert str(error).startswith("v is ")
+    infra.table_ddl(pool, "t", pool.engine)
+
+
+def test_tables_that_have_no_copy(pools: Callable[[str], infra.ConnectionPool]) -> None:
+    pool = pools("postgres")
+    with pytest.raises(infra.DatabaseError, match='"absent"'):
+        infra.table_ddl(pool, "absent", "mysql")
+    pool.execute("CREATE TABLE loose (v INTEGER)")
+    assert "no primary key" in str(refusal(lambda: infra.table_ddl(pool, "loose", "mysql")))
+    pool.execute('CREATE TABLE odd (id INTEGER PRIMARY KEY, "a`b" INTEGER)')
+    with pytest.raises(infra.ValidationError, match="plain identifiers"):
+        infra.table_ddl(pool, "odd", "mysql")
+    with pytest.raises(infra.ConfigurationError, match="engine"):
+        infra.table_ddl(pool, "loose", "sqlite")
+    fake = fakes.FakeDatabase("postgres", fakes.POSTGRES_TABLES)
+    with pytest.raises(infra.ConfigurationError, match="a fake has no catalogue"):
+        infra.table_ddl(fake, "users", "mysql")
 
 
 # --- the command

@@ -338,4 +338,52 @@ MUTANTS: list[Mutant] = [
         Replace("QuerySource._page", "limit + 1", "limit"),
         (f"{DAYS}::test_queries_without_a_key",),
     ),
+    OnServers(
+        "moves: a copy has no unique keys",
+        INFRA,
+        Replace("_copied_rules", "names and {*names} <= {*source.names}", "False"),
+        (f"{DAYS}::test_rules_of_a_copy[mariadb-postgres]",),
+    ),
+    OnServers(
+        "moves: all columns of a copy take NULL",
+        INFRA,
+        Replace("_copied_columns", "name in shape.nullable", "True"),
+        (f"{DAYS}::test_rules_of_a_copy[postgres-mariadb]",),
+    ),
+    OnServers(
+        "moves: a copy has no defaults",
+        INFRA,
+        Replace("_copied_columns", "literal and kind not in avoided", "False"),
+        (f"{DAYS}::test_rules_of_a_copy[mariadb-postgres]",),
+    ),
+    OnServers(
+        "moves: a text of MySQL's default is bytes of Postgres",
+        INFRA,
+        Replace("_copied_columns", "kind not in avoided", "True"),
+        (f"{DAYS}::test_rules_of_a_copy[mariadb-postgres]",),
+    ),
+    OnServers(
+        "moves: the server makes no ids of a copy",
+        INFRA,
+        Never("_copied_columns", "is_made", nth=2),
+        (f"{DAYS}::test_rules_of_a_copy[postgres-mariadb]",),
+    ),
+    OnServers(
+        "moves: the copy of an unsigned number is too small",
+        INFRA,
+        Replace("_TableSyntax.kind", "column.unsigned", "0"),
+        (f"{DAYS}::test_a_copy_of_the_golden_table[mariadb]",),
+    ),
+    OnServers(
+        "moves: the copy of an ENUM takes every text",
+        INFRA,
+        Replace("_copied_columns", "re.match(r'enum(\\(.*\\))', text)", "None"),
+        (f"{DAYS}::test_a_copy_of_the_golden_table[mariadb]",),
+    ),
+    OnServers(
+        "moves: a table is created unasked",
+        INFRA,
+        Never("_move", "not arguments.apply"),
+        ("unit/test_command_line.py::test_the_table_of_the_target[mariadb]",),
+    ),
 ]

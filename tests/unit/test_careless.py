@@ -99,6 +99,7 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
     "ObjectMove": {"source": (STORAGE, "old", "")},
     "RowMove": {"target": infra.TableTarget(GOOD["database"], "users")},
     "RepositoryTarget": {"repository": fakes.FakeUserRepository()},
+    "table_ddl": {"source": GOOD["pool"]},
     "Table": {"columns": {"id": fakes.Column(uuid.UUID)}},
     "revoke_family": {"family": ID},
     "fail_next": {"method": "count"},

@@ -134,6 +134,8 @@ def test_the_help_of_migrate_names_its_options(run: Run) -> None:
         ["migrate", "--repair", "users"],
         ["migrate", "--repair", "1", "--done", "--retry"],
         ["migrate", "--lock-timeout", "soon"],
+        ["move", "--apply", "--dry-run"],
+        ["move", "--apply", "--verify"],
     ],
 )
 def test_wrong_usage(run: Run, argv: list[str]) -> None:
@@ -664,6 +666,76 @@ def test_status_of_an_edited_migration(
     assert (code, err) == (1, "")
     assert "shop 1 orders: edited\n" in out
     assert "shop 2 totals: applied" in out
+
+
+# --- move --create
+
+COPY = """\
+-- migration 1 words postgres
+-- KEY `by_note` (`note`)
+CREATE TABLE "words" (
+    "id" INTEGER NOT NULL,
+    "word" VARCHAR(20) COLLATE "C" NOT NULL DEFAULT 'none',
+    "note" VARCHAR(9) COLLATE "C" NULL,
+    CONSTRAINT "words_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "words_word_key" UNIQUE ("word")
+);
+
+"""
+HINT = "-- nothing has changed: --apply creates the table and moves the rows\n"
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_the_table_of_the_target(
+    run: Run, database: Callable[[str], str], tmp_path: Path, name: str
+) -> None:
+    """--create shows it, --apply creates it and moves; a table that exists is refused by name."""
+    old, new = database(name), database("postgres")
+    sql(
+        old,
+        "CREATE TABLE words (id INTEGER PRIMARY KEY, word VARCHAR(20) NOT NULL DEFAULT 'none' "
+        "UNIQUE, note VARCHAR(9) NULL, KEY by_note (note)) CHARACTER SET utf8mb4 "
+        "COLLATE utf8mb4_bin",
+    )
+    sql(old, "INSERT INTO words (id, word) VALUES (1, 'a'), (2, 'b')")
+    command = ["move", "--from", "OLD", "--to", "NEW", "--table", "words"]
+    shown = run(*command, "--create", OLD=old, NEW=new)
+    assert shown == (0, COPY + HINT, "")
+    with infra.create_pool(infra.DatabaseConfig(url=new)) as pool:
+        tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        assert pool.fetch_one(tables) == (0,)
+        code, out, err = run(*command, "--create", "--apply", OLD=old, NEW=new)
+        assert (code, err) == (0, "")
+        assert out.startswith(f"{COPY}words: done: 2 read, 2 written (")
+        assert pool.fetch_all("SELECT id, word FROM words ORDER BY id") == [(1, "a"), (2, "b")]
+        code, out, err = run(*command, "--apply", OLD=old, NEW=new)
+        assert (code, out) == (1, COPY)
+        assert 'has a table or index of that name already: "words"' in err
+        assert pool.fetch_one("SELECT count(*) FROM words") == (2,)
+    (tmp_path / "words.sql").write_text(shown[1])
+    other = database("postgres")
+    assert run("migrate", tmp_path / "words.sql", DATABASE_URL=other)[0] == 0
+    assert run(*command, OLD=old, NEW=other)[0] == 0
+
+
+def test_a_script_has_no_table_to_create(run: Run) -> None:
+    for option in ("--create", "--apply"):
+        code, out, err = run("move", MOVE_USERS, option)
+        assert (code, out) == (2, "")
+        assert "give a script, or --table, --from and --to" in err
+
+
+def test_a_table_that_the_target_cannot_have(run: Run, database: Callable[[str], str]) -> None:
+    old, new = database("postgres"), database("mariadb")
+    sql(old, "CREATE TABLE words (id INTEGER PRIMARY KEY, tags TEXT[])")
+    command = ["move", "--from", "OLD", "--to", "NEW", "--table"]
+    for option in ("--create", "--apply"):
+        code, out, err = run(*command, "words", option, OLD=old, NEW=new)
+        assert (code, out) == (1, "")
+        assert err == "infra: tags is text[], which the engine does not have\n"
+        code, out, err = run(*command, "absent", option, OLD=old, NEW=new)
+        assert (code, out) == (1, "")
+        assert '"absent"' in err
 
 
 MOVE_USERS = Path(__file__).resolve().parents[2] / "examples" / "move_users.py"

@@ -106,7 +106,9 @@ def rows(services: infra.Infrastructure) -> None:
     plain: list[tuple[Any, ...]] = database.fetch_all(sql)
     first: tuple[Any, ...] | None = database.fetch_one(sql)
     number: int = database.execute("DELETE FROM products")
-    print(product, row, plain, first, number, next(streamed).price)
+    migration: str = infra.table_ddl(database, "products", "postgres")
+    infra.table_ddl("products", "postgres")  # wrong: no database
+    print(product, row, plain, first, number, migration, next(streamed).price)
     database.fetch_one(sql, into=Product).name  # wrong: may be None
     products[0].prize  # wrong: no such field
     next(database.stream(sql, into=Product)).prize  # wrong: no such field
