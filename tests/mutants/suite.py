@@ -132,7 +132,8 @@ def unknown(test: str) -> bool:
     if not path.exists():
         return True
     text = path.read_text(encoding="utf-8") if parts else ""
-    return not all(re.search(rf"^ *(class|def) {part}\b", text, re.MULTILINE) for part in parts)
+    names = [part.partition("[")[0] for part in parts]  # without parameters
+    return not all(re.search(rf"^ *(class|def) {name}\b", text, re.MULTILINE) for name in names)
 
 
 # ---------------------------------------------------------------- the run
