@@ -408,7 +408,9 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: a key on MySQL holds any text",
-        Replace("_TableWriter._check_size", "self._kind(column).startswith('long ')", "False"),
+        Replace(
+            "_TableWriter._check_size", "self._syntax.kind(column).startswith('long ')", "False"
+        ),
         OWN_TABLES,
     ),
     shared(
