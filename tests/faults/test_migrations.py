@@ -88,7 +88,8 @@ class Shop:
     def exists(self) -> str:
         """Return the server's message for a second CREATE TABLE."""
         code = {"mysql": 1050, "postgres": "42P07"}[self.engine]
-        return f'{self.where()} refused the statement: "a", line 1, column 14 (code {code})'
+        exists = "has a table or index of that name already"
+        return f'{self.where()} {exists}: "a", line 1, column 14 (code {code})'
 
     def sessions(self) -> int:
         """Connections to this database that are not this pool's, of which one is in use."""
