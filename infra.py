@@ -18114,7 +18114,8 @@ class TableTarget(Target):
             row's key to the rejects file instead of storing the row.
         indexes: "keep", or "afterwards": of a table that is empty when the move begins, indexes,
             unique and foreign keys are dropped, and made again at the end. The checkpoint keeps
-            their SQL. A row that breaks one raises its error at the end. A FakeDatabase has none to drop.
+            their SQL. A row that breaks one raises its error at the end. A FakeDatabase has none
+            to drop.
 
     Raises ConfigurationError for another database, choice or policy, and for ``columns`` without
     ``write="update"``. Raises ValidationError if ``table`` is not a plain identifier, ``columns``
