@@ -3960,6 +3960,8 @@ class _Portion(NamedTuple):
     #: the rows as the server has written them, instead of rows and keys, and how many they are
     rendered: bytes | None = None
     size: int = 0
+    #: by column: its values, and their texts if the server has written them
+    columns: Mapping[str, tuple[Sequence[Any], Sequence[str]]] = {}
 
 
 def _portion(rows: Sequence[_Row], keys: Sequence[_Key], limit: int) -> _Portion:
@@ -7863,10 +7865,11 @@ class _SqlTable(_TableRows):
         columns = {}
         for at, name in enumerate(names):
             read = self._catalogue.renderings[shape.columns[name].kind].read
-            columns[name] = _read_column(texts[at :: len(names)], read)
-        keys = [*zip(*(columns[name] for name in shape.key))]
-        rows = [*zip(*(columns[name] for name in names[:width]))]
-        return portion._replace(rows=rows, keys=keys, rendered=None)
+            written = texts[at :: len(names)]
+            columns[name] = _read_column(written, read), written
+        keys = [*zip(*(columns[name][0] for name in shape.key))]
+        rows = [*zip(*(columns[name][0] for name in names[:width]))]
+        return portion._replace(rows=rows, keys=keys, rendered=None, columns=columns)
 
     def _beyond(
         self, after: Sequence[Any] | None, until: Sequence[Any] | None = None
@@ -17425,6 +17428,8 @@ class _Batch(NamedTuple):
     portion: Any = None
     #: the key behind which a portion begins
     after: Any = None
+    #: as those of a portion
+    columns: Mapping[str, tuple[Sequence[Any], Sequence[str]]] = {}
 
     @property
     def size(self) -> int:
@@ -17489,7 +17494,9 @@ class _KeyedSource(Source):
     def _batch(self, position: Any, after: Any, portion: _Portion) -> _Batch:
         position = position if portion.until is None else _encode_key(portion.until)
         batch = _Batch(self._key, portion.keys, portion.rows, position, portion.last)
-        return batch if portion.rendered is None else batch._replace(portion=portion, after=after)
+        if portion.rendered is not None:
+            return batch._replace(portion=portion, after=after)
+        return batch._replace(columns=portion.columns)
 
 
 def _check_table(table: str) -> str:
@@ -18048,6 +18055,8 @@ class Target(ABC):
     """The target of a ``RowMove``: TableTarget or RepositoryTarget."""
 
     database: Database
+    #: columns that may be written as the source's server has written them
+    _kept: Collection[str] = ()
 
     @abstractmethod
     def _open(self, names: _Names | None) -> None:
@@ -18149,6 +18158,7 @@ class TableTarget(Target):
                 )
 
     def _open(self, names: _Names | None) -> None:
+        self._kept = ()
         shape = self._shape = self._open_table(self.table)
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
@@ -18198,7 +18208,7 @@ class TableTarget(Target):
             self._set_columns([*part.rows[0]])
         ordered = part.rows if self._given is not None else self._in_order(part)
         columns: list[Any] = [
-            self._fit_or_reject(name, values, part)
+            self._as_left(name, values, part) or self._fit_or_reject(name, values, part)
             for name, values in zip(self._names, zip(*ordered))
         ]
         if part.rejects:
@@ -18207,6 +18217,20 @@ class TableTarget(Target):
                 [*itertools.compress(column, kept)] for column in (part.at, *columns)
             )
         return columns
+
+    def _as_left(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any] | None:
+        """Return the texts of a column that the transform has left as it was, else None."""
+        kind = self._shape.columns[name].kind
+        if name not in self._kept or name not in part.batch.columns or kind in ("flag", "bytes"):
+            return None
+        given, texts = part.batch.columns[name]
+        if not all(map(operator.is_, values, map(given.__getitem__, part.at))):
+            return None
+        if None not in values:
+            return [*map(texts.__getitem__, part.at)]
+        if name not in self._shape.nullable:
+            return None
+        return _with_none(values, (texts[at] for at in part.at if given[at] is not None), None)
 
     def _fit_or_reject(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any]:
         """Return a column's values as it stores them, by its policy for those that do not fit."""
@@ -18777,27 +18801,36 @@ class RowMove(_ResumableMove):
 
     def _slow_reason(self) -> str:
         """Return why Python has to read the rows, or "" if servers can write them as text."""
+        passing, reason = self._passing()
+        if self.transform is None:
+            return reason
+        for target in self.targets.values():
+            target._kept = passing
+        return "it has a transform"
+
+    def _passing(self) -> tuple[_Names, str]:
+        """Return the columns that servers can write and read as text, and why not all."""
         source, target = self.source, self.targets.get("")
-        if self.transform is not None:
-            return "it has a transform"
         if not isinstance(source, TableSource) or not isinstance(source.database, ConnectionPool):
-            return "the source is no table on a server"
+            return [], "the source is no table on a server"
         if not isinstance(target, TableTarget) or not isinstance(target.database, ConnectionPool):
-            return "the target is no table on a server"
+            return [], "the target is no table on a server"
         if target.write != "insert" or target.on_conflict != "error":
-            return "rows may exist in the target"
+            return [], "rows may exist in the target"
         if target.policies:
-            return "the target has policies"
-        columns, into = source._rows.shape().columns, target._shape.columns
-        renderings = source.database._dialect.catalogue.renderings
-        both_mysql = source.database.engine == target.database.engine == "mysql"
-        for name in source.names:
-            kind = columns[name].kind
-            # Python writes the text of an id in one form.
-            known = kind in renderings and not (kind == "id" and both_mysql)
-            if not known or not _takes_all(into[name], columns[name]):
-                return f"the types of {name}"
-        return ""
+            return [], "the target has policies"
+        passing = [*filter(functools.partial(self._passes, source, target), source.names)]
+        other = [name for name in source.names if name not in passing]
+        return passing, f"the types of {other[0]}" if other else ""
+
+    def _passes(self, source: TableSource, target: TableTarget, name: str) -> bool:
+        """Return whether the target's server reads this column as the source's server writes it."""
+        column, into = source._rows.shape().columns[name], target._shape.columns.get(name)
+        rendering = source.database._dialect.catalogue.renderings.get(column.kind)
+        if rendering is None or into is None or not _takes_all(into, column):
+            return False
+        # Python writes the text of an id in one form.
+        return column.kind != "id" or {source.database.engine, target.database.engine} != {"mysql"}
 
     def _description(self) -> dict[str, Any]:
         targets = {name or "target": target._describe() for name, target in self.targets.items()}
