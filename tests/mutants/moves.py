@@ -269,6 +269,21 @@ MUTANTS: list[Mutant] = [
         (f"{FAST}::test_the_report_names_the_path",),
     ),
     OnServers(
+        "moves: what a transform changes is written as it was",
+        INFRA,
+        Never(
+            "TableTarget._as_left",
+            "not all(map(operator.is_, values, map(given.__getitem__, part.at)))",
+        ),
+        ("properties/test_paths.py::test_both_paths_store_the_same",),
+    ),
+    OnServers(
+        "moves: the texts of dropped rows are written",
+        INFRA,
+        Replace("TableTarget._as_left", "[*map(texts.__getitem__, part.at)]", "texts"),
+        ("properties/test_paths.py::test_both_paths_store_the_same",),
+    ),
+    OnServers(
         "moves: a refused row of the fast path has no name",
         INFRA,
         Replace("_RenderedBatch.refused_row", "self._fitted.refused_row()", "None"),
