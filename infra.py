@@ -193,14 +193,8 @@ class InfrastructureError(Exception):
         code: str | int | None = None,
     ) -> None:
         super().__init__(message)
-        if service is not None:
-            self.service = service
-        if operation is not None:
-            self.operation = operation
-        if retryable is not None:
-            self.retryable = retryable
-        if code is not None:
-            self.code = code
+        given = {"service": service, "operation": operation, "retryable": retryable, "code": code}
+        vars(self).update({name: value for name, value in given.items() if value is not None})
 
 
 class ConfigurationError(InfrastructureError):
@@ -1067,15 +1061,10 @@ def _fraction(digits: int | None) -> int:
     return 1 if digits is None else int(10 ** (6 - digits))
 
 
-_zone = operator.attrgetter("tzinfo")
-
-
 def _fit_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> Sequence[datetime]:
-    zones = set(map(id, map(_zone, values)))
-    moments = values  # nearly always in UTC: one comparison tells
-    if zones != {id(timezone.utc)}:
-        moments = [_to_utc(value, name) for value in values]
-    return _fit_fractions(name, column, moments)
+    if any(value.tzinfo is not timezone.utc for value in values):
+        values = [_to_utc(value, name) for value in values]
+    return _fit_fractions(name, column, values)
 
 
 def _fit_local_moments(
@@ -1728,11 +1717,10 @@ class Config(_Settings):
         env = os.environ if env is None else env
         if not isinstance(env, Mapping):
             raise ConfigurationError("env should map names of variables to their texts")
-        databases = cls._databases(env)
-        parts: dict[str, Any] = {
-            name: kind(**kind._read(env)) for name, kind in cls._parts().items()
-        }
-        return cls(**cls._read(env), **databases, **parts)
+        parts = cls._databases(env)
+        for name, part in cls._parts().items():
+            parts[name] = part(**part._read(env))
+        return cls(**cls._read(env), **parts)
 
     @classmethod
     def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
@@ -2018,12 +2006,8 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if (
-                    last
-                    and now >= deadline
-                    and isinstance(error, TimeoutError)
-                    and not current.sent
-                ):
+                ran_out = now >= deadline and isinstance(error, TimeoutError)
+                if last and ran_out and not current.sent:
                     error = last
                 self._report(operation, type(error).__name__, now - started, number)
             may_repeat = repeatable or operation in self.repeatable or not current.sent
@@ -2093,7 +2077,7 @@ class CallPolicy:
 
     def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
         call = Call(self.service, operation, outcome, seconds, number)
-        logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
+        logger.debug("%s %s: %s", self.service, operation, outcome, extra=vars(call))
         if self._observer is not None:
             _notify("the observer", self._observer, call)
 
@@ -2898,10 +2882,10 @@ class _FakeOnlyAttribute:
     attribute of that name.
     """
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
+    def __get__(self, instance: object, owner: type) -> Any:
         if instance is not None and "down" in vars(instance):
             return vars(instance)["down"]
-        raise self._refused(owner or type(instance))
+        raise self._refused(owner)
 
     def __set__(self, instance: object, value: object) -> None:
         if type(instance).__module__ == __name__:
@@ -12616,9 +12600,8 @@ class _RedisDriver:
         newer = hasattr(self.redis, "driver_info")
         self.options |= dict.fromkeys(["driver_info"] if newer else ["lib_name", "lib_version"])
         # redis-py 5 knows MOVED and its kin in this parser only.
-        parser = getattr(self.redis.cluster, "ClusterParser", None)
-        if parser:
-            self.options["parser_class"] = parser
+        if hasattr(self.redis.cluster, "ClusterParser"):
+            self.options["parser_class"] = self.redis.cluster.ClusterParser
 
     def connect(self, address: _Address, attempt: Attempt) -> Any:
         """Return a connection that is logged in, within the attempt's deadline."""
@@ -13082,17 +13065,16 @@ class _ClusterTransport(_RedisTransport):
 
     def _exchange(self, attempt: Attempt, batches: Sequence[_SlotBatch]) -> None:
         """Send the batches and read their replies. All nodes work at once."""
-        by_node: dict[_Address, list[_SlotBatch]] = {}
-        for batch in batches:
-            by_node.setdefault(batch.node, []).append(batch)
+        # By node: all threads take connections in one order.
+        batches = sorted(batches, key=lambda batch: batch.node)
         parts: dict[_Address, list[_Command]] = {}
-        for node in sorted(by_node):  # all threads take connections in one order
-            parts[node] = [command for batch in by_node[node] for command in batch.words()]
+        for batch in batches:
+            parts.setdefault(batch.node, []).extend(batch.words())
         attempt.shared = attempt.shared or len(parts) > 1
-        for node, replies in self._nodes.exchange(attempt, parts).items():
-            following = iter(replies)
-            for batch in by_node[node]:
-                batch.take(following)
+        replies = self._nodes.exchange(attempt, parts)
+        following = {node: iter(replies[node]) for node in parts}
+        for batch in batches:
+            batch.take(following[batch.node])
 
     def _settled(self, attempt: Attempt, batch: _SlotBatch) -> list[Any]:
         attempt.note = batch.node
@@ -14438,7 +14420,7 @@ class VerificationCache:
             return False
         generation, lifetime, digest = self._parts_of(stored)
         guesses = keys.counter("guesses")
-        if not self._left(self._max_guesses, keys, "guesses"):
+        if not self._left(self._max_guesses, guesses):
             self._refuse({guesses: self._window}, "guesses")
         # Counted before the comparison: each concurrent guess gets its own number. The count lives
         # as long as the code, which another instance with another code_ttl may have stored.
@@ -14462,14 +14444,13 @@ class VerificationCache:
         stored = self._get(keys.code)
         if stored is None:
             return 0
-        left = self._left(self._max_attempts, keys, "attempts", self._parts_of(stored)[0])
-        return int(min(left, self._left(self._max_guesses, keys, "guesses")))
+        attempts = keys.counter("attempts", self._parts_of(stored)[0])
+        left = self._left(self._max_attempts, attempts)
+        return int(min(left, self._left(self._max_guesses, keys.counter("guesses"))))
 
-    def _left(self, limit: int, keys: _PhoneKeys, *counter: str) -> float:
+    def _left(self, limit: int, counter: str) -> float:
         """Return the uses that are left; ``math.inf`` if ``limit`` is 0, which means no limit."""
-        if not limit:
-            return math.inf
-        return max(0, limit - self._count(keys.counter(*counter)))
+        return max(0, limit - self._count(counter)) if limit else math.inf
 
     def _count(self, name: str) -> int:
         used = self._get(name)
@@ -14556,7 +14537,7 @@ class VerificationCache:
         resend, window = keys.counter("resend"), keys.counter("window")
         if self._resend_after and self._increment(resend, ttl=self._resend_after) > 1:
             limits = {resend: self._resend_after}
-            if not self._left(self._max_codes, keys, "window"):
+            if not self._left(self._max_codes, window):
                 limits[window] = self._window
             self._refuse(limits)
         if self._max_codes and self._increment(window, ttl=self._window) > self._max_codes:

@@ -285,7 +285,11 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: connections in any order",
         INFRA,
-        Replace("_ClusterTransport._exchange", "sorted(by_node)", "list(by_node)"),
+        Replace(
+            "_ClusterTransport._exchange",
+            "sorted(batches, key=lambda batch: batch.node)",
+            "list(batches)",
+        ),
         ("faults/test_cluster.py::test_many_threads_share_few_connections",),
     ),
 ]

@@ -1010,12 +1010,12 @@ ERROR_CLASSES: list[Mutant] = [
     ),
     shared(
         "InfrastructureError: False does not overrule a class that is retryable",
-        Replace("InfrastructureError.__init__", "retryable is not None", "retryable"),
+        Replace("InfrastructureError.__init__", "retryable", "retryable or None"),
         CLIENT,
     ),
     shared(
         "InfrastructureError: does not say the operation",
-        Never("InfrastructureError.__init__", "operation is not None"),
+        Replace("InfrastructureError.__init__", "operation", "None"),
         CLIENT,
     ),
     shared(
@@ -1073,14 +1073,12 @@ ERROR_CLASSES: list[Mutant] = [
     ),
     shared(
         "InfrastructureError: has no code",
-        Replace("InfrastructureError.__init__", "self.code = code", "self.code = None"),
+        Replace("InfrastructureError.__init__", "code", "None"),
         UNIT,
     ),
     shared(
         "InfrastructureError: the code in lower case",
-        Replace(
-            "InfrastructureError.__init__", "self.code = code", "self.code = str(code).lower()"
-        ),
+        Replace("InfrastructureError.__init__", "code", "code and str(code).lower()"),
         UNIT,
     ),
 ]
@@ -1807,8 +1805,8 @@ REDIS: list[Mutant] = [
         "VerificationCache: a code is left without attempts after one",
         Replace(
             "VerificationCache._left",
-            "limit - self._count(keys.counter(*counter))",
-            "limit - self._count(keys.counter(*counter)) * limit",
+            "limit - self._count(counter)",
+            "limit - self._count(counter) * limit",
         ),
         CODES,
     ),
