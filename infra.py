@@ -12620,7 +12620,7 @@ class _RedisDriver:
 
 
 class _RedisServer:
-    """The pool of connections to one server, and an exchange of commands for replies."""
+    """The pool of connections to one server."""
 
     def __init__(self, driver: _RedisDriver, address: _Address, **pool_options: Any) -> None:
         self.address = address
@@ -12640,27 +12640,6 @@ class _RedisServer:
 
     def _is_dead(self, connection: Any) -> bool:
         return bool(connection.opened_at < self._replaced_at or connection.is_dead())
-
-    def exchange(self, attempt: Attempt, commands: _Commands) -> list[Any]:
-        """Send the commands and return a reply for each. A refusal is a value."""
-        place: _Lease[Any] = _Lease()
-        try:
-            try:
-                self.pool.acquire(place, attempt).send(attempt, commands)
-                return self.receive(attempt, place, commands)
-            finally:
-                self.release(place)
-        except self._driver.redis.ConnectionError:
-            if not self.is_too_large(attempt, commands):
-                raise
-        finally:
-            if place.slots:  # an interrupt has ended the first release
-                self.release(place)
-        raise self._driver.errors.too_long(attempt)
-
-    def release(self, place: _Lease[Any]) -> None:
-        connection = place.resource
-        self.pool.release(place, broken=connection is not None and connection.unread)
 
     def receive(self, attempt: Attempt, place: _Lease[Any], commands: _Commands) -> list[Any]:
         """Return a reply for each command.
@@ -12713,6 +12692,56 @@ class _RedisServer:
             finally:
                 connection.disconnect()
         return False
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class _Request:
+    """Commands for one server, and the replies."""
+
+    server: _RedisServer
+    commands: _Commands
+    place: _Lease[Any] = field(default_factory=_Lease)
+    replies: list[Any] = field(default_factory=list)
+
+    def release(self) -> None:
+        connection = self.place.resource
+        self.server.pool.release(self.place, broken=connection is not None and connection.unread)
+
+
+def _exchange(
+    driver: _RedisDriver,
+    attempt: Attempt,
+    requests: Sequence[_Request],
+    last: Callable[[_Request], float] | None = None,
+) -> None:
+    """Send each server its commands, then read the replies, those with the greatest ``last`` last.
+
+    A refusal is a value.
+    """
+    try:
+        try:
+            for request in requests:
+                request.server.pool.acquire(request.place, attempt)
+            for request in requests:
+                connection: Any = request.place.resource
+                connection.send(attempt, request.commands)
+            for request in sorted(requests, key=last) if last else requests:
+                attempt.note = request.server.address
+                request.replies = request.server.receive(attempt, request.place, request.commands)
+                request.release()
+            return
+        finally:
+            for request in requests:
+                request.release()
+    except driver.redis.ConnectionError:
+        failed = next(each for each in requests if each.server.address == attempt.note)
+        if not failed.server.is_too_large(attempt, failed.commands):
+            raise
+    finally:
+        for request in requests:
+            if request.place.slots:  # an interrupt has ended the first release
+                request.release()
+    raise driver.errors.too_long(attempt)
 
 
 class _RedisTransport:
@@ -12787,7 +12816,9 @@ class _RedisTransport:
             yield from self.send_to(self.driver.address, "delete", command, until)
 
     def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
-        return _accepted(self._server.exchange(attempt, commands))
+        request = _Request(self._server, commands)
+        _exchange(self.driver, attempt, [request])
+        return _accepted(request.replies)
 
     def _ask_each(self, commands: _Commands, attempt: Attempt) -> Sequence[Any]:
         return self._ask(None, commands, attempt)
@@ -12867,14 +12898,6 @@ class _ClusterNode(_RedisServer):
         self._topology.report_failure(self.address)  # other nodes may know its successor
 
 
-@dataclass(eq=False, repr=False, slots=True)
-class _NodeRequest:
-    node: _ClusterNode
-    commands: _Commands
-    place: _Lease[Any] = field(default_factory=_Lease)
-    replies: list[Any] = field(default_factory=list)
-
-
 class _ClusterNodes:
     """The nodes of a cluster, and an exchange with several at once."""
 
@@ -12905,10 +12928,13 @@ class _ClusterNodes:
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
     ) -> dict[_Address, list[Any]]:
         """Send each node its commands, then read; return each node's replies."""
-        requests = [_NodeRequest(self._node(address), parts[address]) for address in parts]
-        self.watch(attempt, self._exchange, attempt, requests)
+        requests = [_Request(self._node(address), parts[address]) for address in parts]
+        self.watch(attempt, _exchange, self._driver, attempt, requests, self._failed_at)
         self.topology.report_answers(parts)
-        return {request.node.address: request.replies for request in requests}
+        return {request.server.address: request.replies for request in requests}
+
+    def _failed_at(self, request: _Request) -> float:
+        return self.topology.failed_at(request.server.address)
 
     def watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
         """Return the call's result. If it fails to reach a node, report that node."""
@@ -12919,41 +12945,6 @@ class _ClusterNodes:
         except self._driver.errors.failures:
             self.topology.report_failure(attempt.note)
             raise
-
-    def _exchange(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
-        try:
-            try:
-                self._send_and_receive(attempt, requests)
-                return
-            finally:
-                self._release(requests)
-        except self._driver.redis.ConnectionError:
-            failed = next(each for each in requests if each.node.address == attempt.note)
-            if not failed.node.is_too_large(attempt, failed.commands):
-                raise
-        finally:  # again: an interrupt may have ended the first release
-            self._release(requests)
-        raise self._driver.errors.too_long(attempt)
-
-    @staticmethod
-    def _release(requests: Sequence[_NodeRequest]) -> None:
-        for request in requests:
-            request.node.release(request.place)
-
-    def _send_and_receive(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
-        for request in requests:
-            request.node.pool.acquire(request.place, attempt)
-        for request in requests:
-            connection: Any = request.place.resource
-            connection.send(attempt, request.commands)
-        # Those of failed nodes last.
-        for request in sorted(
-            requests, key=lambda each: self.topology.failed_at(each.node.address)
-        ):
-            node, place = request.node, request.place
-            attempt.note = node.address
-            request.replies = node.receive(attempt, place, request.commands)
-            node.pool.release(place)
 
 
 @dataclass(eq=False, repr=False, slots=True)
