@@ -408,9 +408,7 @@ _VALUE_TYPES: Mapping[Any, _ValueType] = {
     Decimal: _ValueType("a finite Decimal", "decimal", Decimal),
     bytes: _ValueType("bytes", "bytes", lambda value: bytes(memoryview(value))),
     datetime: _ValueType(
-        "an aware datetime",
-        "moment",
-        lambda value: datetime.combine(value.date(), value.timetz()),
+        "an aware datetime", "moment", lambda value: datetime.combine(value.date(), value.timetz())
     ),
     date: _ValueType("a date", "date", lambda value: date(value.year, value.month, value.day)),
     day_time: _ValueType("a time", "time"),
@@ -1345,10 +1343,7 @@ _BARE_URL: _UrlForm = ("", {})
 
 
 def _url_problem(value: Any, forms: Mapping[str, _UrlForm]) -> str:
-    """Return why the value is not such a URL, in words that do not quote it, or "".
-
-    ``forms`` has the form for each scheme.
-    """
+    """Return why the URL has not the form of its scheme, without quoting it, or ""."""
     try:
         url = _Url.parse(value)
     except ValueError as exc:
@@ -2363,15 +2358,11 @@ def _import_driver(module: str, package: str, needed_by: str) -> Any:
     """Import a driver. Raises ConfigurationError, which names the pip package."""
     try:
         return importlib.import_module(module)
-    except ImportError as exc:
-        raise ConfigurationError(
-            f"{needed_by} needs a package that is not installed: pip install '{package}'"
-        ) from exc
-    except Exception as exc:  # one of its files is damaged or has another version
-        raise ConfigurationError(
-            f"{needed_by} cannot import {module} ({type(exc).__name__}): "
-            f"pip install --force-reinstall '{package}'"
-        ) from exc
+    except Exception as exc:
+        remedy = "needs a package that is not installed: pip install"
+        if not isinstance(exc, ImportError):  # one of its files is damaged or has another version
+            remedy = f"cannot import {module} ({type(exc).__name__}): pip install --force-reinstall"
+        raise ConfigurationError(f"{needed_by} {remedy} '{package}'") from exc
 
 
 def _path(path: str | os.PathLike[str]) -> Path:
@@ -2727,10 +2718,9 @@ class _Pool(Generic[T]):
 
         Raises PoolTimeoutError at the deadline, and any exception of ``connect``.
         """
-        if not lease.slots:
-            resource = self.take(lease)
-            if resource is not None:
-                return resource
+        resource = None if lease.slots else self.take(lease)
+        if resource is not None:
+            return resource
         if not lease.slots:
             self._wait(lease, attempt)
         slot = lease.slots[0]
