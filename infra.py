@@ -1343,7 +1343,7 @@ _BARE_URL: _UrlForm = ("", {})
 
 
 def _url_problem(value: Any, forms: Mapping[str, _UrlForm]) -> str:
-    """Return why the URL has not the form of its scheme, without quoting it, or ""."""
+    """Return what is wrong with the URL, in words that do not quote it, or ""."""
     try:
         url = _Url.parse(value)
     except ValueError as exc:
@@ -1886,9 +1886,7 @@ class Attempt:
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
         self.deadline = deadline
-        self.sent = False
-        self.shared = False
-        self.final = False
+        self.sent = self.shared = self.final = False
         self.note: Any = None
         self._monotonic = monotonic
 
