@@ -1823,6 +1823,7 @@ class FakeTable(_ConstrainedRows):
 
     def _propose(self, row: Mapping[str, Any]) -> None:
         """Take an id for the row and check it, as Postgres does before it finds the key taken."""
+        self._values.fit_changes(row)  # a value that does not fit uses up no id
         if self._made and self._made not in row:
             row = {**row, self._made: self._draw()}
         self._run_checks(self._values.fit_row({**self._defaults, **row}))

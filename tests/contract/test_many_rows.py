@@ -538,6 +538,7 @@ class Cases:
             entries.upsert(Entry(code, "B", 2**31), on="many_entries_code_key")
         assert (type(caught.value), caught.value.operation) == (infra.DatabaseError, "upsert")
         assert entries.page().items == [stored]
+        assert entries.create(Entry("c")).id == 2  # it used up no id
 
     def test_ids_of_records_that_exist(self, backend: Backend) -> None:
         """Postgres makes an id for each call, MySQL for new records only."""
