@@ -4739,96 +4739,46 @@ _NO_ROLE = _no_connection("has no such user (role)")
 #: tcop/backend_startup.c
 _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
     # PgBouncer, which quotes the server's message
-    (
-        r"server login has been failing|pgbouncer cannot connect|server conn crashed"
-        r"|query_wait_timeout|client_login_timeout",
-        None,
-        _NO_BACKEND,
-    ),
-    (
-        r"(?:password|SASL) authentication failed|empty password returned",
-        "28P01",
-        "refused the login: user or password is wrong",
-    ),
+    (r"server login has been failing|pgbouncer cannot connect|server conn crashed"
+     r"|query_wait_timeout|client_login_timeout", None, _NO_BACKEND),
+    (r"(?:password|SASL) authentication failed|empty password returned",
+     "28P01", "refused the login: user or password is wrong"),
     (r'role (?:".*"|\d+) does not exist|no such user', "28000", _NO_ROLE),
-    (
-        r'role ".*" is not permitted to log in',
-        "28000",
-        "does not let this user log in: see ALTER ROLE … LOGIN",
-    ),
-    (
-        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-        "28000",
-        "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
-        "address and encryption (sslmode)",
-    ),
-    (
-        r"\S+ (?:bearer )?authentication failed",
-        "28000",
-        "refused the login: see the method in pg_hba.conf for this user",
-    ),
+    (r'role ".*" is not permitted to log in',
+     "28000", "does not let this user log in: see ALTER ROLE … LOGIN"),
+    (r"no pg_hba\.conf entry|pg_hba\.conf rejects",
+     "28000", "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
+              "address and encryption (sslmode)"),
+    (r"\S+ (?:bearer )?authentication failed",
+     "28000", "refused the login: see the method in pg_hba.conf for this user"),
     (r'database (?:".*"|\d+) does not exist|no such database', "3D000", _NO_DATABASE),
-    (
-        r'permission denied for database ".*"',
-        "42501",
-        "does not let this user into that database: see GRANT CONNECT",
-    ),
-    (
-        r'database ".*" is not currently accepting|cannot connect to invalid database',
-        "55000",
-        "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS",
-    ),
-    (
-        r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
-        r"|no more connections allowed|client connections exceeded",
-        "53300",
-        _BUSY,
-    ),
+    (r'permission denied for database ".*"',
+     "42501", "does not let this user into that database: see GRANT CONNECT"),
+    (r'database ".*" is not currently accepting|cannot connect to invalid database',
+     "55000", "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS"),
+    (r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
+     r"|no more connections allowed|client connections exceeded", "53300", _BUSY),
     (r"out of (?:shared )?memory", "53200", _NO_ROOM),
     (r"could not fork new process|out of file descriptors", "53000", _BUSY),
     # https://github.com/postgres/postgres: src/backend/utils/misc/guc.c, tcop/postgres.c
-    (
-        "unrecognized configuration parameter|invalid configuration parameter name",
-        "42704",
-        "refused the login: the URL's options name a setting that it does not know",
-    ),
-    (
-        r"invalid value for parameter|-?[\d.]+\S*(?: \w+)? is outside the valid range for parameter"
-        r'|parameter ".*" requires',
-        "22023",
-        "refused the login: the URL's options give a setting a value that it cannot have",
-    ),
-    (
-        r'parameter ".*" cannot be changed|permission denied to set',
-        "55P02",
-        "refused the login: the URL's options change a setting that this user may not",
-    ),
-    (
-        r"\S.* requires a value|invalid command-line argument",
-        "42601",
-        "cannot read the URL's options: write each as -c name=value",
-    ),
-    (
-        "unsupported startup parameter",  # PgBouncer
-        None,
-        "is a pooler that takes no such options in a URL: see ignore_startup_parameters",
-    ),
-    (
-        r"the database system is (?:starting up|in recovery|not )",
-        "57P03",
-        _outage("is starting up"),
-    ),
-    (
-        r"the database system is shutting down|terminating connection due to administrator",
-        "57P03",
-        _outage("is shutting down"),
-    ),
-    (
-        r"terminating connection because of crash|canceling authentication due to timeout",
-        "57P02",
-        _outage("ended the login"),
-    ),
-)
+    (r"unrecognized configuration parameter|invalid configuration parameter name",
+     "42704", "refused the login: the URL's options name a setting that it does not know"),
+    (r"invalid value for parameter|-?[\d.]+\S*(?: \w+)? is outside the valid range for parameter"
+     r'|parameter ".*" requires',
+     "22023", "refused the login: the URL's options give a setting a value that it cannot have"),
+    (r'parameter ".*" cannot be changed|permission denied to set',
+     "55P02", "refused the login: the URL's options change a setting that this user may not"),
+    (r"\S.* requires a value|invalid command-line argument",
+     "42601", "cannot read the URL's options: write each as -c name=value"),
+    (r"unsupported startup parameter",  # PgBouncer
+     None, "is a pooler that takes no such options in a URL: see ignore_startup_parameters"),
+    (r"the database system is (?:starting up|in recovery|not )",
+     "57P03", _outage("is starting up")),
+    (r"the database system is shutting down|terminating connection due to administrator",
+     "57P03", _outage("is shutting down")),
+    (r"terminating connection because of crash|canceling authentication due to timeout",
+     "57P02", _outage("ended the login")),
+)  # fmt: skip
 _FOREIGN_WORDS = _no_connection(
     "refused the login, in words that this library does not know: see the server's log, or set its "
     "lc_messages to 'C' (English) to read the reason here"
@@ -4837,32 +4787,20 @@ _FOREIGN_WORDS = _no_connection(
 _LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
     ("could not fork new process", _BUSY),  # the server's message, sent before the login
     ("no password supplied", "asks for a password, and the URL has none"),
-    (
-        "channel binding (?:is )?required",
-        "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
-        "by scram-sha-256",
-    ),
-    (
-        "session is not read-only|server is not in hot standby",
-        "takes writes, which the URL's target_session_attrs does not allow",
-    ),
-    (
-        "session is read-only|server is in hot standby|could not make a writable connection",
-        _outage(
-            "takes no writes at present, and the URL's target_session_attrs does not allow that"
-        ),
-    ),
-    (
-        "authentication method|SCRAM authentication|channel binding",
-        "requires a login method that libpq does not support: see pg_hba.conf",
-    ),
+    ("channel binding (?:is )?required",
+     "does not support channel_binding=require: it needs TLS (sslmode=require) and a login by "
+     "scram-sha-256"),
+    ("session is not read-only|server is not in hot standby",
+     "takes writes, which the URL's target_session_attrs does not allow"),
+    ("session is read-only|server is in hot standby|could not make a writable connection",
+     _outage("takes no writes at present, and the URL's target_session_attrs does not allow that")),
+    ("authentication method|SCRAM authentication|channel binding",
+     "requires a login method that libpq does not support: see pg_hba.conf"),
     ("could not (?:translate|resolve) host", _outage("could not be reached: host name not found")),
-    (
-        "server closed the connection|unexpected eof|EOF detected",
-        _outage("could not be reached: it ended the connection"),
-    ),
+    ("server closed the connection|unexpected eof|EOF detected",
+     _outage("could not be reached: it ended the connection")),
     ("timeout expired", _NO_ANSWER),
-)
+)  # fmt: skip
 _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
     errno.EPIPE, errno.ENOENT, errno.EACCES,
