@@ -6580,10 +6580,9 @@ class _PostgresDialect(_Dialect):
             place = [self.name(table), names[-1], len(columns[-1])]
             ids = [id for (id,) in self.select(session, self.next_ids, place)]
             columns = [*columns[:-1], ids]
-        command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         source = _CopySource(self._texts, columns)
         try:
-            self._watched(session, session.raw.cursor().copy_expert, command, source)
+            self._copy(session, table, names, source)
         except self.driver.Error:
             if source.failure is None:
                 raise
@@ -6594,8 +6593,10 @@ class _PostgresDialect(_Dialect):
     def insert_rendered(
         self, session: _Session, table: str, names: _Names, rendered: bytes
     ) -> None:
+        self._copy(session, table, names, io.BytesIO(_replaced(rendered, _TO_COPY) + b"\n"))
+
+    def _copy(self, session: _Session, table: str, names: _Names, source: Any) -> None:
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
-        source = io.BytesIO(_replaced(rendered, _TO_COPY) + b"\n")
         self._watched(session, session.raw.cursor().copy_expert, command, source)
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
@@ -7199,12 +7200,7 @@ class _SqlInserts(_SqlTransactions):
         return block
 
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
-        def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType | None]:
-            attempt.note = _Sent(session, f"INSERT INTO {table}", is_ours=True)
-            attempt.sent = True
-            return self._dialect.read_columns(session, table, names)
-
-        found = self._within(self._open_block(), "insert_many", read)
+        found = self._insert_step("insert_many", self._dialect.read_columns, table, names)
         absent = [name for name, column in zip(names, found) if column is None]
         if absent or not found:
             raise self._no_such("insert_many", table, *absent[:1])
@@ -7219,24 +7215,24 @@ class _SqlInserts(_SqlTransactions):
 
     def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
         insert = self._dialect.insert_rows
-        return self._sent_rows("insert_many", insert, table, names, columns)[0]
+        return self._insert_step("insert_many", insert, table, names, columns)[0]
 
     def _insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
         """Insert rows that another server has written as text."""
-        self._sent_rows("move", self._dialect.insert_rendered, table, names, rendered)
+        self._insert_step("move", self._dialect.insert_rendered, table, names, rendered)
 
-    def _sent_rows(
-        self, operation: str, insert: Callable[..., T], table: str, names: _Names, columns: Any
+    def _insert_step(
+        self, operation: str, step: Callable[..., T], table: str, names: _Names, *rows: Any
     ) -> T:
-        """Call the dialect's method ``insert`` in the transaction that is open."""
+        """Call a method of the dialect for an INSERT, in the transaction that is open."""
         dialect = self._dialect
 
         def send(attempt: Attempt, session: _Session) -> T:
-            statement = f"INSERT INTO {table} ({', '.join(names)})"
-            attempt.note = _Sent(session, statement, is_ours=True)
+            shown = f" ({', '.join(names)})" if rows else ""  # no row is wrong before it is sent
+            attempt.note = _Sent(session, f"INSERT INTO {table}{shown}", is_ours=True)
             attempt.sent = True
             try:
-                return insert(session, table, names, columns)
+                return step(session, table, names, *rows)
             except dialect.driver.Error as exc:
                 _note_refusal(dialect, exc, attempt, session)
                 raise
@@ -10363,7 +10359,7 @@ class SqlRepository(Repository[R]):
             columns: list[Sequence[Any]] = [*zip(*batch)]
             if numbered:
                 columns.append([None] * len(batch))
-            made += self.database._sent_rows(operation, insert, self.table, names, columns)[1]
+            made += self.database._insert_step(operation, insert, self.table, names, columns)[1]
         return made
 
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
