@@ -2935,6 +2935,7 @@ _Names: TypeAlias = Sequence[str]  # of columns
 _Key: TypeAlias = tuple[Any, ...]  # of a table
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 _Converter: TypeAlias = Callable[[Any], Any]
+_Fetch: TypeAlias = Callable[[Any], T]  # reads a cursor
 #: a dataclass that rows are made into
 _Into = TypeVar("_Into", bound="DataclassInstance")
 
@@ -3718,13 +3719,7 @@ class Database(_Transactions):
 
     @abstractmethod
     def _statement(
-        self,
-        operation: str,
-        sql: str,
-        params: Any,
-        fetch: Callable[[Any], T],
-        *,
-        repeatable: bool = False,
+        self, operation: str, sql: str, params: Any, fetch: _Fetch[T], *, repeatable: bool = False
     ) -> T:
         """Run a statement and return what ``fetch`` reads from its cursor."""
 
@@ -6791,12 +6786,7 @@ def _check_sql(sql: Any) -> str:
 
 
 def _perform(
-    dialect: _Dialect,
-    sql: str,
-    params: Any,
-    fetch: Callable[[Any], T],
-    attempt: Attempt,
-    session: _Session,
+    dialect: _Dialect, sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session
 ) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
@@ -7034,13 +7024,7 @@ class _SqlStatements(Database):
         _fork_aware.add(self)
 
     def _statement(
-        self,
-        operation: str,
-        sql: str,
-        params: Any,
-        fetch: Callable[[Any], T],
-        *,
-        repeatable: bool = False,
+        self, operation: str, sql: str, params: Any, fetch: _Fetch[T], *, repeatable: bool = False
     ) -> T:
         params = self._labelled(operation, self._dialect.convert, params)
         block = self._current()
@@ -7082,7 +7066,7 @@ class _SqlStatements(Database):
         return self._policy.call(operation, attempt, repeatable=repeatable)
 
     def _statement_within(
-        self, block: _Block, operation: str, sql: str, params: Any, fetch: Callable[[Any], T]
+        self, block: _Block, operation: str, sql: str, params: Any, fetch: _Fetch[T]
     ) -> T:
         self._check(block)
         if _controls_transaction(sql, self.engine):
@@ -7485,7 +7469,7 @@ class _RunnerSession:
 
         return self._policy.call("migrate", ask, retries=0)
 
-    def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
+    def _call(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
         perform = functools.partial(
             _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
