@@ -4819,25 +4819,18 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     return None, _UNREACHABLE
 
 
-def _one_selector() -> selectors.BaseSelector:
-    """Return a selector for one socket; by poll(), which needs no descriptor, if there is one."""
-    selector_class = getattr(selectors, "PollSelector", selectors.DefaultSelector)
-    selector: selectors.BaseSelector = selector_class()
-    return selector
-
-
 def _readiness(descriptor: int) -> Callable[[int], Any]:
-    """Return a function that, called with 0, returns whether there is data to read.
+    """Return a function that waits some milliseconds, and returns whether there is data to read.
 
-    poll() itself if there is one: a selector takes 1.5 times as long.
+    By poll() if there is one: it needs no descriptor, and a selector takes 1.5 times as long.
     """
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         return poll.poll
-    selector = _one_selector()
+    selector = selectors.DefaultSelector()
     selector.register(descriptor, selectors.EVENT_READ)
-    return selector.select
+    return lambda milliseconds: selector.select(milliseconds / 1000)
 
 
 class _Session(_WatchedSocket):
@@ -6106,11 +6099,9 @@ class _MySqlDialect(_Dialect):
 
     def _await_answer(self, raw: Any) -> None:
         """Wait for the reply. After query_timeout kill the statement: it replies with an error."""
-        seconds = min(self.config.query_timeout + self.kill_after, _LONGEST / 1000)
-        with _one_selector() as selector:
-            selector.register(raw._sock, selectors.EVENT_READ)
-            if selector.select(seconds):
-                return
+        milliseconds = _timeout(self.config.query_timeout + self.kill_after)
+        if _readiness(raw._sock.fileno())(milliseconds):
+            return
         raw.stopped = self._kill("QUERY", raw)
         # The server rolls back before it replies. If it refused the KILL, it sends no reply.
         raw._read_timeout = self.grace if raw.stopped else 0.001
@@ -7764,9 +7755,8 @@ def _schema() -> Path:
     return _path(__file__).with_name("schema.sql")
 
 
-if TYPE_CHECKING:
-    SCHEMA = _schema()
-else:
+SCHEMA: Path
+if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         """Return ``SCHEMA``, which is made on use."""
