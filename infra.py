@@ -3369,7 +3369,6 @@ class _Transactions(_Closeable):
         )
 
     def _end_interrupted_block(self, block: _Block, _: object) -> None:
-        """End a block whose ``__exit__`` was interrupted before its first step."""
         if not sys.is_finalizing():
             self._leave_out_of_order(block, DatabaseError("the end of a block was interrupted"))
 
@@ -4920,7 +4919,7 @@ class _Catalogue(ABC):
     table_key: ClassVar[str]
     table_transactional: ClassVar[str]
     #: the name of a column's sequence; "": inserted ids advance the sequence themselves
-    sequence_of: ClassVar[str] = ""
+    sequence_of = ""
     #: by the name of the type
     column_types: ClassVar[Mapping[str, _ColumnType]]
 
@@ -5262,7 +5261,7 @@ class _ErrorReader(ABC):
     #: messages for a RuntimeError of the driver, by the missing package that it names
     missing_packages: ClassVar[Mapping[str, str]] = {}
     #: a hint for a BEGIN without END: the cause may be that a migration file was split
-    missing_end_hint: ClassVar[str] = ""
+    missing_end_hint = ""
 
     def __init__(self, driver: Any, options: Mapping[str, str], syntax: _Syntax) -> None:
         self._driver = driver
@@ -5526,11 +5525,11 @@ class _Dialect(ABC):
     #: by a field's type: a function that converts the driver's value, if it has another type
     readers: ClassVar[Mapping[type, _Converter]] = {}
     #: Rolls back to a savepoint and releases it. MySQL keeps it until one of that name replaces it.
-    undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
+    undo = "ROLLBACK TO SAVEPOINT {name}"
     #: whether a rollback also undoes SET
     settings_roll_back: ClassVar[bool]
     #: extra seconds that the client waits for the server to stop a statement by itself
-    grace: ClassVar[float] = 2.0
+    grace = 2.0
     #: for migrations: the types of columns, and the schema in which tables are created
     types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
@@ -5543,29 +5542,29 @@ class _Dialect(ABC):
     #: whether an index serves ``(a, b) > (x, y)``
     row_comparison: ClassVar[bool]
     #: checks deferred constraints; "": the engine has none
-    check_constraints: ClassVar[str] = ""
+    check_constraints = ""
     #: for the connection that writes the history: a short lock timeout, and no idle timeout
     history_session: ClassVar[str]
     #: for a migration's connection: settings that must not come from the server's globals
-    migration_session: ClassVar[str] = "SELECT 1"
+    migration_session = "SELECT 1"
     #: For migrations in one transaction, which only Postgres has: returns the statements that reset
     #: the session to its settings.
     resets: Callable[[], str]
     #: the last warnings, and the code of the warning for an incomplete rollback
-    warnings: ClassVar[str] = "SELECT 1 LIMIT 0"
-    incomplete_rollback: ClassVar[int] = 0
+    warnings = "SELECT 1 LIMIT 0"
+    incomplete_rollback = 0
     #: the option that makes a dump omit the history
     dump_without: ClassVar[str]
     #: required before an OFFSET without a LIMIT
-    no_limit: ClassVar[str] = ""
-    stream_prefix: ClassVar[str] = ""
+    no_limit = ""
+    stream_prefix = ""
     #: whether rows that the server writes as text are read faster than by the driver
-    splits: ClassVar[bool] = False
+    splits = False
     #: ends an INSERT of which ``made_id`` reads the id that the server made
-    returning: ClassVar[str] = ""
+    returning = ""
     #: Ends an INSERT that changes the row with the same key, and returns the row and whether it is
     #: new. "": the engine takes any unique key for that.
-    on_conflict: ClassVar[str] = ""
+    on_conflict = ""
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
@@ -8086,7 +8085,7 @@ class _MigrationFiles:
         return {(row[0], row[1]): _MigrationRecord(*row[2:]) for row in rows}
 
     def compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
-        """Return each migration of the files, in order, then those that only the history has."""
+        """See ``Migrator.status``."""
         result, unknown = [], dict(records)
         absent = _MigrationRecord("", _checksum(()), "pending", 0, None)
         for key, migration in self.by_key().items():
@@ -8429,7 +8428,7 @@ class _MigrationRun:
         history = self._history
         try:
             self._resume()
-            for sql in self._statements(before=self._record_started):
+            for sql in self._statements():
                 self._note_transaction(sql)
                 if not self._opened:
                     self._record(history, self._step, "done")
@@ -8448,17 +8447,16 @@ class _MigrationRun:
             if self._syntax.session_statement.match(self._syntax.start_of_code(sql)):
                 self._session.execute(sql)
 
-    def _statements(self, before: Callable[[], None] = lambda: None) -> Iterator[str]:
+    def _statements(self) -> Iterator[str]:
         first = self._first
         for step, sql in enumerate(self._migration.statements[first - 1 :], first):
             self._step, self._ran = step, False
-            before()
+            if not self._migration.transaction:
+                state = f"in {self._opened}" if self._opened else "started"
+                self._record(self._history, step, state)
             self._ran = True
             self._session.execute(sql)
             yield sql
-
-    def _record_started(self) -> None:
-        self._record(self._history, self._step, f"in {self._opened}" if self._opened else "started")
 
     def _record(self, session: _RunnerSession, statement: int, state: str) -> None:
         self._recording = True
