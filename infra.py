@@ -3329,13 +3329,11 @@ class _Transactions(_Closeable):
         try:
             if depth == 1:
                 self._end(block, "COMMIT" if succeeded else "ROLLBACK")
-            elif succeeded:
-                block.depth -= 1
-                self._savepoint(block, "RELEASE SAVEPOINT")
             elif doom is None or block.doom_depth >= depth:
                 block.doom = None
                 block.depth -= 1
-                self._savepoint(block, "ROLLBACK TO SAVEPOINT")
+                command = "RELEASE SAVEPOINT" if succeeded else "ROLLBACK TO SAVEPOINT"
+                self._savepoint(block, command)
         except InfrastructureError:
             # A failed rollback closed the connection, so the server rolls back: report the cause.
             if succeeded:
@@ -4102,11 +4100,9 @@ class _Script(ABC):
         if escapes is None:
             end = _repeated(rf"[^{quote}\\]+").match(sql, end).end()
             if sql.startswith("\\", end):
-                raise ValidationError(
-                    f"it is not known whether the backslash in line {_line(sql, end)} escapes, "
-                    f"because of line {_line(sql, self._settled_at)}: give {self.setting} a plain "
-                    "value there"
-                )
+                reason = f"escapes, because of line {_line(sql, self._settled_at)}"
+                advice = f"give {self.setting} a plain value there"
+                self._refuse(end, "it is not known whether the backslash", f"{reason}: {advice}")
         if escapes:
             inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
             while (further := inside.match(sql, end).end()) > end:
@@ -4121,9 +4117,7 @@ class _Script(ABC):
         return found + len(mark)
 
     def _refuse_open(self, opened: int) -> NoReturn:
-        raise ValidationError(
-            f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
-        )
+        self._refuse(opened, "a quote or comment that opens", "is never closed")
 
     def _settle(self, at: int, escapes: _Escapes) -> None:
         """Use ``escapes`` from now on. ``at``: the statement that sets them."""
