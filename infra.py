@@ -7274,50 +7274,14 @@ class _SqlLocks(_SqlTransactions):
         return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
 
 
-class _RowStream(NamedTuple):
-    """One query of ``ConnectionPool.stream``."""
-
-    pool: ConnectionPool
-    sql: str
-    params: Any
-    batch_size: int
-    into: type[Any] | None
-
-    def rows(self) -> Iterator[Any]:
-        pool, dialect, into = self.pool, self.pool._dialect, self.into
-        lease = _SessionLease(pool)
-        with lease:
-            session = lease.session
-            self._call(lambda _: dialect.limit(session, False))
-            cursor = self._call(lambda attempt: self._begin(attempt, session))
-            batch: Sequence[_Row] = [()] * self.batch_size
-            while len(batch) == self.batch_size:
-                batch = self._call(lambda _: self._next(session, cursor))
-                if into is None:
-                    yield from batch
-                else:
-                    yield from pool._made("stream", into, _column_names(cursor), batch)
-            self._call(lambda _: dialect.limit(session, True))
-
-    def _call(self, step: Callable[[Attempt], T]) -> T:
-        return self.pool._policy.call("stream", step, retries=0)
-
-    def _begin(self, attempt: Attempt, session: _Session) -> Any:
-        dialect, sql, params = self.pool._dialect, self.sql, self.params
-        attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
-        attempt.sent = True
-        if dialect.syntax.may_change_session(sql):
-            session.retires_at = 0.0
-        return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
-
-    def _next(self, session: _Session, cursor: Any) -> Sequence[_Row]:
-        try:
-            return self.pool._dialect.fetch(session, cursor, self.batch_size)
-        except InfrastructureError:
-            raise
-        except _UNREPRESENTABLE as exc:
-            kind = type(exc).__name__
-        raise _unrepresentable(kind)  # outside: the context may quote it
+def _fetch_batch(dialect: _Dialect, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
+    try:
+        return dialect.fetch(session, cursor, count)
+    except InfrastructureError:
+        raise
+    except _UNREPRESENTABLE as exc:
+        kind = type(exc).__name__
+    raise _unrepresentable(kind)  # outside: the context may quote it
 
 
 class ConnectionPool(_SqlInserts, _SqlLocks):
@@ -7353,7 +7317,33 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
         params = self._labelled("stream", self._dialect.convert, params)
-        return _RowStream(self, sql, params, batch_size, into).rows()
+        return self._stream(sql, params, batch_size, into)
+
+    def _stream(
+        self, sql: str, params: Any, batch_size: int, into: type[Any] | None
+    ) -> Iterator[Any]:
+        dialect, lease = self._dialect, _SessionLease(self)
+        call = functools.partial(self._policy.call, "stream", retries=0)
+        with lease:
+            session = lease.session
+            call(lambda _: dialect.limit(session, False))
+            cursor: Any = call(functools.partial(self._open_stream, session, sql, params))
+            batch: Sequence[_Row] = [()] * batch_size
+            while len(batch) == batch_size:
+                batch = call(lambda _: _fetch_batch(dialect, session, cursor, batch_size))
+                if into is None:
+                    yield from batch
+                else:
+                    yield from self._made("stream", into, _column_names(cursor), batch)
+            call(lambda _: dialect.limit(session, True))
+
+    def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
+        dialect = self._dialect
+        attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
+        attempt.sent = True
+        if dialect.syntax.may_change_session(sql):
+            session.retires_at = 0.0
+        return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
