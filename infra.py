@@ -4090,8 +4090,10 @@ class _Script(ABC):
         character = self.sql[at]
         if character in "'\"":
             return self._pass_quoted(at, self._escapes["'\"".index(character)])
-        if self._strict and character in "\\\ufeff":
-            self._refuse_character(at)
+        if self._strict and character == "\ufeff":
+            self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
+        if self._strict and character == "\\":
+            self._refuse(at, _COMMAND.match(self.sql, at)[0], self.command_advice)
         return self._pass_comment(at)
 
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
@@ -4126,12 +4128,6 @@ class _Script(ABC):
 
     def _refuse(self, at: int, what: str, advice: str) -> NoReturn:
         raise ValidationError(f"{what} in line {_line(self.sql, at)} {advice}")
-
-    def _refuse_character(self, at: int) -> NoReturn:
-        """Raise ValidationError for a byte order mark or a client command in a migration file."""
-        if self.sql[at] == "\ufeff":
-            self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
-        self._refuse(at, _COMMAND.match(self.sql, at)[0], self.command_advice)
 
 
 _COMMAND: _Scanner = _lazy(r"\\[A-Za-z!?.;]?[a-z_]{0,30}")
@@ -5883,7 +5879,6 @@ def _forgetful(base: Any) -> Any:
 
 class _InsertTexts(_RowTexts):
     def __init__(self, convert: _Converter) -> None:
-        self._convert = convert
         self._escape = importlib.import_module("pymysql.converters").escape_string
         self.writers = {
             str: self._quoted,
@@ -5893,16 +5888,14 @@ class _InsertTexts(_RowTexts):
             float: lambda column: [repr(_check_finite(value)) for value in column],
             bytes: lambda column: [f"x'{value.hex()}'" for value in column],
             **dict.fromkeys(
-                (datetime, uuid.UUID, date, Decimal, day_time, timedelta), self._as_text
+                (datetime, uuid.UUID, date, Decimal, day_time, timedelta),
+                lambda column: [f"'{convert(value)}'" for value in column],
             ),
             _Document: lambda column: self._quoted([value.text for value in column]),
         }
 
     def _quoted(self, column: Sequence[str]) -> Sequence[str]:
         return [f"'{text}'" for text in _escaped(column, _MYSQL_SPECIAL, self._escape)]
-
-    def _as_text(self, column: Sequence[Any]) -> Sequence[str]:
-        return [f"'{self._convert(value)}'" for value in column]
 
 
 class _MySqlLogin:
@@ -6815,7 +6808,11 @@ def _sql_error(dialect: _Dialect, exc: Exception, attempt: Attempt) -> Infrastru
         subject = dialect.errors.constraint(exc, rule.constraint_kind, sent.sql)
         details.update(kind=rule.constraint_kind, constraint=subject)
     elif rule.error_class is DatabaseError:
-        subject = _sql_error_subject(dialect, exc, rule, sent)
+        # psycopg2 quotes parameters through the connection, which may be closed by now.
+        with contextlib.suppress(dialect.driver.Error, ValueError, LookupError):
+            subject = dialect.errors.subject(exc, sent)
+            if subject and rule is _SYNTAX:
+                subject += dialect.errors.syntax_hint(sent)
     words = f"{dialect.engine} at {dialect.address} {rule.message}"
     words += f": {subject}" if subject else ""
     words += _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
@@ -6842,15 +6839,6 @@ def _sql_error_rule(
         if code is None and session is not None and attempt.sent and dialect.timed_out(session):
             rule = _TOO_SLOW
     return code, rule
-
-
-def _sql_error_subject(dialect: _Dialect, exc: Exception, rule: _ErrorRule, sent: _Sent) -> str:
-    """Return the name or position that the error is about, or "" if that is not known."""
-    # psycopg2 quotes parameters through the connection, which may be closed by now.
-    with contextlib.suppress(dialect.driver.Error, ValueError, LookupError):
-        if about := dialect.errors.subject(exc, sent):
-            return about + (dialect.errors.syntax_hint(sent) if rule is _SYNTAX else "")
-    return ""
 
 
 class _Sessions:
@@ -7818,8 +7806,10 @@ def _checksum(statements: Sequence[str]) -> str:
     """Return the SHA-256 of statements; line endings and trailing blanks do not count."""
     import hashlib
 
-    digest = hashlib.sha256()
-    for piece in _pieces("\0".join(statements)):
+    digest, text, at = hashlib.sha256(), "\0".join(statements), 0
+    while at < len(text):  # in pieces of whole lines
+        end = text.rfind("\n", at, at + (1 << 20)) + 1 or text.find("\n", at) + 1 or len(text)
+        piece, at = text[at:end], end
         if "\r" in piece:
             piece = piece.replace("\r\n", "\n").replace("\r", "\n")
         digest.update(_BLANK_ENDS.sub("\n", piece).encode())
@@ -7828,15 +7818,6 @@ def _checksum(statements: Sequence[str]) -> str:
 
 # The lookbehind lets only the first blank of a run match: otherwise a long run is quadratic.
 _BLANK_ENDS = _lazy(r"[ \t](?<![ \t]{2})[ \t]*\n")
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Yield the text in pieces of whole lines."""
-    at = 0
-    while at < len(text):
-        end = text.rfind("\n", at, at + (1 << 20)) + 1 or text.find("\n", at) + 1 or len(text)
-        yield text[at:end]
-        at = end
 
 
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
@@ -7966,13 +7947,6 @@ def _record_checksum(migration: Migration, record: _MigrationRecord) -> str:
         return _checksum((*statements[: record.first_in_doubt - 1], state))
     done = {"applied": len(statements), "done": statement, "started": statement - 1}.get(state, 0)
     return _checksum(statements[:done])
-
-
-def _in_doubt(record: _MigrationRecord) -> str:
-    first = record.first_in_doubt
-    if first == record.statement:
-        return f"its statement {first} was"
-    return f"the transaction of its statements {first} to {record.statement} was"
 
 
 def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -> bool:
@@ -8114,9 +8088,12 @@ class _MigrationFiles:
                 "a change is a new migration"
             )
         if status.state == "dirty":
-            in_doubt = _in_doubt(records[status.source, status.number])
+            first = records[status.source, status.number].first_in_doubt
+            in_doubt = f"its statement {first}"
+            if first != status.statement:
+                in_doubt = f"the transaction of its statements {first} to {status.statement}"
             self.refuse(
-                f"{name} is dirty: {in_doubt} begun, and may or may not have taken effect. "
+                f"{name} is dirty: {in_doubt} was begun, and may or may not have taken effect. "
                 f"Look at the schema, then: {self.command} --repair {status.number} "
                 "--done (it has taken effect) or --retry (run it again)"
             )
