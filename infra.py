@@ -7873,22 +7873,18 @@ def _migration_text(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as exc:
-        text, reason = "", f"{type(exc).__name__}{_binary_hint(exc)}"
+        text, reason = "", type(exc).__name__
+        if isinstance(exc, UnicodeDecodeError) and re.search(
+            rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
+        ):
+            line = exc.object.count(b"\n", 0, exc.start) + 1
+            reason += f" in line {line}: dump with --hex-blob"
     if reason:  # outside the except clause: the error's context holds the file's bytes
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
         line = _line(text, text.index("\0"))
         raise ConfigurationError(f"{path.name}, line {line}: a NUL character is no SQL")
     return text
-
-
-def _binary_hint(exc: OSError | UnicodeError) -> str:
-    if not isinstance(exc, UnicodeDecodeError) or not re.search(
-        rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
-    ):
-        return ""
-    line = exc.object.count(b"\n", 0, exc.start) + 1
-    return f" in line {line}: dump with --hex-blob"
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
