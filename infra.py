@@ -3946,7 +3946,7 @@ class _Script(ABC):
 
     #: the first characters of comments and of client commands
     comment_signs: ClassVar[str]
-    #: a pattern for the statements that ``_examine`` has to see; a set begins it, for speed
+    #: a pattern for the statements that ``_examine`` has to see; it begins with a set, for speed
     words: ClassVar[re.Pattern[str]]
     default_escapes: ClassVar[_Escapes]
     #: the server's setting that decides it
@@ -7177,7 +7177,7 @@ class _SqlInserts(_SqlTransactions):
         dialect = self._dialect
 
         def send(attempt: Attempt, session: _Session) -> T:
-            shown = f" ({', '.join(names)})" if rows else ""  # no row is wrong before it is sent
+            shown = f" ({', '.join(names)})" if rows else ""  # no column is at fault before
             attempt.note = _Sent(session, f"INSERT INTO {table}{shown}", is_ours=True)
             attempt.sent = True
             try:
