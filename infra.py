@@ -3649,7 +3649,10 @@ class Database(_Transactions):
         DatabaseError for a value beyond the column's size or scale. The message names the column.
         """
         operation = "insert_many"
-        table, names = self._labelled(operation, self._target, table, columns, rows)
+        table, names = self._labelled(operation, self._target, table, columns)
+        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+            message = "insert_many needs columns, and rows to read"
+            raise ValidationError(message, service=self.engine, operation=operation)
         source, count = iter(rows), 0
         # A small batch first: its size in bytes decides how many rows the next ones have.
         batch = list(itertools.islice(source, _BATCH_ROWS // 25))
@@ -3665,8 +3668,8 @@ class Database(_Transactions):
         return count
 
     @staticmethod
-    def _target(table: str, columns: Sequence[str], rows: Any) -> tuple[str, list[str]]:
-        """Check the arguments of ``insert_many``, and return its names."""
+    def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+        """Check the names of ``insert_many``."""
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
             if not isinstance(name, str) or not pattern.fullmatch(name):
@@ -3675,8 +3678,6 @@ class Database(_Transactions):
                 )
         if len(set(names)) != len(names):
             raise ValidationError("columns should differ")
-        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-            raise ValidationError("insert_many needs columns, and rows to read")
         return table, names
 
     @staticmethod
