@@ -644,9 +644,13 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
     number = normalize_phone(phone)
     if key is not None:
         return _hmac_digits(_key_bytes(key), number)
+    return _sha256(number.encode())
+
+
+def _sha256(data: bytes) -> str:
     import hashlib
 
-    return hashlib.sha256(number.encode()).hexdigest()
+    return hashlib.sha256(data).hexdigest()
 
 
 def _hmac_digits(key: bytes, text: str) -> str:
@@ -7255,11 +7259,9 @@ class _SqlLocks(_SqlTransactions):
                 holder.unlock(names)
 
     def _lock_name(self, lock: str) -> str:
-        import hashlib
-
         sql = f"SELECT {self._dialect.current_schema}"
         ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
-        return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
+        return _sha256(f"infra {schema} {lock}".encode())[:40]
 
 
 def _fetch_batch(dialect: _Dialect, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
@@ -11029,13 +11031,11 @@ class TokenRepository(Repository[RefreshToken]):
 
     @staticmethod
     def _digest(token: str) -> str:
-        import hashlib
-
         # Strangers may send any text, also an empty one: then the token was never issued.
         token = _plain(token)
         if not isinstance(token, str):
             raise ValidationError("token should be text")
-        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+        return _sha256(token.encode("utf-8", "surrogatepass"))
 
 
 @dataclass(eq=False, repr=False)
@@ -19911,78 +19911,69 @@ class _LibraryFile:
         #: the version that the stamp names, or else the text
         self.version = stamp[1] if stamp else version and version[1]
         self.stamped = stamp is not None
-        self.edited = stamp is not None and stamp[2] != self._digest()
-
-    def _digest(self) -> str:
-        import hashlib
-
-        return hashlib.sha256(self.text.encode("utf-8", "surrogateescape")).hexdigest()
+        self.digest = _sha256(self.text.encode("utf-8", "surrogateescape"))
+        self.edited = stamp is not None and stamp[2] != self.digest
 
     def copy(self, version: str, *, relative: bool) -> bytes:
         """Return the content of a copy."""
-        text = self.text
-        if relative:
-            text = _TYPE_IMPORT.sub(r"\1from . \3", text)
+        text = _TYPE_IMPORT.sub(r"\1from . \3", self.text) if relative else self.text
         comment = "--" if self.path.suffix == ".sql" else "#"
-        stamp = f"{comment} infra vendor {version} sha256:{self._digest()}\n"
+        stamp = f"{comment} infra vendor {version} sha256:{self.digest}\n"
         return (stamp + text).encode("utf-8", "surrogateescape")
 
 
-@dataclass(eq=False, repr=False)
-class _Copy:
+class _Copy(NamedTuple):
     """What stands in a project where a copy belongs."""
 
     path: Path
-    found: _LibraryFile | None
-    state: str  # in words
+    found: _LibraryFile | None = None
+    state: str = "missing"  # in words
     equal: bool = False
     #: whether replacing it may lose edits
     edited: bool = False
 
 
-def _copy_at(path: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
-    """Compare the copy at the path with the library's file. Raises ConfigurationError."""
+def _copy_in(folder: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
+    """Compare the folder's copy of a file with the file. Raises ConfigurationError."""
+    path = folder / source.path.name
     if not os.path.exists(path):
-        return _Copy(path, None, "missing")
+        return _Copy(path)
     found = _LibraryFile(path)
+    same = found.text == source.text
     if found.edited:
         state = f"edited since it was copied, version {found.version}"
-        return _Copy(path, found, state, edited=True)
-    if found.text == source.text:
-        if found.relative in (None, package):
-            return _Copy(path, found, f"equal to version {version}", equal=True)
+    elif same and found.relative in (None, package):
+        return _Copy(path, found, f"equal to version {version}", equal=True)
+    elif same:
         should, has = ("should", "an") if package else ("should not", "no")
         state = f"its import {should} be relative, because the folder has {has} __init__.py"
-        return _Copy(path, found, state)
-    if found.stamped:
+    elif found.stamped and found.version == version:
+        state = f"another text of version {version}, not edited since it was copied"
+    elif found.stamped:
         state = f"version {found.version}, not edited"
-        if found.version == version:
-            state = f"another text of version {version}, not edited since it was copied"
-        return _Copy(path, found, state)
-    if found.version is None:
+    elif found.version is None:
         state = "no digest and no version: edited, or another file"
     elif found.version == version:
         state = f"edited: it says version {version}, and has another text"
     else:
         state = f"version {found.version}, no digest: it may have been edited"
-    return _Copy(path, found, state, edited=True)
+    return _Copy(path, found, state, edited=found.edited or not (same or found.stamped))
 
 
 def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bool) -> None:
     """Raise ConfigurationError if the files cannot be copied to the folder or compared with it."""
     targets = [(folder / source.path.name, source.path) for source in sources]
     if any(os.path.exists(path) and path.samefile(own) for path, own in targets):
+        own_files = f"{folder} holds the files that this command runs from"
+        other = "the command of a checkout or an installation"
         if not compare:
             raise ConfigurationError(
-                f"{folder} holds the files that this command runs from: name another folder. To "
-                "update these files, run the command of a checkout or an installation"
+                f"{own_files}: name another folder. To update these files, run {other}"
             )
-        bare = [source.path.name for source in sources if not source.stamped]
-        if bare:
+        if bare := ", ".join(source.path.name for source in sources if not source.stamped):
             raise ConfigurationError(
-                f"{folder} holds the files that this command runs from, and the first line of "
-                f"{', '.join(bare)} holds no digest: nothing tells whether they were edited. Run "
-                "the command of a checkout or an installation"
+                f"{own_files}, and the first line of {bare} holds no digest: nothing tells "
+                f"whether they were edited. Run {other}"
             )
         return  # each is compared with its own digest
     for source in sources:
@@ -20017,9 +20008,7 @@ def _vendor(arguments: Any) -> int:
     _check_sources(sources, folder, compare=compare)
     version = sources[0].version or __version__
     package = (folder / "__init__.py").is_file()
-    copies = [
-        _copy_at(folder / source.path.name, source, version, package=package) for source in sources
-    ]
+    copies = [_copy_in(folder, source, version, package=package) for source in sources]
     if compare:
         for copied in copies:
             _say(f"{copied.path}: {copied.state}")
@@ -20050,8 +20039,7 @@ def _replace_copies(
                 state += f" (was {found.version})"
         lines.append(f"{copied.path}: {state}")
     _write_all(folder, contents)
-    for line in lines:
-        _say(line)
+    _say("\n".join(lines))
     if contents and not package:
         _say(
             f"{folder} has no __init__.py: type checkers find the copies as files of a plain "

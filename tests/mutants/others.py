@@ -703,9 +703,7 @@ COMMANDS: list[Mutant] = [
     OnFakes(
         "vendor: never looks at a digest",
         INFRA,
-        Replace(
-            "_LibraryFile.__init__", "stamp is not None and stamp[2] != self._digest()", "False"
-        ),
+        Replace("_LibraryFile.__init__", "stamp is not None and stamp[2] != self.digest", "False"),
         VENDOR,
     ),
     OnFakes(
@@ -733,18 +731,13 @@ COMMANDS: list[Mutant] = [
     OnFakes(
         "vendor: any import is fine in a package",
         INFRA,
-        Replace("_copy_at", "found.relative in (None, package)", "True"),
+        Replace("_copy_in", "found.relative in (None, package)", "True"),
         VENDOR,
     ),
     OnFakes(
         "vendor: a copy without a digest counts as unedited",
         INFRA,
-        Replace(
-            "_copy_at",
-            "_Copy(path, found, state, edited=True)",
-            "_Copy(path, found, state)",
-            nth=2,
-        ),
+        Replace("_copy_in", "found.edited or not (same or found.stamped)", "found.edited"),
         VENDOR,
     ),
     OnFakes(
