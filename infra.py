@@ -704,10 +704,23 @@ def _check_value(value: str, name: str = "value") -> str:
     return _check_text(name, value)
 
 
-def _check_flag(name: str, value: Any) -> bool:
+def _check_flag(
+    name: str, value: Any, error: type[InfrastructureError] = ConfigurationError
+) -> bool:
     if type(value) is not bool:
-        raise ConfigurationError(f"{name} should be True or False")
+        raise error(f"{name} should be True or False")
     return value
+
+
+def _check_range(
+    name: str,
+    value: Any,
+    lowest: int,
+    highest: int,
+    error: type[InfrastructureError] = ValidationError,
+) -> None:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise error(f"{name} should be a whole number from {lowest} to {highest}")
 
 
 def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
@@ -3525,8 +3538,7 @@ class Database(_Transactions):
         read the record itself.
         """
         _check_function("fn", fn, "no arguments")
-        if type(conflicts) is not bool:
-            raise ValidationError("conflicts should be True or False")
+        _check_flag("conflicts", conflicts, ValidationError)
         if self._current() is not None:
             with self.transaction():
                 return _not_deferred(fn())
@@ -8937,17 +8949,9 @@ class _Rules:
 
 #: the key of a record; a tuple if it has several columns
 _RecordKey: TypeAlias = (
-    uuid.UUID
-    | int
-    | str
-    | bytes
-    | date
-    | day_time
-    | timedelta
-    | Decimal
-    | enum.Enum
+    uuid.UUID | int | str | bytes | date | day_time | timedelta | Decimal | enum.Enum
     | tuple[Any, ...]
-)
+)  # fmt: skip
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
@@ -9011,14 +9015,10 @@ class AtMost(_Condition):
     _sql, _holds = "<= %s", operator.le
 
 
-def _is_between(value: Any, low: Any, high: Any) -> bool:
-    return bool(low <= value <= high)
-
-
 class Between(_Condition):
     """Matches the values from ``low`` to ``high``, both included."""
 
-    _sql, _holds = "BETWEEN %s AND %s", _is_between
+    _sql, _holds = "BETWEEN %s AND %s", lambda value, low, high: low <= value <= high
 
     def __init__(self, low: Any, high: Any) -> None:
         self._keep(low, high)
@@ -9697,11 +9697,8 @@ class _RecordStore(_RecordSchema[R]):
 def _check_query(query: Any) -> None:
     if not isinstance(query, Query) or not isinstance(query.filters, Mapping):
         raise ValidationError("query should be a Query, its filters a dict")
-    for name, value in (("page", query.page), ("per_page", query.per_page)):
-        if not _COUNT.valid(value) or value > 10**9:
-            raise ValidationError(f"{name} should be {_COUNT.expected}")
-    if query.per_page > 1000:
-        raise ValidationError("per_page should be at most 1000")
+    _check_range("page", query.page, 1, 10**9)
+    _check_range("per_page", query.per_page, 1, 1000)
     if query.after is not None and query.page != 1:
         raise ValidationError("page should be 1: after says where the page begins")
 
@@ -9726,8 +9723,7 @@ class _PagedStore(_RecordStore[R]):
         sort = _plain(sort) or sorts[0]
         if sort not in sorts:
             raise ValidationError(f"sort should be one of: {', '.join(sorts)}")
-        if type(descending) is not bool:
-            raise ValidationError("descending should be True or False")
+        _check_flag("descending", descending, ValidationError)
         return [(name, descending) for name in dict.fromkeys((sort, *self.key))]
 
     def _place(self, order: _Order, after: Any) -> list[Any]:
@@ -9955,8 +9951,7 @@ class Repository(_PagedStore[R]):
         one. Reads without a lock do not wait. Raises ValidationError outside a transaction.
         """
         where = self._by_key(key)
-        if type(lock) is not bool:
-            raise ValidationError("lock should be True or False")
+        _check_flag("lock", lock, ValidationError)
         if lock and self.database._current() is None:
             raise ValidationError("lock should be False outside a transaction, which ends the lock")
         return self._first("get", where, lock=lock)
@@ -10057,8 +10052,8 @@ class Repository(_PagedStore[R]):
         conditions = self._conditions(where)
         sorts = [name for name in self._fields if name not in self._documents]
         order = self._order([*dict.fromkeys((*self.key, *sorts))], sort, descending)
-        if limit is not None and _COUNT.check("limit", limit) > 10**9:
-            raise ValidationError("limit should be at most 1000000000")
+        if limit is not None:
+            _check_range("limit", limit, 1, 10**9)
         return self._select("select", conditions, order, limit)
 
     def count(self, where: _ByColumn = _EVERY) -> int:
@@ -10088,8 +10083,7 @@ class Repository(_PagedStore[R]):
         behind the last key. So the memory stays small, and no transaction is open meanwhile: what
         other callers change in the part that is not read yet shows.
         """
-        if _COUNT.check("batch", batch) > 10_000:
-            raise ValidationError("batch should be at most 10000")
+        _check_range("batch", batch, 1, 10_000)
         return self._walk(self._conditions(where), batch)
 
     def _walk(self, where: _ByColumn, batch: int) -> Iterator[R]:
@@ -10259,7 +10253,7 @@ class SqlRepository(Repository[R]):
         self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
-        self._texts: dict[Any, Any] = _Texts()
+        self._texts = _Texts()
 
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
         shape = "INSERT", len(rows), tuple(rows[0])
@@ -10981,7 +10975,7 @@ class TokenRepository(Repository[RefreshToken]):
             family = {"family": old.family, **self._valid()}
             if not self._change("rotate", family, {"last_used_at": now}):
                 return Rotation("revoked")
-        kept = ("user_id", "family", "device_id", "device_name", "ip_address", "user_agent")
+        kept = ("user_id", "family", *Device.__annotations__)
         same = {name: getattr(old, name) for name in kept}
         issued = self._issue("rotate", lifetime, id=successor, **same)
         return Rotation("rotated" if won else "raced", issued)
@@ -11223,7 +11217,8 @@ class UserRepository(Repository[User]):
         Raises ConflictError ``organization_members_last_owner`` for the only owner, also if two
         owners leave at once.
         """
-        operation, member = "remove_from_organization", self._membership(user_id, organization_id)
+        operation = "remove_from_organization"
+        member = self._members._by_key((organization_id, user_id))
 
         def work() -> bool:
             self._lock_owners(operation, member)
@@ -11239,7 +11234,8 @@ class UserRepository(Repository[User]):
         Raises NotFoundError if the user does not belong to it, and ConflictError
         ``organization_members_last_owner`` if the only owner would not stay one.
         """
-        operation, member = "update_organization_role", self._membership(user_id, organization_id)
+        operation = "update_organization_role"
+        member = self._members._by_key((organization_id, user_id))
         change = self._members._checked({"role": role})
 
         def work() -> None:
@@ -11260,9 +11256,6 @@ class UserRepository(Repository[User]):
 
     def _key(self, name: str, value: str) -> dict[str, Any]:
         return {f"{name}_folded": self._checked({name: value})[f"{name}_folded"]}
-
-    def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
-        return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
     def _lock_owners(self, operation: str, member: _ByColumn, role: str | None = None) -> None:
         """Lock the organization by writing its row unchanged. Refuse the last owner another role.
@@ -11661,8 +11654,7 @@ class SubmissionRepository(Repository[Submission]):
         equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id. Raises
         ValidationError for another ``limit``.
         """
-        if not _COUNT.valid(limit) or limit > 1000:
-            raise ValidationError("limit should be a whole number from 1 to 1000")
+        _check_range("limit", limit, 1, 1000)
         entries, rank, last = [], 0, None
         where = self._at_version(benchmark_id, version_id)
         for place, row in enumerate(self._ranked(where, limit), 1):
@@ -14136,8 +14128,7 @@ def generate_code(digits: int = 6) -> str:
     Fewer can be guessed. NIST SP 800-63B §5.1.3 asks for 20 bits or a limit on attempts: six digits
     have 19.9, and VerificationCache limits attempts. Raises ValidationError for another number.
     """
-    if type(digits) is not int or not 6 <= digits <= 10:
-        raise ValidationError("digits should be a whole number from 6 to 10")
+    _check_range("digits", digits, 6, 10)
     import secrets
 
     return f"{secrets.randbelow(10**digits):0{digits}}"
@@ -18459,8 +18450,7 @@ class RowMove(_ResumableMove):
             raise ConfigurationError("source should be a TableSource or another Source")
         if transform is not None:
             _check_function("transform", transform, "a dict", ConfigurationError, generators=True)
-        if not _COUNT.valid(batch) or batch > 100_000:
-            raise ConfigurationError("batch should be a whole number from 1 to 100000")
+        _check_range("batch", batch, 1, 100_000, ConfigurationError)
         if not _is_number(lock_timeout, 0, _YEAR):
             raise ConfigurationError("lock_timeout should be a number of seconds")
         self.version, self.source, self.transform = version, source, transform
@@ -19102,8 +19092,7 @@ class ObjectMove(_ResumableMove):
         threads: int = 8,
     ) -> None:
         self.name = StoragePath._joined(_check_text("name", name, longest=100))
-        if not _COUNT.valid(threads) or threads > 32:
-            raise ConfigurationError("threads should be a whole number from 1 to 32")
+        _check_range("threads", threads, 1, 32, ConfigurationError)
         if rename is not None:
             _check_function("rename", rename, "a key", ConfigurationError)
         self.rename, self.threads = rename, threads

@@ -281,7 +281,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     *(({"sort": sort}, NO_SORT) for sort in ("meta", "sum", "secret", "-title", 5, ["title"])),
     *(({"descending": value}, "descending should be True or False") for value in (1, "no")),
     *(({"limit": limit}, NO_LIMIT) for limit in (0, -1, True, "5", 1.0)),
-    ({"limit": 10**9 + 1}, "limit should be at most 1000000000"),
+    ({"limit": 10**9 + 1}, "limit should be a whole number from 1 to 1000000000"),
 ]
 NO_DICT: list[Any] = [None, "title", [("title", "a")], Above(3), {"title"}]
 

@@ -33,7 +33,7 @@ MUTANTS: list[Mutant] = [
     shared("AtMost matches only lesser ones", Replace("AtMost", "operator.le", "operator.lt")),
     shared(
         "Between leaves out its end",
-        Replace("_is_between", "low <= value <= high", "low <= value < high"),
+        Replace("Between", "low <= value <= high", "low <= value < high"),
     ),
     shared(
         "a text that contains begins so", Replace("Contains", "operator.contains", "str.startswith")
@@ -147,8 +147,7 @@ MUTANTS: list[Mutant] = [
         "iterate raises at the first record",
         Drop(
             "Repository.iterate",
-            "if _COUNT.check('batch', batch) > 10000:\n"
-            "    raise ValidationError('batch should be at most 10000')",
+            "_check_range('batch', batch, 1, 10000)",
         ),
     ),
     shared("iterate takes all", Replace("Repository.iterate", "self._conditions(where)", "{}")),

@@ -1376,7 +1376,7 @@ REPOSITORIES: list[Mutant] = [
         "TokenRepository: a rotation forgets the device",
         Replace(
             "TokenRepository._rotate",
-            "('user_id', 'family', 'device_id', 'device_name', 'ip_address', 'user_agent')",
+            "('user_id', 'family', *Device.__annotations__)",
             "('user_id', 'family', 'device_id', 'device_name')",
         ),
         TOKENS,
