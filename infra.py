@@ -9399,7 +9399,6 @@ class _RecordSchema(ABC, Generic[R]):
 
     @classmethod
     def _column(cls, name: str) -> str:
-        """Return the name of a field's column."""
         return cls.column_names.get(name, name)
 
     @classmethod
@@ -9593,8 +9592,17 @@ class _RecordSchema(ABC, Generic[R]):
         return self._checked({name: id})
 
 
+def _check_query(query: Any) -> None:
+    if not isinstance(query, Query) or not isinstance(query.filters, Mapping):
+        raise ValidationError("query should be a Query, its filters a dict")
+    _check_range("page", query.page, 1, 10**9)
+    _check_range("per_page", query.per_page, 1, 1000)
+    if query.after is not None and query.page != 1:
+        raise ValidationError("page should be 1: after says where the page begins")
+
+
 class _RecordStore(_RecordSchema[R]):
-    """Reads records through the primitives of a backend."""
+    """Reads records, and pages of them, through the primitives of a backend."""
 
     def _make(self, values: Iterable[Any]) -> R:
         """Return the record with these values, in the order of ``_shown``."""
@@ -9651,61 +9659,6 @@ class _RecordStore(_RecordSchema[R]):
             rows = [row[len(hidden) :] for row in rows]
         return map(self._make, rows), last
 
-    # The primitives of a backend; each is one statement. ``where`` maps columns to the value that
-    # they must equal, to None if they must be absent, or to a condition. ``after`` are values of
-    # the columns of ``order``, of one direction: only rows beyond them are read.
-
-    @abstractmethod
-    def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
-        """Return the id that the server has made for a single row."""
-
-    @abstractmethod
-    def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
-        """Insert rows of the same columns in the transaction that is open.
-
-        Returns the ids that the server has made.
-        """
-
-    @abstractmethod
-    def _rows(
-        self,
-        operation: str,
-        names: _Names,
-        where: _ByColumn,
-        order: _Order = (),
-        limit: int | None = None,
-        offset: int = 0,
-        after: Sequence[Any] = (),
-        *,
-        lock: bool = False,
-    ) -> list[_Row]: ...
-    @abstractmethod
-    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
-        """Change the row that meets ``where``, and return its values as a read would.
-
-        If there is none, insert ``merge.row``, put the id that is made into it, and return None.
-        """
-
-    @abstractmethod
-    def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
-    @abstractmethod
-    def _remove(self, operation: str, where: _ByColumn) -> int: ...
-    @abstractmethod
-    def _number(self, operation: str, where: _ByColumn) -> int: ...
-
-
-def _check_query(query: Any) -> None:
-    if not isinstance(query, Query) or not isinstance(query.filters, Mapping):
-        raise ValidationError("query should be a Query, its filters a dict")
-    _check_range("page", query.page, 1, 10**9)
-    _check_range("per_page", query.per_page, 1, 1000)
-    if query.after is not None and query.page != 1:
-        raise ValidationError("page should be 1: after says where the page begins")
-
-
-class _PagedStore(_RecordStore[R]):
-    """Reads a page of records for a ``Query``."""
-
     def _page(self, operation: str, where: _ByColumn, query: Query) -> Page[R]:
         """Return the page of the records that also meet ``where``, which is checked already."""
         _check_query(query)
@@ -9750,6 +9703,48 @@ class _PagedStore(_RecordStore[R]):
         wanted = _folded(_check_text("text", text, longest=200))
         return self._page(operation, {column: Contains(wanted)} if wanted else {}, query)
 
+    # The primitives of a backend; each is one statement. ``where`` maps columns to the value that
+    # they must equal, to None if they must be absent, or to a condition. ``after`` are values of
+    # the columns of ``order``, of one direction: only rows beyond them are read.
+
+    @abstractmethod
+    def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
+        """Return the id that the server has made for a single row."""
+
+    @abstractmethod
+    def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
+        """Insert rows of the same columns in the transaction that is open.
+
+        Returns the ids that the server has made.
+        """
+
+    @abstractmethod
+    def _rows(
+        self,
+        operation: str,
+        names: _Names,
+        where: _ByColumn,
+        order: _Order = (),
+        limit: int | None = None,
+        offset: int = 0,
+        after: Sequence[Any] = (),
+        *,
+        lock: bool = False,
+    ) -> list[_Row]: ...
+    @abstractmethod
+    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+        """Change the row that meets ``where``, and return its values as a read would.
+
+        If there is none, insert ``merge.row``, put the id that is made into it, and return None.
+        """
+
+    @abstractmethod
+    def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
+    @abstractmethod
+    def _remove(self, operation: str, where: _ByColumn) -> int: ...
+    @abstractmethod
+    def _number(self, operation: str, where: _ByColumn) -> int: ...
+
 
 def _check_declared(repository: Any) -> None:
     """Raise ConfigurationError if a repository, or its class, lacks what each has to set."""
@@ -9759,7 +9754,7 @@ def _check_declared(repository: Any) -> None:
             raise ConfigurationError(f"{owner.__name__} should set {name}")
 
 
-class Repository(_PagedStore[R]):
+class Repository(_RecordStore[R]):
     """The records of one table.
 
     A subclass sets the first three attributes below and those of the others that it needs, and adds
@@ -10106,7 +10101,6 @@ class Repository(_PagedStore[R]):
         return conditions
 
     def _values(self, record: R) -> dict[str, Any]:
-        """Return the values of the record's columns."""
         if not isinstance(record, self.record):
             raise ValidationError(f"the {self.resource} should be of class {self.record.__name__}")
         return {name: getattr(record, name) for name in self._fields}
@@ -10535,7 +10529,6 @@ class _TableSyntax(NamedTuple):
         return f"CREATE TABLE {table} (\n    {body}\n){self.ending};\n"
 
     def literal(self, value: Any) -> str:
-        """Write a stored value in SQL."""
         if isinstance(value, bytes):
             return self.data.format(value.hex())
         if isinstance(value, int | float):
@@ -10981,7 +10974,6 @@ class TokenRepository(Repository[RefreshToken]):
         return Rotation("rotated" if won else "raced", issued)
 
     def _issue(self, operation: str, lifetime: timedelta, **values: Any) -> Issued:
-        """Store a new token whose record has these values."""
         import secrets
 
         token, now = secrets.token_urlsafe(32), self._clock.now()
@@ -11043,8 +11035,6 @@ class _Member(_ByValue):
 
 
 class _MemberRepository(Repository[_Member]):
-    """The members of organizations."""
-
     record = _Member
     table = "organization_members"
     resource = "membership"
@@ -11387,8 +11377,6 @@ class _Tag(_ByValue):
 
 
 class _TagRepository(Repository[_Tag]):
-    """Tags of benchmarks."""
-
     record = _Tag
     table = "benchmark_tags"
     resource = "tag"
@@ -19735,6 +19723,8 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
 
 
 def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
+    """Return the migrator, whose progress is printed with the engine's name."""
+
     def progress(line: str) -> None:
         _say(f"{pool.engine}: {line}")
 
@@ -19751,7 +19741,7 @@ def _show_status(migrator: Migrator) -> bool:
             line += f" at statement {status.statement}"
         if status.state == "applied" and status.applied_at:
             line += f" {status.applied_at:%Y-%m-%d %H:%M}"
-        _say(f"{migrator.pool.engine}: {line}")
+        migrator._progress(line)
     return states.isdisjoint(("dirty", "edited"))
 
 
@@ -19771,7 +19761,7 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
         except NotFoundError as error:
             absent.append(error)
         else:
-            _say(f"{migrator.pool.engine}: {outcome}: go on with {migrator._files.command}")
+            migrator._progress(f"{outcome}: go on with {migrator._files.command}")
     if len(absent) == len(migrators):
         raise absent[-1]
 
@@ -19782,14 +19772,14 @@ def _apply(migrator: Migrator, *, dry_run: bool) -> None:
 
     pending = migrator.apply(dry_run=dry_run)
     for migration in pending if dry_run else ():
-        _say(f"{migrator.pool.engine}: would apply {migration}")
+        migrator._progress(f"would apply {migration}")
         for statement in migration.statements:
             _say(textwrap.indent(statement + ";", "    "))
-    engine, number = migrator.pool.engine, len(migrator.migrations)
-    if not number:
-        _say(f"{engine}: nothing to do, the files hold no migration for {engine}")
+    if not migrator.migrations:
+        engine = migrator.pool.engine
+        migrator._progress(f"nothing to do, the files hold no migration for {engine}")
     elif not pending:
-        _say(f"{engine}: up to date, {number} migrations")
+        migrator._progress(f"up to date, {len(migrator.migrations)} migrations")
 
 
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
@@ -19904,7 +19894,6 @@ class _LibraryFile:
         self.edited = stamp is not None and stamp[2] != self.digest
 
     def copy(self, version: str, *, relative: bool) -> bytes:
-        """Return the content of a copy."""
         text = _TYPE_IMPORT.sub(r"\1from . \3", self.text) if relative else self.text
         comment = "--" if self.path.suffix == ".sql" else "#"
         stamp = f"{comment} infra vendor {version} sha256:{self.digest}\n"
@@ -20203,7 +20192,6 @@ def _add_migrate(commands: Any) -> None:
     )
     outcome("--done", const=True, help="its statement took effect")
     outcome("--retry", const=False, help="run its statement again")
-    migrate.set_defaults(run=_migrate)
 
 
 def _add_move(commands: Any) -> None:
@@ -20229,7 +20217,6 @@ def _add_move(commands: Any) -> None:
     action("--verify", action="store_true", help="compare the target with the source")
     action("--apply", action="store_true", help="create the table as --create shows it, and move")
     flag("--create", help="show the migration that creates the table; change nothing")
-    move.set_defaults(run=_move)
 
 
 def _add_vendor(commands: Any) -> None:
@@ -20240,16 +20227,10 @@ def _add_vendor(commands: Any) -> None:
     action = vendor.add_mutually_exclusive_group().add_argument
     action("--check", action="store_true", help="say how each copy differs; change nothing")
     action("--force", action="store_true", help="replace edited copies too: their edits are lost")
-    vendor.set_defaults(run=_vendor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command ``infra`` and return its exit code.
-
-    0: done. 1: a service is down or refuses, a migration is dirty or edited, a move is incomplete,
-    or a vendored copy differs. 2: wrong usage or configuration, or output that could not be
-    written; a closed pipe does not count. 130: stopped by Ctrl-C.
-    """
+    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains."""
     _lost_output.clear()
     try:
         code = _main(argv)
@@ -20269,10 +20250,9 @@ def _parser() -> Any:
         "-V", "--version", action="version", version=version, help="show the version and exit"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    health = commands.add_parser(
+    commands.add_parser(
         "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
     )
-    health.set_defaults(run=_health)
     _add_migrate(commands)
     _add_move(commands)
     _add_vendor(commands)
@@ -20285,8 +20265,9 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
+    runs = {"health": _health, "migrate": _migrate, "move": _move, "vendor": _vendor}
     try:
-        return int(arguments.run(arguments))
+        return runs[arguments.command](arguments)
     except InfrastructureError as error:
         print(f"infra: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1

@@ -179,19 +179,19 @@ MUTANTS: list[Mutant] = [
     shared(
         "after a value of NULL",
         Never(
-            "_PagedStore._place",
+            "_RecordStore._place",
             "self._held[names[0]].optional and names[0] not in self.key",
         ),
     ),
     shared(
         "after takes any values",
         Replace(
-            "_PagedStore._place", "self._checks[name](value)", "self._held[name].unread(value)"
+            "_RecordStore._place", "self._checks[name](value)", "self._held[name].unread(value)"
         ),
     ),
     shared(
         "after takes a part of the place",
-        Replace("_PagedStore._place", "len(after) != len(names)", "len(after) > len(names)"),
+        Replace("_RecordStore._place", "len(after) != len(names)", "len(after) > len(names)"),
     ),
     shared(
         "pages with another next differ",

@@ -1194,7 +1194,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: the total counts without the filters",
         Replace(
-            "_PagedStore._page",
+            "_RecordStore._page",
             "self._number(operation, where)",
             "self._number(operation, {})",
         ),
@@ -1238,7 +1238,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: the second page begins one late",
         Replace(
-            "_PagedStore._page",
+            "_RecordStore._page",
             "(query.page - 1) * query.per_page",
             "(query.page - 1) * (query.per_page + 1)",
         ),
@@ -1247,7 +1247,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: a descending order is that of the first column only",
         Replace(
-            "_PagedStore._order",
+            "_RecordStore._order",
             "(name, descending)",
             "(name, descending and name not in self.key)",
         ),
@@ -1256,7 +1256,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: a search trims its text",
         Replace(
-            "_PagedStore._search",
+            "_RecordStore._search",
             "_folded(_check_text('text', text, longest=200))",
             "_folded(_check_text('text', text, longest=200)).strip()",
         ),
@@ -1267,7 +1267,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Page: says that it is the first",
         Replace(
-            "_PagedStore._page",
+            "_RecordStore._page",
             "Page([*items], query.page, query.per_page, total, last)",
             "Page(items, 1, query.per_page, total, last)",
         ),
@@ -2395,7 +2395,7 @@ SUBTLE: list[Mutant] = [
     shared(
         "Repository: a page of one filter only",
         Replace(
-            "_PagedStore._filters",
+            "_RecordStore._filters",
             "self._conditions(given)",
             "self._conditions(dict([*given.items()][:1]))",
         ),
@@ -2404,7 +2404,7 @@ SUBTLE: list[Mutant] = [
     shared(
         "Repository: a filter of None is none",
         Replace(
-            "_PagedStore._filters",
+            "_RecordStore._filters",
             "self._conditions(given)",
             "self._conditions({name: one for name, one in given.items() if one is not None})",
         ),

@@ -405,13 +405,13 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a filter's name is compared by its own ==",
         INFRA,
-        Replace("_PagedStore._filters", "_plain(name)", "name"),
+        Replace("_RecordStore._filters", "_plain(name)", "name"),
         on_fake("user_repository", ANY, "TestFakePostgres"),
     ),
     OnFakes(
         "text: a sort is compared by its own ==",
         INFRA,
-        Replace("_PagedStore._order", "_plain(sort)", "sort"),
+        Replace("_RecordStore._order", "_plain(sort)", "sort"),
         on_fake("user_repository", ANY, "TestFakePostgres"),
     ),
     OnFakes(
