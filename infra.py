@@ -723,6 +723,10 @@ def _check_range(
         raise error(f"{name} should be a whole number from {lowest} to {highest}")
 
 
+def _plain_keys(items: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {_plain(key): value for key, value in items.items()}
+
+
 def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
     if not isinstance(items, Mapping):
         raise ValidationError(f"{name} should be a dict or another mapping")
@@ -9551,7 +9555,7 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _conditions(self, where: Any) -> dict[str, Any]:
         """Return a caller's conditions with their values as they are stored."""
-        given = {_plain(name): value for name, value in _check_mapping("where", where).items()}
+        given = _plain_keys(_check_mapping("where", where))
         if not self._held.keys() >= given.keys():
             raise self._unknown(given)
         checked = {}
@@ -9689,7 +9693,7 @@ class _RecordStore(_RecordSchema[R]):
         return [self._checks[name](value) for name, value in zip(names, after)]
 
     def _filters(self, operation: str, where: _ByColumn, query: Query) -> dict[str, Any]:
-        given = {_plain(name): value for name, value in query.filters.items()}
+        given = _plain_keys(query.filters)
         if unknown := set(given) - set(self.filter_fields):
             raise ValidationError(
                 f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}"
@@ -18587,7 +18591,7 @@ class _TransformedBatch:
         if target is None:
             raise self._refusal(at, f"pairs of a name ({', '.join(targets)}) and a row")
         if isinstance(row, Mapping):
-            return name, {_plain(column): value for column, value in row.items()}
+            return name, _plain_keys(row)
         if isinstance(target, RepositoryTarget) and hasattr(row, "__dict__"):
             return name, dict(vars(row))
         raise self._refusal(at, "dicts")
@@ -19379,7 +19383,7 @@ def _seed(store: Repository[Any], row: Any) -> _ByColumn:
     """Return the values that ``create`` would store for a record, or a dict by field."""
     hidden = dict.fromkeys(store.hidden)
     if isinstance(row, Mapping):
-        columns = {_plain(name): value for name, value in row.items()}
+        columns = _plain_keys(row)
         hidden = {name: columns.pop(name, None) for name in hidden}
         if unknown := ", ".join(str(name) for name in columns if name not in store._fields):
             raise ValidationError(f"there is no column {unknown}")
@@ -19595,7 +19599,7 @@ class Infrastructure(_Closeable):
         Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
         that refer to each other in a circle; also what the database raises.
         """
-        given = {_plain(table): found for table, found in _check_mapping("rows", rows).items()}
+        given = _plain_keys(_check_mapping("rows", rows))
         _check_ports("tables should be", self.tables)
         ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
         if unknown := ", ".join(str(table) for table in given if table not in ports):

@@ -106,7 +106,7 @@ MUTANTS: list[Mutant] = [
         "ignores unknown columns",
         Replace(
             "_seed",
-            "{_plain(name): value for name, value in row.items()}",
+            "_plain_keys(row)",
             "{name: value for name, value in row.items() "
             "if name in (*store._fields, *store.hidden)}",
         ),

@@ -405,7 +405,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a filter's name is compared by its own ==",
         INFRA,
-        Replace("_RecordStore._filters", "_plain(name)", "name"),
+        Replace("_RecordStore._filters", "_plain_keys(query.filters)", "{**query.filters}"),
         on_fake("user_repository", ANY, "TestFakePostgres"),
     ),
     OnFakes(
