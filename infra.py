@@ -20234,7 +20234,10 @@ def _add_vendor(commands: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains."""
+    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains.
+
+    A closed pipe, as of ``head``, is not an error.
+    """
     _lost_output.clear()
     try:
         code = _main(argv)
