@@ -3033,7 +3033,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         if method == "PUT":
             self._put(place, bytes(data), {"ContentType": content_type, "Metadata": {}})
         elif method == "DELETE":
-            self._delete(place)
+            self._delete("delete", place)
         else:
             found = self._get(place)
             return found if method == "GET" else b""
@@ -3127,11 +3127,11 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             if stored
         ], more
 
-    def _delete(self, place: infra._Place) -> None:
+    def _delete(self, operation: str, place: infra._Place) -> None:
         bucket, key = place["Bucket"], place["Key"]
-        objects = self._bucket("delete", bucket)
+        objects = self._bucket(operation, bucket)
         if (bucket, key) in self.denied:
-            raise self._refused("delete", "AccessDenied")
+            raise self._refused(operation, "AccessDenied")
         objects.pop(key, None)
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:

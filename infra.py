@@ -14810,7 +14810,7 @@ class StorageProvider(_Closeable):
         Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
         stores keep folders that are not empty.
         """
-        self._delete(_check_place(bucket, key))
+        self._delete("delete", _check_place(bucket, key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
@@ -14874,7 +14874,7 @@ class StorageProvider(_Closeable):
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[ObjectSummary], str | None]: ...
     @abstractmethod
-    def _delete(self, place: _Place) -> None: ...
+    def _delete(self, operation: str, place: _Place) -> None: ...
     @abstractmethod
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]: ...
     @abstractmethod
@@ -15255,38 +15255,14 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
     )
 
 
-class _S3Calls:
+class _S3Requests(StorageProvider):
     """Sends requests to one store: boto3's clients, the call policy, and shared requests."""
 
-    def __init__(
-        self,
-        config: S3StorageConfig,
-        ca_file: str | None,
-        clock: Clock | None,
-        observer: Callable[[Call], None] | None,
-    ) -> None:
-        self._config, self._ca_file = config, ca_file
-        self._policy = CallPolicy(
-            "storage",
-            translate=self._translate,
-            repeatable=frozenset(),
-            deadline=config.connect_timeout + config.read_timeout,
-            retries=3,
-            clock=_clock(clock),
-            observer=observer,
-        )
-        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
-        self._signer = self._client
-        if config.public_endpoint is not None:
-            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
-
-    @property
-    def is_open(self) -> bool:
-        return self._client.is_built or self._signer.is_built
-
-    def close(self) -> None:
-        self._client.close()
-        self._signer.close()
+    config: S3StorageConfig
+    _ca_file: str | None
+    _policy: CallPolicy
+    _client: _AwsClient
+    _signer: _AwsClient
 
     def _build(self, endpoint: str | None) -> Any:
         client = self._client_for(endpoint)
@@ -15297,7 +15273,7 @@ class _S3Calls:
         return self._client_for(url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
 
     def _client_for(self, endpoint: str | None) -> Any:
-        config = self._config
+        config = self.config
         # Only AWS knows boto3's newer checksums.
         checksums = ("request_checksum_calculation", "response_checksum_validation")
         client = _aws_client(
@@ -15319,7 +15295,7 @@ class _S3Calls:
             client.meta.events.register("before-call.s3", _without_redirects)
         return client
 
-    def call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
+    def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
         """Return what ``ask`` returns for boto3's client."""
 
         def attempt(current: Attempt) -> T:
@@ -15330,11 +15306,11 @@ class _S3Calls:
         # Any request leaves and returns the same if it is sent twice.
         return self._policy.call(operation, attempt, until=until, repeatable=True)
 
-    def request(self, operation: str, method: str, **arguments: Any) -> Any:
+    def _request(self, operation: str, method: str, **arguments: Any) -> Any:
         """Return what a method of boto3's client answers."""
-        return self.call(operation, operator.methodcaller(method, **arguments))
+        return self._call(operation, operator.methodcaller(method, **arguments))
 
-    def sign(self, method: str, place: _Place, seconds: int) -> str:
+    def _presign(self, place: _Place, seconds: int, method: str) -> str:
         def attempt(_: Attempt) -> str:
             name = f"{method.lower()}_object"
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
@@ -15352,9 +15328,7 @@ class _S3Calls:
             attempt.note.close()
         return error
 
-    def head(self, operation: str, place: _Place) -> ObjectMetadata | None:
-        """Return the object's metadata; None if it does not exist."""
-
+    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         def read(answer: dict[str, Any]) -> ObjectMetadata:
             headers = answer["ResponseMetadata"]["HTTPHeaders"]
             tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
@@ -15367,9 +15341,9 @@ class _S3Calls:
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
 
-        return self.call_head(operation, place, read)
+        return self._call_head(operation, place, read)
 
-    def call_head(self, operation: str, place: _Place, read: Callable[[Any], T]) -> T | None:
+    def _call_head(self, operation: str, place: _Place, read: Callable[[Any], T]) -> T | None:
         """Return what ``read`` makes of the answer to a HEAD request; None if there is no object.
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
@@ -15388,7 +15362,7 @@ class _S3Calls:
                 raise
 
         try:
-            return self.call(operation, ask, until=until)
+            return self._call(operation, ask, until=until)
         except NotFoundError:
             return None
         except StorageError as error:
@@ -15396,7 +15370,7 @@ class _S3Calls:
                 raise
             refusal = error
         try:
-            self.call(operation, look, until=until)
+            self._call(operation, look, until=until)
         except StorageError as error:
             if error.code not in (None, "InvalidRange"):
                 raise
@@ -15404,7 +15378,7 @@ class _S3Calls:
             pass
         raise refusal
 
-    def delete(self, operation: str, place: _Place) -> None:
+    def _delete(self, operation: str, place: _Place) -> None:
         def ask(client: Any) -> None:
             answer = client.delete_object(**place)
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -15418,7 +15392,7 @@ class _S3Calls:
                     code="FolderNotEmpty",
                 )
 
-        self.call(operation, ask)
+        self._call(operation, ask)
 
 
 def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
@@ -15444,11 +15418,10 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
 class _MultipartUpload:
     """The upload of one object in parts, each of which is a request."""
 
-    calls: _S3Calls
+    store: S3StorageProvider
     operation: str
     part_method: str  # of boto3's client
     place: _Place
-    most_parts: int
 
     def run(self, headers: Mapping[str, Any], parts: Iterator[dict[str, Any]]) -> None:
         """Upload the parts, each of them the arguments of its request; abort if one fails."""
@@ -15462,12 +15435,12 @@ class _MultipartUpload:
             raise
 
     def _request(self, method: str, **arguments: Any) -> Any:
-        return self.calls.request(self.operation, method, **arguments)
+        return self.store._request(self.operation, method, **arguments)
 
     def _send(self, upload: Mapping[str, str], number: int, part: dict[str, Any]) -> dict[str, Any]:
-        if number > self.most_parts:
+        if number > self.store.MOST_PARTS:
             raise StorageError(
-                f"storage takes at most {self.most_parts:,} parts: give a larger part_size",
+                f"storage takes at most {self.store.MOST_PARTS:,} parts: give a larger part_size",
                 service="storage",
                 operation=self.operation,
             )
@@ -15476,7 +15449,7 @@ class _MultipartUpload:
             answer = getattr(client, self.part_method)(**upload, **part, PartNumber=number)
             return str(answer.get("CopyPartResult", answer)["ETag"])
 
-        return {"PartNumber": number, "ETag": self.calls.call(self.operation, send)}
+        return {"PartNumber": number, "ETag": self.store._call(self.operation, send)}
 
     def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
         """Complete the upload.
@@ -15492,7 +15465,7 @@ class _MultipartUpload:
             are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
             if error.resource != "upload" or not are_md5s:
                 raise
-            found = self.calls.head(self.operation, self.place)
+            found = self.store._head(self.operation, self.place)
             if found is None or found.etag != _etag_of_parts([*map(bytes.fromhex, etags)]):
                 raise
 
@@ -15513,9 +15486,8 @@ class _MultipartUpload:
 class _BatchDeletion:
     """Deletes a thousand keys with one request, and with single ones those that need them."""
 
-    calls: _S3Calls
+    store: S3StorageProvider
     bucket: str
-    keeps_folders: bool
     errors: dict[str, str] = field(default_factory=dict)
 
     def run(self, keys: Sequence[str]) -> dict[str, str]:
@@ -15524,7 +15496,7 @@ class _BatchDeletion:
         folders = [key for key in keys if key.endswith("/")]
         files = [key for key in keys if not key.endswith("/")]
         self._delete_each(self._delete_together(files))
-        if self.keeps_folders:
+        if self.store._keeps_folders:
             self._delete_empty_folders([key for key in files if key not in self.errors])
         self._delete_each(folders)
         return self.errors
@@ -15546,7 +15518,7 @@ class _BatchDeletion:
             return errors
 
         try:
-            self.errors.update(self.calls.call("delete_batch", ask))
+            self.errors.update(self.store._call("delete_batch", ask))
         except StorageError as error:
             if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise
@@ -15561,7 +15533,7 @@ class _BatchDeletion:
                 self.errors[key] = error.code or ""
 
     def _delete(self, key: str) -> None:
-        self.calls.delete("delete_batch", {"Bucket": self.bucket, "Key": key})
+        self.store._delete("delete_batch", {"Bucket": self.bucket, "Key": key})
 
     def _delete_empty_folders(self, keys: Sequence[str]) -> None:
         """Delete the folders that these keys were in, if empty, the deepest first.
@@ -15573,7 +15545,7 @@ class _BatchDeletion:
         for folder in sorted(folders, key=len, reverse=True):
             below = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
             try:
-                answer = self.calls.request("delete_batch", "list_objects_v2", **below)
+                answer = self.store._request("delete_batch", "list_objects_v2", **below)
                 found = answer.get("Contents", ())
                 if not any(entry["Key"] != folder or entry["Size"] for entry in found):
                     self._delete(folder)
@@ -15582,7 +15554,7 @@ class _BatchDeletion:
                     raise
 
 
-class S3StorageProvider(StorageProvider):
+class S3StorageProvider(_S3Requests):
     """S3, or a store with its protocol, over boto3. Tried on MinIO's S3 gateway and on moto.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/. On AWS the bucket is part of the host name,
@@ -15633,20 +15605,34 @@ class S3StorageProvider(StorageProvider):
             keeps_folders = config.keeps_folders
         self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
-        self._calls = _S3Calls(config, ca_file, clock, observer)
+        self._ca_file = ca_file
+        self._policy = CallPolicy(
+            "storage",
+            translate=self._translate,
+            repeatable=frozenset(),
+            deadline=config.connect_timeout + config.read_timeout,
+            retries=3,
+            clock=_clock(clock),
+            observer=observer,
+        )
+        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
+        self._signer = self._client
+        if config.public_endpoint is not None:
+            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
-        self._calls.close()
+        self._client.close()
+        self._signer.close()
 
     def _holds(self) -> bool:
-        return self._calls.is_open
+        return self._client.is_built or self._signer.is_built
 
     def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None:
-        self._calls.request("upload", "put_object", **place, Body=data, **headers)
+        self._request("upload", "put_object", **place, Body=data, **headers)
 
     def _put_parts(self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]) -> None:
-        upload = _MultipartUpload(self._calls, "upload", "upload_part", place, self.MOST_PARTS)
+        upload = _MultipartUpload(self, "upload", "upload_part", place)
         upload.run(headers, ({"Body": data} for data in parts))
 
     def _get(self, place: _Place) -> bytes:
@@ -15654,19 +15640,13 @@ class S3StorageProvider(StorageProvider):
             with contextlib.closing(client.get_object(**place)["Body"]) as body:
                 return bytes(body.read())
 
-        return self._calls.call("download", read)
+        return self._call("download", read)
 
     def _reader(self, operation: str, place: _Place) -> _ObjectReader:
-        return _S3Reader(self._calls, operation, place)
-
-    def _presign(self, place: _Place, seconds: int, method: str) -> str:
-        return self._calls.sign(method, place, seconds)
-
-    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
-        return self._calls.head(operation, place)
+        return _S3Reader(self, operation, place)
 
     def _exists(self, place: _Place) -> bool:
-        return self._calls.call_head("exists", place, bool) is not None
+        return self._call_head("exists", place, bool) is not None
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -15685,16 +15665,13 @@ class S3StorageProvider(StorageProvider):
                 raise StorageError("storage lists a part, and does not say how to go on")
             return found, following
 
-        return self._calls.call("list_objects", ask)
-
-    def _delete(self, place: _Place) -> None:
-        self._calls.delete("delete", place)
+        return self._call("list_objects", ask)
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        return _BatchDeletion(self._calls, bucket, self._keeps_folders).run(keys)
+        return _BatchDeletion(self, bucket).run(keys)
 
     def _copy(self, source: _Place, target: _Place) -> None:
-        self._calls.request("copy", "copy_object", **target, CopySource=source)
+        self._request("copy", "copy_object", **target, CopySource=source)
 
     def _copy_parts(self, source: _Place, target: _Place) -> None:
         def ask(client: Any) -> dict[str, Any]:
@@ -15702,7 +15679,7 @@ class S3StorageProvider(StorageProvider):
             _check_has(answer, "ContentLength", "ETag")
             return answer
 
-        found = self._calls.call("copy", ask)
+        found = self._call("copy", ask)
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         # All parts come from one version of the object.
@@ -15712,9 +15689,7 @@ class S3StorageProvider(StorageProvider):
             for offset in range(0, size, step)
         )
         kept = {name: found[name] for name in _S3_KEPT if name in found}
-        request = "upload_part_copy"
-        upload = _MultipartUpload(self._calls, "copy", request, target, self.MOST_PARTS)
-        upload.run(kept, parts)
+        _MultipartUpload(self, "copy", "upload_part_copy", target).run(kept, parts)
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
@@ -15731,7 +15706,7 @@ class S3StorageProvider(StorageProvider):
 
         while True:
             try:
-                return self._calls.call("create_bucket", ask)
+                return self._call("create_bucket", ask)
             except StorageError as error:
                 if error.code == "BucketAlreadyOwnedByYou":
                     return
@@ -15750,7 +15725,7 @@ class S3StorageProvider(StorageProvider):
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
-            self._calls.call("health_check", ask)
+            self._call("health_check", ask)
         except StorageError as error:
             if error.code != "AccessDenied":
                 raise
@@ -15771,8 +15746,8 @@ def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
 class _S3Reader(_ObjectReader):
     """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
 
-    def __init__(self, calls: _S3Calls, operation: str, place: _Place) -> None:
-        self._calls, self._operation, self._place = calls, operation, place
+    def __init__(self, store: _S3Requests, operation: str, place: _Place) -> None:
+        self._store, self._operation, self._place = store, operation, place
         self._at, self._size, self._etag = 0, -1, ""
         self._body: Any = None
         self.take(0)
@@ -15795,7 +15770,7 @@ class _S3Reader(_ObjectReader):
             self._at += len(data)
             return data
 
-        return self._calls.call(self._operation, next_bytes)
+        return self._store._call(self._operation, next_bytes)
 
     def _open(self, client: Any) -> Any:
         rest = {"Range": f"bytes={self._at}-", "IfMatch": f'"{self._etag}"'} if self._at else {}

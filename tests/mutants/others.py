@@ -227,7 +227,7 @@ OBJECTS: list[Mutant] = [
         "storage: boto3's checksum instead of the MD5",
         INFRA,
         Drop(
-            "_S3Calls._client_for",
+            "_S3Requests._client_for",
             "client.meta.events.register('before-sign.s3.DeleteObjects', _with_md5)",
         ),
         ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
@@ -551,7 +551,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: 200 is enough for a deletion",
         INFRA,
-        Replace("_S3Calls.delete.ask", "status != 204", "False"),
+        Replace("_S3Requests._delete.ask", "status != 204", "False"),
         LACKS,
     ),
     OnServers(
@@ -589,19 +589,19 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: a kept connection outlives a failure",
         INFRA,
-        Drop("_S3Calls._translate", "attempt.note.close()"),
+        Drop("_S3Requests._translate", "attempt.note.close()"),
         ("faults/test_storage.py::test_a_store_that_has_moved_is_found",),
     ),
     OnServers(
         "storage: a folder that stays counts as deleted",
         INFRA,
-        Replace("_S3Calls.delete.ask", "place['Key'].endswith('/')", "False"),
+        Replace("_S3Requests._delete.ask", "place['Key'].endswith('/')", "False"),
         ("faults/test_storage.py::test_a_folder_that_stays_is_not_called_deleted",),
     ),
     OnServers(
         "storage: folders that are emptied stay",
         INFRA,
-        Never("_BatchDeletion.run", "self.keeps_folders"),
+        Never("_BatchDeletion.run", "self.store._keeps_folders"),
         ("faults/test_storage.py::test_a_store_that_keeps_folders",),
     ),
     OnFakes(
