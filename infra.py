@@ -14510,9 +14510,7 @@ def _check_object_key(key: str) -> str:
         raise ValidationError("key should have at most 1,024 bytes in UTF-8")
     *folders, name = key.split("/")
     if name in (".", "..") or not {"", ".", ".."}.isdisjoint(folders):
-        raise ValidationError(
-            'key should neither begin with "/" nor hold "//", nor a part that is "." or ".."'
-        )
+        raise ValidationError('key should not begin with "/", nor hold "//" or a part "." or ".."')
     return key
 
 
@@ -14749,9 +14747,7 @@ class StorageProvider(_Closeable):
         """
         place = _check_place(bucket, key)
         if not _is_number(expires_in, 1, 604_800):
-            raise ValidationError(
-                "expires_in should be a number of seconds from 1 to 604,800, which is a week"
-            )
+            raise ValidationError("expires_in should be from 1 to 604,800 seconds, which is a week")
         method = _plain(method)
         if not isinstance(method, str) or method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
@@ -16039,9 +16035,7 @@ class _EventField(NamedTuple):
 
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_MOMENT = _lazy(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
-)
+_MOMENT = _lazy(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.A | re.I)
 _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
 
@@ -16118,9 +16112,7 @@ _EVENT_CODECS: Mapping[Any, _Codec] = {
 }
 
 
-def _event_items(
-    check: _FieldCheck, given: type[Any], made: type[Any], name: str, items: Any
-) -> Any:
+def _event_items(check: _FieldCheck, given: type[Any], made: Any, name: str, items: Any) -> Any:
     if not isinstance(items, given):
         _refuse_field(name, f"a {given.__name__}")
     return made([check(name, item) for item in items])
@@ -16144,9 +16136,7 @@ def _event_codec(name: str, hint: Any) -> _Codec:
     elif base in _EVENT_CODECS:
         codec = _EVENT_CODECS[base]
     else:
-        raise ConfigurationError(
-            f"{name} has a type that no field of an event has: see infra.Event"
-        )
+        raise ConfigurationError(f"{name} has a type that no event's field has: see infra.Event")
     if len(choices) == 1:
         return codec
     return _Codec(*(functools.partial(_event_or_none, check) for check in codec))
@@ -16158,9 +16148,7 @@ def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     try:
         hints = get_type_hints(event)
     except (NameError, AttributeError, SyntaxError, TypeError):
-        raise ConfigurationError(
-            f"{event._type} has a field whose type its module does not know"
-        ) from None
+        raise ConfigurationError(f"{event._type} has a field whose type its module lacks") from None
     found = {field.name: field for field in fields(event) if field.init}
     if "type" in found:
         raise ConfigurationError(f"{event._type} has a field called type: that name is taken")
@@ -16376,9 +16364,7 @@ class RedisEventBus(_Closeable):
         does not have its type.
         """
         if not isinstance(event, Event) or not event._type:
-            raise ValidationError(
-                "event should be one of a family, such as BenchmarkEvent.Created(…)"
-            )
+            raise ValidationError("event should be one of a family, like BenchmarkEvent.Created(…)")
         self._check_open("publish")
         try:
             name = self._prefix + _check_key(channel, "channel")
@@ -16570,9 +16556,7 @@ class MockSmsService(SmsService):
         """
         if stream is not None and not _is_file(stream, "write", binary=False):
             raise ConfigurationError("stream should be a text file that is open for writing")
-        logger.warning(
-            "MockSmsService prints messages, codes included, and sends none: for development only"
-        )
+        logger.warning("MockSmsService prints messages and codes, sends none: for development only")
         self.simulate_failure = _check_flag("simulate_failure", simulate_failure)
         self.message_count = 0
         self._stream = stream
@@ -16580,9 +16564,7 @@ class MockSmsService(SmsService):
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         if self.simulate_failure:
-            raise SmsError(
-                "the mock provider was told to fail", service="sms", operation="send_sms"
-            )
+            raise SmsError("the mock was told to fail", service="sms", operation="send_sms")
         stream = self._stream or sys.stdout
         lines = [f"SMS to {mask_phone(phone)}", *message.splitlines()]
         width = max(map(len, lines))
@@ -16637,9 +16619,7 @@ class _RemoteSmsService(SmsService):
             raise ConfigurationError(f"endpoint should be https://host[:port]. But {problem}")
         url = _Url.parse(endpoint)
         if not _is_private(url):
-            raise ConfigurationError(
-                "endpoint should be https: requests carry phones, codes and secrets"
-            )
+            raise ConfigurationError("endpoint should be https: it gets phones, codes and secrets")
         return url
 
     def _unsent(self, exc: Exception) -> ConnectionError:
@@ -16702,10 +16682,8 @@ class TwilioSmsService(_RemoteSmsService):
             )
         self._url = self._endpoint(_plain(endpoint))
         sender = config.sender or ""
-        self._sender = (
-            "MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From",
-            sender,
-        )
+        is_service = re.fullmatch("MG[0-9a-fA-F]{32}", sender)
+        self._sender = "MessagingServiceSid" if is_service else "From", sender
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
         self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
 
@@ -16851,11 +16829,9 @@ class SnsSmsService(_RemoteSmsService):
         """
         super().__init__(config, clock, observer)
         if (config.api_key is None) != (config.api_secret is None):
-            raise ConfigurationError(
-                "aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET"
-            )
+            raise ConfigurationError("aws_sns needs both or none of SMS_API_KEY and SMS_API_SECRET")
+        self._endpoint_url = endpoint = _plain(endpoint)
         if endpoint is not None:
-            endpoint = cast("str", _plain(endpoint))
             self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
         if sender is not None:
@@ -16868,7 +16844,6 @@ class SnsSmsService(_RemoteSmsService):
             name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
             self._attributes[name] = sender
         _import_driver("boto3", "boto3", "SnsSmsService")
-        self._endpoint_url = endpoint
         self._client = _AwsClient("the SMS service", self._build)
 
     def _build(self) -> Any:
@@ -16892,12 +16867,10 @@ class SnsSmsService(_RemoteSmsService):
         self._client.close()
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
-        attributes = dict(self._attributes)
+        texts = dict(self._attributes)
         if is_code:
-            attributes["AWS.SNS.SMS.SMSType"] = "Transactional"
-        typed = {
-            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
-        }
+            texts["AWS.SNS.SMS.SMSType"] = "Transactional"
+        typed = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
         client = self._client.get()
         attempt.sent, attempt.note = True, client
         token = _answer_attempt.set(attempt)
@@ -17383,9 +17356,7 @@ class CsvSource(_FileSource):
     ) -> None:
         super().__init__(path)
         if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
-            raise ConfigurationError(
-                "delimiter should be one character, not a quote or a line break"
-            )
+            raise ConfigurationError("delimiter should be one character, no quote or line break")
         if not isinstance(null, str):
             raise ConfigurationError("null should be text")
         self._delimiter, self._null = delimiter, null
@@ -17417,9 +17388,7 @@ class CsvSource(_FileSource):
                 continue
             if len(values) != width:
                 line = self._reader.line_num
-                raise self._refusal(
-                    f"line {line}: there are {len(values)} values for {width} columns"
-                )
+                raise self._refusal(f"line {line}: {len(values)} values for {width} columns")
             yield tuple([None if value == self._null else value for value in values])
 
 
@@ -17630,12 +17599,7 @@ def _read_number(kind: Callable[[str], T], text: str) -> T:
     return kind(text)
 
 
-def _flag_text(text: str) -> bool:
-    return {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}[
-        text.lower()
-    ]
-
-
+_FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 #: How a move converts a value for a column that does not take its type, by type and column kind.
 #: An exception means that the value does not fit.
 _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
@@ -17643,7 +17607,7 @@ _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "year"): functools.partial(_read_number, int),
     (str, "float"): functools.partial(_read_number, float),
     (str, "decimal"): functools.partial(_read_number, Decimal),
-    (str, "flag"): _flag_text,
+    (str, "flag"): lambda text: _FLAGS[text.lower()],
     (str, "moment"): lambda text: _in_utc(_read_iso(_iso(text))),
     (str, "local moment"): lambda text: _read_iso(_iso(text)),
     (str, "date"): date.fromisoformat,
@@ -17743,9 +17707,7 @@ class Target(ABC):
         self._rows = self.database._rows_of(table)
         shape = self._rows.shape()
         if not shape.transactional:
-            raise MoveError(
-                f"{table} takes no part in transactions: a batch could not be rolled back"
-            )
+            raise MoveError(f"{table} has no transactions: a batch could not be rolled back")
         return shape
 
 
@@ -18215,10 +18177,10 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
 # The rejects file holds one JSON object per line. Its size is part of the checkpoint.
 
 
-def _restore_rejects(path: Path, size: int, *, fresh: bool) -> None:
+def _restore_rejects(path: Path, point: _Checkpoint) -> None:
     """Give the file the size of the checkpoint. Raises MoveError if it holds other rejects."""
-    found = path.stat().st_size if path.exists() else 0
-    if fresh and found:
+    found, size = path.stat().st_size if path.exists() else 0, point.progress["rejects"]
+    if found and not point.batches:
         raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
     if found < size:
         raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
@@ -18356,10 +18318,8 @@ class _ResumableMove(Move):
         for an invalid ``limit``, TimeoutError while another run holds the lock, and what the
         databases raise.
         """
-        if limit is not None and not _COUNT.valid(limit):
-            raise ValidationError("limit should be a whole number, 1 or more")
+        end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        end = limit or sys.maxsize
         run = self._run_of(shows, end, resume, restart, accept_change)
         try:
             return run.rehearse() if dry_run else run.execute()
@@ -18412,7 +18372,7 @@ class RowMove(_ResumableMove):
     ) -> None:
         self.name = _check_text("name", name, blank_ends=False, empty=False, longest=100)
         if not _COUNT.valid(version):
-            raise ConfigurationError("version should be a whole number, 1 or more")
+            raise _COUNT.refusal("version", version)
         if not isinstance(source, Source):
             raise ConfigurationError("source should be a TableSource or another Source")
         if transform is not None:
@@ -18662,9 +18622,8 @@ class _RenderedBatch:
             return self._fitted.write()
         target: Any = self._move.targets[""]
         with target.database._unlimited():
-            target.database._insert_rendered(
-                target.table, target._names, self._batch.portion.rendered
-            )
+            rendered = self._batch.portion.rendered
+            target.database._insert_rendered(target.table, target._names, rendered)
         target.database._check_constraints()
         return MoveCounts(read=self._batch.size, written=self._batch.size)
 
@@ -18813,8 +18772,7 @@ class _MoveRun:
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
-            size = point.progress["rejects"]
-            _restore_rejects(move._rejects_path, size, fresh=not point.batches)
+            _restore_rejects(move._rejects_path, point)
             if not point.is_done:
                 self._show(point.counts.read)
                 point = self._without_indexes(point)
@@ -18852,8 +18810,7 @@ class _MoveRun:
             raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
 
     def _begun(self) -> MoveError:
-        name = self._move.name
-        return MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
+        return MoveError(f"{self._move.name} was begun by an earlier run: restart or resume it")
 
     def _check_change(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise MoveError for a change that the caller does not accept, or of the source's key."""
@@ -18956,12 +18913,12 @@ class _MoveRun:
     def _adapt_size(self, batch: _Batch) -> None:
         """Set the number of rows that fit into the memory for one batch."""
         if batch.portion is not None:
-            size = 1 + len(batch.portion.rendered)
-            self._rows_that_fit = max(1, _BATCH_BYTES * batch.size // size)
-        elif batch.rows:
+            count, size = batch.size, len(batch.portion.rendered)
+        else:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
-            size = 1 + sum(map(_bytes_of, sample))
-            self._rows_that_fit = max(1, _BATCH_BYTES * len(sample) // size)
+            count, size = len(sample), sum(map(_bytes_of, sample))
+        if count:
+            self._rows_that_fit = max(1, _BATCH_BYTES * count // (1 + size))
 
     def _show(self, read: int) -> None:
         """Show the progress on a terminal, after ``read`` rows of the whole move."""
@@ -19069,9 +19026,8 @@ class ObjectMove(_ResumableMove):
         if old == new and inner.startswith(outer):
             raise ConfigurationError("target should not be inside source")
 
-    def _run_of(self, *options: Any) -> Any:
-        run: Any = _ObjectRun
-        return run(self, *options)
+    def _run_of(self, *options: Any) -> _ObjectRun:
+        return _ObjectRun(cast("Any", self), *options)
 
     def verify(self) -> Verification:
         """Compare the SHA-256 of the target's bytes with the manifest's, or else the source's."""

@@ -725,7 +725,7 @@ class MoveContract(Contract):
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("id,name\n1\n", "line 2: there are 1 values for 2 columns"),
+            ("id,name\n1\n", "line 2: 1 values for 2 columns"),
             ("id,id\n", "header of unique names"),
             ("", None),
             ('id,name\n1,"a\n', "not valid CSV near line"),

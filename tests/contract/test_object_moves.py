@@ -249,7 +249,7 @@ class ObjectMoveContract(Contract):
         backend.fill()
         backend.move().run(limit=1, resume=False)
         error = refusal(lambda: backend.move().run(resume=False))
-        assert str(error) == "avatars was begun by an earlier run: restart it, or resume it"
+        assert str(error) == "avatars was begun by an earlier run: restart or resume it"
         assert backend.move().run(resume=False, restart=True).counts == DONE
 
     def test_accept_change_changes_nothing(self, backend: Pair) -> None:
@@ -327,11 +327,11 @@ class ObjectMoveContract(Contract):
     @pytest.mark.parametrize(
         ("made", "words"),
         [
-            ("", "key should neither begin"),
+            ("", "key should not begin"),
             (5, "the new key should be a str"),
             (b"a", "the new key should be a str"),
-            ("a//b", "key should neither begin"),
-            ("../b", "key should neither begin"),
+            ("a//b", "key should not begin"),
+            ("../b", "key should not begin"),
             ("a ", "key should not begin or end with a blank"),
             ("\ud800", "the new key should not hold a lone surrogate"),
             (".infra-moves/avatars/a", "the new key should not hold .infra-moves/"),

@@ -350,7 +350,7 @@ def test_a_table_without_transactions(pools: Callable[[str], infra.ConnectionPoo
     old, new = pools("postgres"), pools("mariadb")
     make_people(old, 3)
     new.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, name TEXT, score INT) ENGINE = MyISAM")
-    assert "takes no part in transactions" in str(refusal(move_of(old, new).run))
+    assert "has no transactions" in str(refusal(move_of(old, new).run))
 
 
 # --- queries

@@ -2128,10 +2128,8 @@ SMS_PORT: list[Mutant] = [
         "MockSmsService: what it was told to fail counts",
         Replace(
             "MockSmsService._send",
-            "raise SmsError('the mock provider was told to fail', service='sms', "
-            "operation='send_sms')",
-            "self.message_count += 1\nraise SmsError('the mock provider was told to fail', "
-            "service='sms')",
+            "raise SmsError('the mock was told to fail', service='sms', operation='send_sms')",
+            "self.message_count += 1\nraise SmsError('the mock was told to fail', service='sms')",
         ),
         PRIVACY,
     ),

@@ -146,7 +146,7 @@ def test_a_key_that_this_library_refuses(stores: Stores, monkeypatch: pytest.Mon
     found = [*old.list_objects("old")]
     odd = infra.ObjectSummary("z//z", 1, "e", found[0].last_modified)
     monkeypatch.setattr(old, "list_objects", lambda *_: iter([*found, odd]))
-    with pytest.raises(infra.MoveError, match=r"^object z//z: key should neither begin") as caught:
+    with pytest.raises(infra.MoveError, match=r"^object z//z: key should not begin") as caught:
         move_of(stores).run()
     assert caught.value.key == "z//z"
     assert [*new.list_objects("new")] == []

@@ -175,7 +175,7 @@ def test_the_console_provider(
         (infra.SmsConfig(provider="twilio"), "SmsConfig.api_key .SMS_API_KEY."),
         (
             infra.SmsConfig(provider="aws_sns", api_key="id"),
-            "both or neither of SMS_API_KEY and SMS_API_SECRET",
+            "both or none of SMS_API_KEY and SMS_API_SECRET",
         ),
     ],
 )
