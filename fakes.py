@@ -3154,13 +3154,10 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             if is_empty and (bucket, folder) not in self.denied:
                 objects.pop(folder, None)
 
-    def _copy(self, source: infra._Place, target: infra._Place, part_size: int = 0) -> None:
-        found = self._object("copy", source)
+    def _copy(self, source: infra._Place, target: infra._Place, in_parts: bool) -> None:
+        found, part_size = self._object("copy", source), self._copy_part_size if in_parts else 0
         copied = replace(found, at=self._clock.now(), part_size=part_size)
         self._bucket("copy", target["Bucket"])[target["Key"]] = copied
-
-    def _copy_parts(self, source: infra._Place, target: infra._Place) -> None:
-        self._copy(source, target, self._copy_part_size)
 
     def _create_bucket(self, bucket: str) -> None:
         self._buckets.setdefault(bucket, {})

@@ -14835,10 +14835,8 @@ class StorageProvider(_Closeable):
         if source == target:
             raise ValidationError("an object cannot be copied onto itself")
         found = self._head("copy", source)
-        if found is not None and found.size > self._copy_part_size:
-            self._copy_parts(source, target)
-        else:  # an absent object too: the answer tells object from bucket
-            self._copy(source, target)
+        # An absent object is copied too: the answer tells object from bucket.
+        self._copy(source, target, found is not None and found.size > self._copy_part_size)
 
     def create_bucket(self, bucket: str) -> None:
         """Create the bucket unless it exists. Raises StorageError if it is somebody else's."""
@@ -14874,9 +14872,7 @@ class StorageProvider(_Closeable):
     @abstractmethod
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]: ...
     @abstractmethod
-    def _copy(self, source: _Place, target: _Place) -> None: ...
-    @abstractmethod
-    def _copy_parts(self, source: _Place, target: _Place) -> None: ...
+    def _copy(self, source: _Place, target: _Place, in_parts: bool) -> None: ...
     @abstractmethod
     def _create_bucket(self, bucket: str) -> None: ...
 
@@ -15422,18 +15418,17 @@ class _MultipartUpload:
     def run(self, headers: Mapping[str, Any], parts: Iterator[dict[str, Any]]) -> None:
         """Upload the parts, each of them the arguments of its request; abort if one fails."""
         created = self._request("create_multipart_upload", **self.place, **headers)
-        upload = {**self.place, "UploadId": created["UploadId"]}
+        self._upload = {**self.place, "UploadId": created["UploadId"]}
         try:
-            sent = [self._send(upload, number, part) for number, part in enumerate(parts, 1)]
-            self._complete(upload, sent)
+            self._complete([self._send(number, part) for number, part in enumerate(parts, 1)])
         except BaseException:
-            self._abort(upload)
+            self._abort()
             raise
 
     def _request(self, method: str, **arguments: Any) -> Any:
         return self.store._request(self.operation, method, **arguments)
 
-    def _send(self, upload: Mapping[str, str], number: int, part: dict[str, Any]) -> dict[str, Any]:
+    def _send(self, number: int, part: dict[str, Any]) -> dict[str, Any]:
         if number > self.store.MOST_PARTS:
             raise StorageError(
                 f"storage takes at most {self.store.MOST_PARTS:,} parts: give a larger part_size",
@@ -15442,12 +15437,12 @@ class _MultipartUpload:
             )
 
         def send(client: Any) -> str:
-            answer = getattr(client, self.part_method)(**upload, **part, PartNumber=number)
+            answer = getattr(client, self.part_method)(**self._upload, **part, PartNumber=number)
             return str(answer.get("CopyPartResult", answer)["ETag"])
 
         return {"PartNumber": number, "ETag": self.store._call(self.operation, send)}
 
-    def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
+    def _complete(self, sent: list[dict[str, Any]]) -> None:
         """Complete the upload.
 
         If its answer is lost and it is retried, some stores have forgotten the upload id: then
@@ -15455,7 +15450,7 @@ class _MultipartUpload:
         """
         parts = {"Parts": sent}
         try:
-            self._request("complete_multipart_upload", **upload, MultipartUpload=parts)
+            self._request("complete_multipart_upload", **self._upload, MultipartUpload=parts)
         except NotFoundError as error:
             etags = [part["ETag"].strip('"') for part in sent]
             are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
@@ -15465,9 +15460,9 @@ class _MultipartUpload:
             if found is None or found.etag != _etag_of_parts([*map(bytes.fromhex, etags)]):
                 raise
 
-    def _abort(self, upload: Mapping[str, str]) -> None:
+    def _abort(self) -> None:
         try:
-            self._request("abort_multipart_upload", **upload)
+            self._request("abort_multipart_upload", **self._upload)
         except NotFoundError:
             pass
         except InfrastructureError as error:
@@ -15666,10 +15661,11 @@ class S3StorageProvider(_S3Requests):
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         return _BatchDeletion(self, bucket).run(keys)
 
-    def _copy(self, source: _Place, target: _Place) -> None:
-        self._request("copy", "copy_object", **target, CopySource=source)
+    def _copy(self, source: _Place, target: _Place, in_parts: bool) -> None:
+        if not in_parts:
+            self._request("copy", "copy_object", **target, CopySource=source)
+            return
 
-    def _copy_parts(self, source: _Place, target: _Place) -> None:
         def ask(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.head_object(**source)
             _check_has(answer, "ContentLength", "ETag")
@@ -16175,26 +16171,6 @@ def _event_text(event: Event) -> str:
     raise SerializationError(f"{event._type}: {reason}")
 
 
-def _event_of(payload: str, family: type[E]) -> E:
-    """Return the event that the text holds.
-
-    Here and below no ``except`` clause raises: the error's context would quote the text.
-    """
-    if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
-        raise ValidationError("family should be a subclass of Event")
-    try:
-        found = _parse_json(payload)
-    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
-        found = None
-    if not isinstance(found, dict):
-        raise SerializationError("the payload is no JSON object")
-    type_ = found.get("type")
-    event: type[E] | None = family._members.get(type_) if isinstance(type_, str) else None
-    if event is None or not issubclass(event, family):
-        raise SerializationError(f"the payload's type is none that {family.__name__} has")
-    return _event_with(event, found)
-
-
 def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
@@ -16233,7 +16209,20 @@ class Message(_ByValue):
         SerializationError for anything else: no JSON, another family's, an unknown type, a field
         missing or of another type.
         """
-        return _event_of(self.payload, family)
+        if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
+            raise ValidationError("family should be a subclass of Event")
+        # Here and in _event_with no except clause raises: the error's context would quote the text.
+        try:
+            found = _parse_json(self.payload)
+        except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
+            found = None
+        if not isinstance(found, dict):
+            raise SerializationError("the payload is no JSON object")
+        type_ = found.get("type")
+        event: type[E] | None = family._members.get(type_) if isinstance(type_, str) else None
+        if event is None or not issubclass(event, family):
+            raise SerializationError(f"the payload's type is none that {family.__name__} has")
+        return _event_with(event, found)
 
 
 _Handler: TypeAlias = Callable[[Message], object]
@@ -17071,7 +17060,7 @@ class Source(ABC):
     """The source of a ``RowMove``: one of the classes below."""
 
     #: the columns, after ``_open``; None: rows are dicts
-    names: _Names | None = None
+    names: Any = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
     #: where the rows are, as a checkpoint holds it
@@ -17103,7 +17092,7 @@ class Source(ABC):
 class _KeyedSource(Source):
     """A source that pages by a key. The checkpoint holds the last key."""
 
-    names: _Names = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    names: _Names = ()
     _key: _Names
     #: the types of the columns, as a checkpoint holds them
     _types: Mapping[str, str] | _Names
@@ -17369,7 +17358,7 @@ class CsvSource(_FileSource):
 
         super()._open()
         self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
-        self.names = self._values() or []  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.names = self._values() or []
         if len(set(self.names)) < len(self.names) or not all(self.names):
             raise MoveError(f"{self.path} should begin with a header of unique names")
 
@@ -18005,15 +17994,12 @@ class RepositoryTarget(Target):
         is_unfilled = any(map(_is_unfilled, where.values()))
         return None if is_unfilled else self.repository._checked(where)
 
-    def _skips(self, record: Any) -> bool:
-        where = self._where(record) if self.on_conflict == "skip" else None
-        return where is not None and self.repository._exists("move", where)
-
     def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
         (records,) = columns
         skipped = 0
         for record in records:
-            if self._skips(record):
+            where = self._where(record) if self.on_conflict == "skip" else None
+            if where is not None and self.repository._exists("move", where):
                 skipped += 1
             elif not dry_run:
                 self.repository.create(record)

@@ -952,7 +952,7 @@ def test_what_is_no_configuration(wrong: Any) -> None:
         (lambda: by_sns("https://" + "a" * 64), "But its host should be"),
         (lambda: by_sns("https://sns.example.com/path"), "endpoint"),
         (lambda: by_sns("https://user:word@sns.example.com"), "https://host"),
-        (lambda: by_sns("http://sns.example.com"), "should be https: requests carry"),
+        (lambda: by_sns("http://sns.example.com"), "should be https: it gets"),
     ],
 )
 def test_wrong_settings_of_sns(no_aws: None, build: Callable[[], Any], text: str) -> None:

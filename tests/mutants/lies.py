@@ -2017,7 +2017,9 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Message: events of a family pass for one of its classes",
-        Replace("_event_of", "event is None or not issubclass(event, family)", "event is None"),
+        Replace(
+            "Message.deserialize", "event is None or not issubclass(event, family)", "event is None"
+        ),
         EVENTS,
     ),
     shared(

@@ -186,7 +186,7 @@ MUTANTS: list[Mutant] = [
         "moves: a repository's row that is there is not skipped",
         INFRA,
         Replace(
-            "RepositoryTarget._skips",
+            "RepositoryTarget._write",
             "self.repository._exists('move', where)",
             "False",
         ),

@@ -237,7 +237,7 @@ OBJECTS: list[Mutant] = [
         INFRA,
         Drop(
             "_MultipartUpload._abort",
-            "self._request('abort_multipart_upload', **upload)",
+            "self._request('abort_multipart_upload', **self._upload)",
         ),
         (f"{ON_STAND_IN}::test_a_file_that_fails_leaves_what_was_there",),
     ),
