@@ -15247,45 +15247,58 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
     )
 
 
-class _S3Requests(StorageProvider):
-    """Sends requests to one store: boto3's clients, the call policy, and shared requests."""
+def _s3_client(config: S3StorageConfig, ca_file: str | None, endpoint: str | None) -> Any:
+    client = _s3_client_at(config, ca_file, endpoint)
+    url = client.meta.endpoint_url
+    if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
+        return client
+    client.close()
+    return _s3_client_at(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
 
-    config: S3StorageConfig
-    _ca_file: str | None
-    _policy: CallPolicy
+
+def _s3_client_at(config: S3StorageConfig, ca_file: str | None, endpoint: str | None) -> Any:
+    # Only AWS knows boto3's newer checksums.
+    checksums = ("request_checksum_calculation", "response_checksum_validation")
+    client = _aws_client(
+        "s3",
+        region_name=config.region,
+        endpoint_url=endpoint,
+        keys=(config.access_key, config.secret_key, config.session_token),
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+        max_pool_connections=32,
+        ca_file=ca_file,
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual" if endpoint is None else "path"},
+        **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
+    )
+    client.meta.events.register("after-call.s3", _check_answer)
+    if endpoint is not None:
+        client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
+        client.meta.events.register("before-call.s3", _without_redirects)
+    return client
+
+
+def _translate_s3(
+    clients: Sequence[_AwsClient], exc: Exception, attempt: Attempt
+) -> InfrastructureError | None:
+    meaning = _aws_meaning(exc, attempt)
+    if meaning == "no credentials":
+        for client in clients:
+            client.drop()
+    error = _s3_error(meaning, exc) if meaning else None
+    if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
+        # The store may have moved: new connections look up its name again.
+        attempt.note.close()
+    return error
+
+
+class _S3Requests(StorageProvider):
+    """Sends requests to one store over boto3's clients and the call policy."""
+
     _client: _AwsClient
     _signer: _AwsClient
-
-    def _build(self, endpoint: str | None) -> Any:
-        client = self._client_for(endpoint)
-        url = client.meta.endpoint_url
-        if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
-            return client
-        client.close()
-        return self._client_for(url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
-
-    def _client_for(self, endpoint: str | None) -> Any:
-        config = self.config
-        # Only AWS knows boto3's newer checksums.
-        checksums = ("request_checksum_calculation", "response_checksum_validation")
-        client = _aws_client(
-            "s3",
-            region_name=config.region,
-            endpoint_url=endpoint,
-            keys=(config.access_key, config.secret_key, config.session_token),
-            connect_timeout=config.connect_timeout,
-            read_timeout=config.read_timeout,
-            max_pool_connections=32,
-            ca_file=self._ca_file,
-            signature_version="s3v4",
-            s3={"addressing_style": "virtual" if endpoint is None else "path"},
-            **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
-        )
-        client.meta.events.register("after-call.s3", _check_answer)
-        if endpoint is not None:
-            client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
-            client.meta.events.register("before-call.s3", _without_redirects)
-        return client
+    _policy: CallPolicy
 
     def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
         """Return what ``ask`` returns for boto3's client."""
@@ -15308,17 +15321,6 @@ class _S3Requests(StorageProvider):
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
 
         return self._policy.call("get_presigned_url", attempt)
-
-    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        meaning = _aws_meaning(exc, attempt)
-        if meaning == "no credentials":
-            self._client.drop()
-            self._signer.drop()
-        error = _s3_error(meaning, exc) if meaning else None
-        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
-            # The store may have moved: new connections look up its name again.
-            attempt.note.close()
-        return error
 
     def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         def read(answer: dict[str, Any]) -> ObjectMetadata:
@@ -15596,20 +15598,20 @@ class S3StorageProvider(_S3Requests):
             keeps_folders = config.keeps_folders
         self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
-        self._ca_file = ca_file
+        # Nothing here refers to the provider, so that it is closed as soon as it is forgotten.
+        made = functools.partial(_AwsClient, "S3StorageProvider", _s3_client, config, ca_file)
+        self._client = self._signer = made(config.endpoint)
+        if config.public_endpoint is not None:
+            self._signer = made(config.public_endpoint)
         self._policy = CallPolicy(
             "storage",
-            translate=self._translate,
+            translate=functools.partial(_translate_s3, (self._client, self._signer)),
             repeatable=frozenset(),
             deadline=config.connect_timeout + config.read_timeout,
             retries=3,
             clock=_clock(clock),
             observer=observer,
         )
-        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
-        self._signer = self._client
-        if config.public_endpoint is not None:
-            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""

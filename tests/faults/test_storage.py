@@ -1526,6 +1526,18 @@ def test_a_forgotten_provider_warns(stand_in: StrictS3) -> None:
         gc.collect()
 
 
+def test_a_forgotten_provider_is_closed_at_once(stand_in: StrictS3) -> None:
+    """Nothing that it holds refers to it, so it does not wait for the garbage collector."""
+    held = [provider(stand_in)]
+    held[0].exists(BUCKET, KEY)
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning, match="S3StorageProvider was not closed"):
+            held.clear()
+    finally:
+        gc.enable()
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(
     stand_in: StrictS3, storage: infra.S3StorageProvider

@@ -227,7 +227,7 @@ OBJECTS: list[Mutant] = [
         "storage: boto3's checksum instead of the MD5",
         INFRA,
         Drop(
-            "_S3Requests._client_for",
+            "_s3_client_at",
             "client.meta.events.register('before-sign.s3.DeleteObjects', _with_md5)",
         ),
         ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
@@ -589,7 +589,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: a kept connection outlives a failure",
         INFRA,
-        Drop("_S3Requests._translate", "attempt.note.close()"),
+        Drop("_translate_s3", "attempt.note.close()"),
         ("faults/test_storage.py::test_a_store_that_has_moved_is_found",),
     ),
     OnServers(
