@@ -18425,14 +18425,15 @@ class RowMove(_ResumableMove):
         other = [name for name in source.names if name not in passing]
         return passing, f"the types of {other[0]}" if other else ""
 
-    def _passes(self, source: TableSource, target: TableTarget, name: str) -> bool:
+    def _passes(self, source: Any, target: Any, name: str) -> bool:
         """Return whether the target's server reads this column as the source's server writes it."""
         column, into = source._rows.shape().columns[name], target._shape.columns.get(name)
         rendering = source.database._dialect.catalogue.renderings.get(column.kind)
         if rendering is None or into is None or not _takes_all(into, column):
             return False
         # Python writes the text of an id in one form.
-        return column.kind != "id" or {source.database.engine, target.database.engine} != {"mysql"}
+        engines = {source.database.engine, target.database.engine}
+        return column.kind != "id" or engines != {"mysql"}
 
     def _description(self) -> dict[str, Any]:
         targets = {name or "target": target._describe() for name, target in self.targets.items()}
