@@ -21,7 +21,8 @@ values             new_id, normalize_phone, mask_phone, hash_phone; what texts, 
                    and columns may hold
 configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisEventBusConfig),
                    S3StorageConfig, SmsConfig, VerificationConfig
-call policy        Call, Health, PoolStats, Attempt, CallPolicy: every outbound call goes through it
+call policy        Call, Observer, Health, PoolStats, Attempt, CircuitBreaker, CallPolicy: every
+                   outbound call goes through it
 sockets            how sockets are opened, TLS, forks, the pool of connections, ``close()``
 database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
@@ -140,6 +141,8 @@ __all__ = [
     "Call",
     "CallPolicy",
     "Check",
+    "CircuitBreaker",
+    "CircuitOpenError",
     "Clock",
     "Config",
     "ConfigurationError",
@@ -189,6 +192,7 @@ __all__ = [
     "ObjectMetadata",
     "ObjectMove",
     "ObjectSummary",
+    "Observer",
     "OneOf",
     "Organization",
     "OrganizationRepository",
@@ -301,6 +305,8 @@ class InfrastructureError(Exception):
     code: str | int | None = None
     #: the row of an INSERT of many rows that the server refuses; 0: it does not say
     _row = 0
+    #: whether it means that no answer came; None: it tells nothing about the service
+    _unanswered: bool | None = False
 
     def __init__(
         self,
@@ -325,6 +331,8 @@ class InfrastructureError(Exception):
 class ConfigurationError(InfrastructureError):
     """A setting is wrong or missing, or a driver is not installed. The message says which."""
 
+    _unanswered = None
+
 
 class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """The service is unreachable, refused the login or ended the connection.
@@ -333,16 +341,35 @@ class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """
 
     retryable = True
+    _unanswered = True
+
+
+class CircuitOpenError(ConnectionError):
+    """Nothing was sent: earlier calls got no answer. See :class:`CircuitBreaker`.
+
+    Attributes:
+        retry_after: the seconds until a call may ask the service again.
+    """
+
+    retryable = False
+    _unanswered = None
+
+    def __init__(self, message: str = "", *, retry_after: float = 0.0, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
 
 
 class TimeoutError(InfrastructureError, builtins.TimeoutError):
     """The service did not answer in time. A write may have taken effect nevertheless."""
 
     retryable = True
+    _unanswered = True
 
 
 class PoolTimeoutError(TimeoutError):
     """Every connection was in use until the deadline. The message has the pool's size."""
+
+    _unanswered = None
 
 
 class DatabaseError(InfrastructureError):
@@ -441,6 +468,8 @@ class MoveError(InfrastructureError):
 class SerializationError(InfrastructureError):
     """A value cannot be written to, or read from, the format of its store."""
 
+    _unanswered = None
+
 
 class NotFoundError(InfrastructureError):
     """The record or object to change or fetch does not exist; ``resource`` names its type."""
@@ -455,6 +484,8 @@ class ValidationError(InfrastructureError, ValueError):
 
     The message says what was expected and does not quote the value.
     """
+
+    _unanswered = None
 
 
 class RateLimitedError(InfrastructureError):
@@ -1656,8 +1687,24 @@ class _Settings(_ByValue):
         return found
 
 
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class _CallSettings(_Settings):
+    """What the settings of all services have. Times are in seconds.
+
+    Attributes:
+        breaker_failures: opens a :class:`CircuitBreaker` (on a cluster one for each node) after
+            that many attempts in a row without an answer; 0: there is none.
+        breaker_reset: the breaker's ``reset_after``.
+        slow: a call that takes longer is logged as a WARNING; 0: none is.
+    """
+
+    breaker_failures: int = _setting(0, _COUNT_OR_0, "BREAKER_FAILURES")
+    breaker_reset: float = _setting(30.0, _WAIT, "BREAKER_RESET")
+    slow: float = _setting(0.0, _TTL_OR_0, "SLOW_CALLS")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class DatabaseConfig(_Settings):
+class DatabaseConfig(_CallSettings):
     """A MySQL, MariaDB or Postgres database, as the URL's scheme says. All times are in seconds.
 
     ``interruptible``: Ctrl-C ends a statement on Postgres, a copy or a login at once. Without it,
@@ -1671,6 +1718,9 @@ class DatabaseConfig(_Settings):
     ``error_detail`` adds the server's text to the message of each error. That text quotes rows and
     values, so use it in development only. Without it, a message names tables, columns and positions
     in the statement.
+
+    ``log_sql`` logs each statement at DEBUG, with placeholders instead of values, and without its
+    strings and comments. ``warm`` opens ``min_connections`` at the start, in another thread.
     """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
@@ -1683,6 +1733,8 @@ class DatabaseConfig(_Settings):
     max_lifetime: float = _setting(1800.0, _WAIT)
     interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
     error_detail: bool = _setting(False, _SWITCH, "DATABASE_ERROR_DETAIL")
+    log_sql: bool = _setting(False, _SWITCH, "DATABASE_LOG_SQL")
+    warm: bool = _setting(False, _SWITCH, "DATABASE_WARM")
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -1702,7 +1754,7 @@ class DatabaseConfig(_Settings):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CacheConfig(_Settings):
+class CacheConfig(_CallSettings):
     """A Redis server or Redis Cluster. All times are in seconds.
 
     Attributes:
@@ -1748,7 +1800,7 @@ class VerificationConfig(_Settings):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class S3StorageConfig(_Settings):
+class S3StorageConfig(_CallSettings):
     """An S3 store: AWS, or another one at ``endpoint``. Without keys, boto3's own chain finds them.
 
     Plain http is allowed. It shows the objects to anybody on the network, but the secret key is
@@ -1790,7 +1842,7 @@ class S3StorageConfig(_Settings):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SmsConfig(_Settings):
+class SmsConfig(_CallSettings):
     """An SMS provider. There is no default: sending without one raises ConfigurationError.
 
     ``timeout`` bounds the sending of one message, in seconds. Only an answer of SNS that arrives in
@@ -1957,12 +2009,14 @@ def _not_deferred(result: T) -> T:
     return _not_awaitable(result)
 
 
-def _notify(name: str, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a caller's function. What it raises is logged only: it must not break the call."""
+def _notify(name: str, function: Callable[..., Any], *arguments: Any) -> bool:
+    """Call a caller's function; return whether it succeeded. What it raises is logged only."""
     try:
         _not_deferred(function(*arguments))
     except Exception:
         logger.warning("%s raised", name, exc_info=True)
+        return False
+    return True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -1980,6 +2034,105 @@ class Call(_ByValue):
     attempt: int
 
 
+class Observer:
+    """Takes what adapters do, for metrics and traces. Override the methods that you need.
+
+    A plain function that takes a :class:`Call` will do for calls alone, and a list of observers for
+    several. Any thread may call the methods. They should return soon, and use no service. The first
+    exception of an observer is logged; none of them breaks a call.
+    """
+
+    def call(self, call: Call) -> None:
+        """Take one attempt at an outbound call, after its end and in its thread."""
+
+    def count(self, service: str, name: str, amount: int = 1) -> None:
+        """Add to a number of events.
+
+        ``name`` is "retries", "cache_hits", "cache_misses", "reconnects" (of a listener),
+        "handler_errors", or "rows_moved" (of the service "storage": objects).
+        """
+
+    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
+        """Take a function that returns current figures by name. Call it when somebody looks.
+
+        ``name`` is the service, a dot, and "pool" (the figures of :class:`PoolStats`) or "breaker"
+        (how many are "closed", "open" and "half_open"). Several sources may have one name: add
+        up their figures. A source without figures belongs to an object that is closed or gone.
+        """
+
+
+_Observing: TypeAlias = Union[
+    Observer, Callable[[Call], object], "Sequence[Observer | Callable[[Call], object]]"
+]
+
+
+class _FunctionObserver(Observer):
+    def __init__(self, function: Callable[[Call], object]) -> None:
+        if isinstance(function, type):
+            raise ConfigurationError("observer should be an object, not its class")
+        _check_function("observer", function, "a Call", ConfigurationError)
+        self.call = function  # type: ignore[assignment, method-assign]
+
+
+class _Observers(Observer):
+    """Several observers as one that never raises."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+        self._failed: set[int] = set()  # places of those that have raised
+
+    def call(self, call: Call) -> None:
+        for place, observer in enumerate(self._observers):
+            self._tell(place, observer.call, call)
+
+    def count(self, service: str, name: str, amount: int = 1) -> None:
+        for place, observer in enumerate(self._observers):
+            self._tell(place, observer.count, service, name, amount)
+
+    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
+        for place, observer in enumerate(self._observers):
+            self._tell(place, observer.watch, name, source)
+
+    def _tell(self, place: int, method: Callable[..., object], *arguments: Any) -> None:
+        try:
+            result = method(*arguments)
+            if result is not None:
+                _not_deferred(result)
+        except Exception:
+            if place not in self._failed:
+                self._failed.add(place)
+                logger.warning("the observer raised, which is logged once", exc_info=True)
+
+
+def _observers(observer: _Observing | None) -> _Observers | None:
+    """Return what adapters call; None: nobody observes. Raises ConfigurationError."""
+    if observer is None or isinstance(observer, _Observers):
+        return observer
+    given = observer if isinstance(observer, (list, tuple)) else [observer]
+    found = [one if isinstance(one, Observer) else _FunctionObserver(one) for one in given]
+    return _Observers(found) if found else None
+
+
+def _count(observer: Observer | None, service: str, name: str, amount: int = 1) -> None:
+    if observer is not None and amount:
+        observer.count(service, name, amount)
+
+
+def _watch(
+    observer: Observer | None, name: str, owner: T, read: Callable[[T], Mapping[str, float]]
+) -> None:
+    """Let the observer ask for figures of ``owner``, which it does not keep alive."""
+    if observer is None:
+        return
+    found = weakref.ref(owner)
+
+    def source() -> Mapping[str, float]:
+        alive = found()
+        return {} if alive is None else read(alive)
+
+    observer.watch(name, source)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Health(_ByValue):
     """A service's name, its server's name and version, and the seconds of a round trip."""
@@ -1993,7 +2146,14 @@ class Health(_ByValue):
 class PoolStats(_ByValue):
     """Counts of a pool's connections, and of the calls that wait for one.
 
-    ``max_connections`` is None if there is no limit, as in a fake.
+    ``max_connections`` is None if there is no limit, as in a fake. Two stats are equal if the first
+    five are.
+
+    Attributes:
+        longest_wait: the longest time that a call has waited for a connection, in seconds.
+        opened: number of connections that were opened so far.
+        closed: number of those that were closed.
+        timed_out: number of calls that got no connection in time.
     """
 
     max_connections: int | None
@@ -2001,6 +2161,15 @@ class PoolStats(_ByValue):
     in_use: int
     idle: int
     waiting: int
+    longest_wait: float = field(default=0.0, compare=False)
+    opened: int = field(default=0, compare=False)
+    closed: int = field(default=0, compare=False)
+    timed_out: int = field(default=0, compare=False)
+
+    def _figures(self) -> dict[str, float]:
+        """Return what an observer sees."""
+        found: Mapping[str, Any] = vars(self)
+        return {name: found[name] for name in found if found[name] is not None}
 
 
 class Attempt:
@@ -2018,9 +2187,10 @@ class Attempt:
         note: data of the adapter for its ``translate``.
     """
 
-    __slots__ = ("_monotonic", "deadline", "final", "note", "sent", "shared")
+    __slots__ = ("_monotonic", "_permit", "deadline", "final", "note", "sent", "shared")
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
+        self._permit: Any = None  # of a circuit breaker
         self.deadline = deadline
         self.sent = False
         self.shared = False
@@ -2040,8 +2210,254 @@ class Attempt:
         return left
 
 
+_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for owner in list(_fork_aware):
+        owner._forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _BreakerPeriod:
+    """A time in which a breaker is closed, or open. Each change is one atomic operation."""
+
+    __slots__ = ("failures", "has_failed", "probes", "until")
+
+    def __init__(self, until: float | None = None) -> None:
+        self.until = until  # when it lets the first probe pass; None: it is closed
+        self.failures = itertools.count(1)
+        self.has_failed = False
+        #: the permit of the probe, by a weak reference: an interrupt cannot lose the right to it
+        self.probes: list[weakref.ref[_Permit]] = []
+
+    def has_probe(self, permit: _Permit) -> bool:
+        """Return whether the probe is this one. If several threads ask, the first has it."""
+        return bool(self.probes) and self.probes[0]() is permit
+
+    def claim_probe(self, permit: _Permit) -> bool:
+        self.probes.append(weakref.ref(permit, self.probes.remove))
+        claimed = self.has_probe(permit)
+        if not claimed:
+            self.release_probe(permit)
+        return claimed
+
+    def release_probe(self, permit: _Permit) -> None:
+        with contextlib.suppress(ValueError):  # it was none
+            self.probes.remove(weakref.ref(permit))
+
+
+class _Permit:
+    """A breaker's permission of one call, whose result counts only in the same period."""
+
+    __slots__ = ("__weakref__", "breaker", "passes", "period")
+
+    def __init__(self, breaker: CircuitBreaker, passes: bool) -> None:
+        self.breaker, self.passes = breaker, passes
+        self.period = breaker._period
+
+    def check(self, address: object = None) -> None:
+        """Raise CircuitOpenError if it opened since: the call has waited for a connection."""
+        now = self.breaker._period
+        if now is not self.period and now.until is not None and not self.passes:
+            raise self.breaker._refusal(now)
+
+    def settle(self, unanswered: bool | None) -> bool:
+        """Tell the breaker the result. Return whether it is open now."""
+        self.breaker._settle(self, unanswered)
+        return self.breaker._period.until is not None
+
+
+class CircuitBreaker:
+    """Refuses calls to a service that does not answer, so that they fail at once.
+
+    It is closed at first. After ``failures`` calls in a row without an answer it opens: calls
+    raise CircuitOpenError, and nothing is sent. After ``reset_after`` seconds it is half open: one
+    call at a time passes, as a probe. An answer closes the breaker. Without one it stays open for
+    another ``reset_after`` seconds.
+
+    Adapters make theirs if their configuration has ``breaker_failures``. For calls of your own, in
+    any number of threads and tasks, use ``with breaker:`` or ``breaker.call(fn)``.
+
+    Args:
+        failures: how many calls in a row.
+        reset_after: in seconds.
+        clock: measures them.
+        service: the name for errors and logs.
+        unanswered: classes of exceptions that mean that no answer came. Any other exception is an
+            answer. Of this library's errors, ConnectionError and TimeoutError count if they are
+            ``retryable``.
+
+    Raises ConfigurationError for an invalid argument.
+    """
+
+    def __init__(
+        self,
+        failures: int = 5,
+        reset_after: float = 30.0,
+        *,
+        clock: Clock | None = None,
+        service: str = "the service",
+        unanswered: tuple[type[Exception], ...] = (
+            builtins.ConnectionError,
+            builtins.TimeoutError,
+        ),
+    ) -> None:
+        if not _COUNT.valid(failures):
+            raise _COUNT.refusal("failures", failures)
+        if not _WAIT.valid(reset_after):
+            raise _WAIT.refusal("reset_after", reset_after)
+        if not _is_text(service):
+            raise ConfigurationError("service should be a name")
+        kinds = unanswered if isinstance(unanswered, tuple) else (None,)
+        if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+            raise ConfigurationError("unanswered should be a tuple of classes of exceptions")
+        self._failures, self._reset_after, self._kinds = failures, reset_after, unanswered
+        self._service = service
+        self._monotonic = _clock(clock).monotonic
+        self._period = _BreakerPeriod()
+        #: the permits of ``with`` blocks that this thread or task is in
+        self._entered: contextvars.ContextVar[tuple[_Permit, ...]] = contextvars.ContextVar(
+            "infra-breaker", default=()
+        )
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._period.probes = []
+
+    @property
+    def state(self) -> str:
+        """Return "closed", "open" or "half_open"."""
+        until = self._period.until
+        if until is None:
+            return "closed"
+        return "open" if self._monotonic() < until else "half_open"
+
+    @property
+    def retry_after(self) -> float:
+        """Return the seconds until a call may pass, as far as the breaker knows."""
+        until = self._period.until
+        return 0.0 if until is None else max(0.0, until - self._monotonic())
+
+    def call(self, fn: Callable[[], T]) -> T:
+        """Return the result of ``fn()``. Raises CircuitOpenError instead of calling it."""
+        _check_function("fn", fn, "no arguments")
+        permit, unanswered = self._admit(), None
+        try:
+            result = _not_deferred(fn())
+            unanswered = False
+            return result
+        except BaseException as error:
+            unanswered = self._is_unanswered(error)
+            raise
+        finally:
+            self._settle(permit, unanswered)
+
+    def __enter__(self) -> CircuitBreaker:
+        """Begin a call. Raises CircuitOpenError if the breaker does not let it pass."""
+        entered = self._entered.get()
+        # A block inside the probe's passes. So does one after an interrupt that lost the end of it.
+        is_within_probe = bool(entered) and self._period.has_probe(entered[-1])
+        permit = entered[-1] if is_within_probe else self._admit()
+        self._entered.set((*entered, permit))
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        *outer, permit = self._entered.get()
+        self._entered.set(tuple(outer))
+        self._settle(permit, False if error is None else self._is_unanswered(error))
+
+    def _is_unanswered(self, error: BaseException) -> bool | None:
+        if isinstance(error, InfrastructureError):
+            return _is_unanswered(error)
+        if not isinstance(error, Exception):
+            return None  # Ctrl-C
+        return isinstance(error, self._kinds)
+
+    def _admit(self, passes: bool = False) -> _Permit:
+        """Permit a call. ``passes``: also while it is open."""
+        permit = _Permit(self, passes)
+        while True:
+            period = permit.period = self._period
+            if period.until is None or passes:
+                return permit
+            if self._monotonic() < period.until or not period.claim_probe(permit):
+                raise self._refusal(period)
+            if period is self._period:
+                return permit
+
+    def _refusal(self, period: _BreakerPeriod) -> CircuitOpenError:
+        left = (period.until or 0.0) - self._monotonic()
+        reason = f"the next probe is in {left:.3g} s"
+        if left <= 0:
+            left, reason = min(1.0, self._reset_after), "a probe is under way"
+        return CircuitOpenError(
+            f"{self._service} did not answer several times in a row, so nothing was sent: {reason}",
+            service=self._service,
+            retry_after=left,
+        )
+
+    def _settle(self, permit: _Permit, unanswered: bool | None) -> None:
+        period = permit.period
+        if period is not self._period:  # a late result says nothing about the service as it is now
+            return
+        if unanswered is None:
+            period.release_probe(permit)
+        elif unanswered:
+            self._count_failure(permit)
+        elif period.until is not None:
+            self._period = _BreakerPeriod()
+            self._log("closed", "%s answers again: calls pass")
+        elif period.has_failed:
+            period.failures, period.has_failed = itertools.count(1), False
+
+    def _count_failure(self, permit: _Permit) -> None:
+        period = permit.period
+        if period.until is None:
+            reached = next(period.failures) == self._failures
+            period.has_failed = True  # afterwards: an answer in between resets the count
+        else:
+            reached = period.has_probe(permit)  # else it passed without being one
+        if reached:
+            self._period = _BreakerPeriod(self._monotonic() + self._reset_after)
+            self._log("open", "%s does not answer: calls are refused until a probe is answered")
+
+    def _log(self, outcome: str, words: str) -> None:
+        extra = {"service": self._service, "operation": "breaker", "outcome": outcome}
+        logger.warning(words, self._service, extra=extra)
+
+
+def _is_unanswered(error: InfrastructureError) -> bool | None:
+    """Return whether no answer came; None if the error tells nothing about the service."""
+    is_final = isinstance(error, (ConnectionError, TimeoutError)) and not error.retryable
+    return None if is_final else error._unanswered
+
+
+def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBreaker | None:
+    """Return a breaker as an adapter's configuration has it; None: it has none."""
+    if not config.breaker_failures:
+        return None
+    return CircuitBreaker(
+        config.breaker_failures, config.breaker_reset, clock=clock, service=service
+    )
+
+
+def _state_counts(breakers: Iterable[CircuitBreaker]) -> dict[str, float]:
+    """Return how many breakers are in each state, for an observer."""
+    states = [breaker.state for breaker in breakers]
+    return {state: states.count(state) for state in ("closed", "open", "half_open") if states}
+
+
+#: operations that a breaker lets pass: a lock's release (it would stay), and the question itself
+_UNGUARDED = frozenset({"compare_and_delete", "health_check"})
+_ENDLESS = frozenset({"listen"})  # operations that last as long as the caller wants
+
+
 class CallPolicy:
-    """Run outbound calls with a total deadline, retries, error mapping, logging and an observer.
+    """Run outbound calls with a total deadline, retries, error mapping, a breaker and an observer.
 
     A call that was not sent is retried. A call that was sent is retried only if its operation is in
     ``repeatable`` or the call is marked as repeatable: repeating any other operation could change
@@ -2056,8 +2472,10 @@ class CallPolicy:
         deadline: the seconds that a call may take, with its retries.
         retries: how often a call is retried at most.
         clock: for the deadline and the pauses.
-        observer: takes a :class:`Call` after each attempt. What it raises is logged only.
+        observer: an :class:`Observer`, a function that takes a :class:`Call`, or a list of them.
         backoff, backoff_max: in seconds.
+        breaker: counts each attempt, and refuses calls while it is open.
+        slow: a call that takes more seconds is logged as a WARNING; 0: none is.
 
     Raises ConfigurationError for an invalid argument.
     """
@@ -2071,13 +2489,14 @@ class CallPolicy:
         deadline: float,
         retries: int,
         clock: Clock,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
         backoff: float = 0.05,
         backoff_max: float = 1.0,
+        breaker: CircuitBreaker | None = None,
+        slow: float = 0.0,
     ) -> None:
         clock = _clock(clock)
-        if observer is not None:
-            _check_function("observer", observer, "a Call", ConfigurationError)
+        observer = _observers(observer)
         _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
         if not _is_text(service):
             raise ConfigurationError("service should be a name")
@@ -2089,6 +2508,10 @@ class CallPolicy:
             raise ConfigurationError("retries should be a whole number, 0 or more")
         if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
+        if not callable(getattr(breaker, "_admit", None)) and breaker is not None:
+            raise ConfigurationError("breaker should be a CircuitBreaker")
+        if not _is_number(slow, 0, _YEAR):
+            raise ConfigurationError("slow should be a number of seconds")
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -2099,6 +2522,9 @@ class CallPolicy:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._observer = observer
+        self._breaker = breaker
+        self._slow = slow
+        self._is_watched = bool(observer or breaker or slow)
 
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
@@ -2112,38 +2538,37 @@ class CallPolicy:
         retries: int | None = None,
         until: float | None = None,
         repeatable: bool = False,
+        unguarded: bool = False,
     ) -> T:
         """Run ``attempt`` until it succeeds, and return its result.
 
         ``retries`` and ``until`` replace those of the policy. ``repeatable``: a sent call may be
-        retried. Raises InfrastructureError for a driver's exception; any other passes through.
+        retried. ``unguarded``: the call passes an open breaker. Raises InfrastructureError for a
+        driver's exception; any other passes through.
         """
-        monotonic = self._monotonic
-        started = monotonic()
+        monotonic, breaker = self._monotonic, self._breaker
+        began = started = monotonic()
         deadline = started + self.deadline if until is None else until
         number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
             try:
+                if breaker is not None:
+                    current._permit = breaker._admit(unguarded or operation in _UNGUARDED)
                 result = attempt(current)
             except BaseException as exc:
                 failure = exc
             else:
-                if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
-                    self._report(operation, "ok", monotonic() - started, number)
+                if self._is_watched or logger.isEnabledFor(logging.DEBUG):
+                    self._succeeded(operation, current, began, started, number)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
+            self._settle(current, failure, error)
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if (
-                    last
-                    and now >= deadline
-                    and isinstance(error, TimeoutError)
-                    and not current.sent
-                ):
-                    error = last
+                error = self._more_telling(error, last, current)
                 self._report(operation, type(error).__name__, now - started, number)
             may_repeat = repeatable or operation in self.repeatable or not current.sent
             if (
@@ -2153,6 +2578,7 @@ class CallPolicy:
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
+                self._log_if_slow(operation, now - began)
                 try:
                     raise failure if error is None else error
                 finally:  # the traceback keeps this frame's variables: sockets and results
@@ -2161,6 +2587,46 @@ class CallPolicy:
             self._clock.sleep(pause)
             started = monotonic()
             number, last = number + 1, error
+
+    @staticmethod
+    def _more_telling(
+        error: InfrastructureError, last: InfrastructureError | None, attempt: Attempt
+    ) -> InfrastructureError:
+        """Return the error, or the previous one if this attempt ran out of time unsent."""
+        if last is None:
+            return error
+        if isinstance(error, CircuitOpenError):  # another call has opened the breaker meanwhile
+            error.__cause__ = last
+        is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
+        return last if is_late and not attempt.sent else error
+
+    def _succeeded(
+        self, operation: str, attempt: Attempt, began: float, started: float, number: int
+    ) -> None:
+        if attempt._permit is not None:
+            attempt._permit.settle(False)
+        now = self._monotonic()
+        self._report(operation, "ok", now - started, number)
+        self._log_if_slow(operation, now - began)
+
+    def _settle(
+        self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
+    ) -> None:
+        """Tell the breaker about a failed attempt. The one that opens it is not retried."""
+        if attempt._permit is None:
+            return
+        unanswered = None if error is None else _is_unanswered(error)
+        if error is failure and isinstance(error, TimeoutError) and not attempt.sent:
+            unanswered = None  # the deadline has passed before the service was asked
+        if attempt._permit.settle(unanswered) and unanswered:
+            attempt.final = True
+
+    def _log_if_slow(self, operation: str, seconds: float) -> None:
+        if not self._slow or seconds <= self._slow or operation in _ENDLESS:
+            return
+        service, details = self.service, {"outcome": "slow", "seconds": seconds}
+        extra = {"service": service, "operation": operation, **details}
+        logger.warning("%s %s took %.3f s", service, operation, seconds, extra=extra)
 
     def _error_of(
         self, failure: BaseException, attempt: Attempt, operation: str
@@ -2209,12 +2675,13 @@ class CallPolicy:
         logger.warning(
             "%s %s: %s, trying again in %.3f s", service, operation, name, pause, extra=extra
         )
+        _count(self._observer, service, "retries")
 
     def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
         call = Call(self.service, operation, outcome, seconds, number)
         logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
         if self._observer is not None:
-            _notify("the observer", self._observer, call)
+            self._observer.call(call)
 
 
 class _RunPolicy(CallPolicy):
@@ -2680,18 +3147,6 @@ class _WholeAnswers:
 @functools.lru_cache(8)
 def _whole_answers(connection: Any) -> Any:
     return type("WholeAnswers", (_WholeAnswers, connection), {})
-
-
-_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for owner in list(_fork_aware):
-        owner._forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 _fork_aware.add(_watchdog)
