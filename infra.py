@@ -341,7 +341,7 @@ class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """
 
     retryable = True
-    _unanswered = True
+    _unanswered: bool | None = True
 
 
 class CircuitOpenError(ConnectionError):
@@ -363,7 +363,7 @@ class TimeoutError(InfrastructureError, builtins.TimeoutError):
     """The service did not answer in time. A write may have taken effect nevertheless."""
 
     retryable = True
-    _unanswered = True
+    _unanswered: bool | None = True
 
 
 class PoolTimeoutError(TimeoutError):
@@ -2037,9 +2037,9 @@ class Call(_ByValue):
 class Observer:
     """Takes what adapters do, for metrics and traces. Override the methods that you need.
 
-    A plain function that takes a :class:`Call` will do for calls alone, and a list of observers for
-    several. Any thread may call the methods. They should return soon, and use no service. The first
-    exception of an observer is logged; none of them breaks a call.
+    A plain function that takes a :class:`Call` will do for calls alone, and a list for several
+    observers. Any thread may call the methods. They should return soon. What an observer raises
+    breaks no call: the first exception is logged.
     """
 
     def call(self, call: Call) -> None:
@@ -2055,9 +2055,9 @@ class Observer:
     def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
         """Take a function that returns current figures by name. Call it when somebody looks.
 
-        ``name`` is the service, a dot, and "pool" (the figures of :class:`PoolStats`) or "breaker"
-        (how many are "closed", "open" and "half_open"). Several sources may have one name: add
-        up their figures. A source without figures belongs to an object that is closed or gone.
+        ``name`` is the service, a dot, and "pool" (figures of :class:`PoolStats`) or "breaker" (how
+        many are "closed", "open" and "half_open"). Several sources may have one name: add up their
+        figures. There are none once the adapter is gone.
         """
 
 
@@ -2079,58 +2079,59 @@ class _Observers(Observer):
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
-        self._failed: set[int] = set()  # places of those that have raised
+        self._failed: list[Observer] = []
 
     def call(self, call: Call) -> None:
-        for place, observer in enumerate(self._observers):
-            self._tell(place, observer.call, call)
+        self._tell("call", call)
 
     def count(self, service: str, name: str, amount: int = 1) -> None:
-        for place, observer in enumerate(self._observers):
-            self._tell(place, observer.count, service, name, amount)
+        if amount:
+            self._tell("count", service, name, amount)
 
     def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
-        for place, observer in enumerate(self._observers):
-            self._tell(place, observer.watch, name, source)
+        self._tell("watch", name, source)
 
-    def _tell(self, place: int, method: Callable[..., object], *arguments: Any) -> None:
-        try:
-            result = method(*arguments)
-            if result is not None:
-                _not_deferred(result)
-        except Exception:
-            if place not in self._failed:
-                self._failed.add(place)
-                logger.warning("the observer raised, which is logged once", exc_info=True)
+    def _tell(self, method: str, *arguments: Any) -> None:
+        for observer in self._observers:
+            try:
+                result = getattr(observer, method)(*arguments)
+                if result is not None:
+                    _not_deferred(result)
+            except Exception:
+                if not any(observer is failed for failed in self._failed):
+                    self._failed.append(observer)
+                    logger.warning("the observer raised, which is logged once", exc_info=True)
 
 
 def _observers(observer: _Observing | None) -> _Observers | None:
     """Return what adapters call; None: nobody observes. Raises ConfigurationError."""
     if observer is None or isinstance(observer, _Observers):
         return observer
-    given = observer if isinstance(observer, (list, tuple)) else [observer]
+    given: Any = observer if isinstance(observer, (list, tuple)) else [observer]
     found = [one if isinstance(one, Observer) else _FunctionObserver(one) for one in given]
     return _Observers(found) if found else None
 
 
 def _count(observer: Observer | None, service: str, name: str, amount: int = 1) -> None:
-    if observer is not None and amount:
+    if observer is not None:
         observer.count(service, name, amount)
 
 
-def _watch(
-    observer: Observer | None, name: str, owner: T, read: Callable[[T], Mapping[str, float]]
-) -> None:
-    """Let the observer ask for figures of ``owner``, which it does not keep alive."""
-    if observer is None:
-        return
-    found = weakref.ref(owner)
+def _watch(observer: Observer | None, service: str, adapter: Any) -> None:
+    """Let the observer ask for the adapter's figures. It does not keep the adapter alive."""
+    for kind in ("pool", "breaker") if observer is not None else ():
+        source = functools.partial(_figures, weakref.ref(adapter), kind)
+        if observer is not None and source():
+            observer.watch(f"{service}.{kind}", source)
 
-    def source() -> Mapping[str, float]:
-        alive = found()
-        return {} if alive is None else read(alive)
 
-    observer.watch(name, source)
+def _figures(adapter: Callable[[], Any], kind: str) -> Mapping[str, float]:
+    found = adapter()
+    if kind == "pool":
+        stats = vars(found.stats()) if hasattr(found, "stats") else {}
+        return {name: value for name, value in stats.items() if value is not None}
+    states = [one.state for one in found._breakers().values()] if found is not None else []
+    return {state: states.count(state) for state in ("closed", "open", "half_open") if states}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -2165,11 +2166,6 @@ class PoolStats(_ByValue):
     opened: int = field(default=0, compare=False)
     closed: int = field(default=0, compare=False)
     timed_out: int = field(default=0, compare=False)
-
-    def _figures(self) -> dict[str, float]:
-        """Return what an observer sees."""
-        found: Mapping[str, Any] = vars(self)
-        return {name: found[name] for name in found if found[name] is not None}
 
 
 class Attempt:
@@ -2222,53 +2218,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _BreakerPeriod:
-    """A time in which a breaker is closed, or open. Each change is one atomic operation."""
-
-    __slots__ = ("failures", "has_failed", "probes", "until")
-
-    def __init__(self, until: float | None = None) -> None:
-        self.until = until  # when it lets the first probe pass; None: it is closed
-        self.failures = itertools.count(1)
-        self.has_failed = False
-        #: the permit of the probe, by a weak reference: an interrupt cannot lose the right to it
-        self.probes: list[weakref.ref[_Permit]] = []
-
-    def has_probe(self, permit: _Permit) -> bool:
-        """Return whether the probe is this one. If several threads ask, the first has it."""
-        return bool(self.probes) and self.probes[0]() is permit
-
-    def claim_probe(self, permit: _Permit) -> bool:
-        self.probes.append(weakref.ref(permit, self.probes.remove))
-        claimed = self.has_probe(permit)
-        if not claimed:
-            self.release_probe(permit)
-        return claimed
-
-    def release_probe(self, permit: _Permit) -> None:
-        with contextlib.suppress(ValueError):  # it was none
-            self.probes.remove(weakref.ref(permit))
-
-
 class _Permit:
-    """A breaker's permission of one call, whose result counts only in the same period."""
+    """A breaker's permission of one call, whose result counts in the same period only."""
 
     __slots__ = ("__weakref__", "breaker", "passes", "period")
 
     def __init__(self, breaker: CircuitBreaker, passes: bool) -> None:
-        self.breaker, self.passes = breaker, passes
-        self.period = breaker._period
+        self.breaker, self.passes, self.period = breaker, passes, breaker._period
 
     def check(self, address: object = None) -> None:
-        """Raise CircuitOpenError if it opened since: the call has waited for a connection."""
-        now = self.breaker._period
-        if now is not self.period and now.until is not None and not self.passes:
-            raise self.breaker._refusal(now)
+        """Raise CircuitOpenError if it opened while the call waited for a connection."""
+        breaker = self.breaker
+        if self.period != breaker._period and breaker._until is not None and not self.passes:
+            raise breaker._refusal()
 
-    def settle(self, unanswered: bool | None) -> bool:
+    def settle(self, unanswered: bool | None, address: object = None) -> bool:
         """Tell the breaker the result. Return whether it is open now."""
         self.breaker._settle(self, unanswered)
-        return self.breaker._period.until is not None
+        return self.breaker._until is not None
 
 
 class CircuitBreaker:
@@ -2287,9 +2254,8 @@ class CircuitBreaker:
         reset_after: in seconds.
         clock: measures them.
         service: the name for errors and logs.
-        unanswered: classes of exceptions that mean that no answer came. Any other exception is an
-            answer. Of this library's errors, ConnectionError and TimeoutError count if they are
-            ``retryable``.
+        unanswered: the exceptions that mean that no answer came. Any other one is an answer. Of
+            this library's errors, ConnectionError and TimeoutError count if ``retryable``.
 
     Raises ConfigurationError for an invalid argument.
     """
@@ -2301,133 +2267,106 @@ class CircuitBreaker:
         *,
         clock: Clock | None = None,
         service: str = "the service",
-        unanswered: tuple[type[Exception], ...] = (
-            builtins.ConnectionError,
-            builtins.TimeoutError,
-        ),
+        unanswered: tuple[type[Exception], ...] = (builtins.ConnectionError, builtins.TimeoutError),
     ) -> None:
-        if not _COUNT.valid(failures):
-            raise _COUNT.refusal("failures", failures)
-        if not _WAIT.valid(reset_after):
-            raise _WAIT.refusal("reset_after", reset_after)
-        if not _is_text(service):
-            raise ConfigurationError("service should be a name")
+        settings = ("failures", failures, _COUNT), ("reset_after", reset_after, _WAIT)
+        for name, value, validator in (*settings, ("service", service, _TEXT)):
+            if not validator.valid(value):
+                raise validator.refusal(name, value)
         kinds = unanswered if isinstance(unanswered, tuple) else (None,)
         if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
             raise ConfigurationError("unanswered should be a tuple of classes of exceptions")
         self._failures, self._reset_after, self._kinds = failures, reset_after, unanswered
-        self._service = service
-        self._monotonic = _clock(clock).monotonic
-        self._period = _BreakerPeriod()
+        self._service, self._monotonic = service, _clock(clock).monotonic
+        self._count = self._period = 0  # failures in a row; how often it has opened and closed
+        self._until: float | None = None  # when the first probe may pass; None: it is closed
         #: the permits of ``with`` blocks that this thread or task is in
         self._entered: contextvars.ContextVar[tuple[_Permit, ...]] = contextvars.ContextVar(
             "infra-breaker", default=()
         )
+        self._forget_parent()
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._period.probes = []
+        self._lock = threading.RLock()  # guards changes; re-entrant, for signal handlers
+        #: A weak reference: the permit of an interrupted call is garbage, and the next may probe.
+        self._probe: Callable[[], _Permit | None] = lambda: None
 
     @property
     def state(self) -> str:
         """Return "closed", "open" or "half_open"."""
-        until = self._period.until
-        if until is None:
+        if self._until is None:
             return "closed"
-        return "open" if self._monotonic() < until else "half_open"
+        return "open" if self.retry_after else "half_open"
 
     @property
     def retry_after(self) -> float:
-        """Return the seconds until a call may pass, as far as the breaker knows."""
-        until = self._period.until
+        """Return the seconds until a probe may pass; 0.0 if it is not open."""
+        until = self._until
         return 0.0 if until is None else max(0.0, until - self._monotonic())
 
     def call(self, fn: Callable[[], T]) -> T:
         """Return the result of ``fn()``. Raises CircuitOpenError instead of calling it."""
         _check_function("fn", fn, "no arguments")
-        permit, unanswered = self._admit(), None
-        try:
-            result = _not_deferred(fn())
-            unanswered = False
-            return result
-        except BaseException as error:
-            unanswered = self._is_unanswered(error)
-            raise
-        finally:
-            self._settle(permit, unanswered)
+        with self:
+            return _not_deferred(fn())
 
     def __enter__(self) -> CircuitBreaker:
         """Begin a call. Raises CircuitOpenError if the breaker does not let it pass."""
         entered = self._entered.get()
-        # A block inside the probe's passes. So does one after an interrupt that lost the end of it.
-        is_within_probe = bool(entered) and self._period.has_probe(entered[-1])
-        permit = entered[-1] if is_within_probe else self._admit()
-        self._entered.set((*entered, permit))
+        # A block in the probe's passes. So does the next if an interrupt has lost the probe's end.
+        is_in_probe = bool(entered) and self._probe() is entered[-1]
+        self._entered.set((*entered, entered[-1] if is_in_probe else self._admit()))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         *outer, permit = self._entered.get()
         self._entered.set(tuple(outer))
-        self._settle(permit, False if error is None else self._is_unanswered(error))
-
-    def _is_unanswered(self, error: BaseException) -> bool | None:
+        unanswered: bool | None = isinstance(error, self._kinds)
         if isinstance(error, InfrastructureError):
-            return _is_unanswered(error)
-        if not isinstance(error, Exception):
-            return None  # Ctrl-C
-        return isinstance(error, self._kinds)
+            unanswered = _is_unanswered(error)
+        elif not isinstance(error, Exception | None):
+            unanswered = None  # Ctrl-C
+        self._settle(permit, unanswered)
 
     def _admit(self, passes: bool = False) -> _Permit:
         """Permit a call. ``passes``: also while it is open."""
         permit = _Permit(self, passes)
-        while True:
-            period = permit.period = self._period
-            if period.until is None or passes:
-                return permit
-            if self._monotonic() < period.until or not period.claim_probe(permit):
-                raise self._refusal(period)
-            if period is self._period:
-                return permit
+        if self._until is not None and not passes:
+            with self._lock:
+                if self._until is not None:
+                    if self.retry_after or self._probe() is not None:
+                        raise self._refusal()
+                    self._probe = weakref.ref(permit)
+                permit.period = self._period
+        return permit
 
-    def _refusal(self, period: _BreakerPeriod) -> CircuitOpenError:
-        left = (period.until or 0.0) - self._monotonic()
-        reason = f"the next probe is in {left:.3g} s"
-        if left <= 0:
-            left, reason = min(1.0, self._reset_after), "a probe is under way"
-        return CircuitOpenError(
-            f"{self._service} did not answer several times in a row, so nothing was sent: {reason}",
-            service=self._service,
-            retry_after=left,
-        )
+    def _refusal(self) -> CircuitOpenError:
+        left, service = self.retry_after, self._service
+        when = f"the next probe is in {left:.3g} s" if left else "a probe is under way"
+        message = f"{service} did not answer several times in a row, so nothing was sent: {when}"
+        return CircuitOpenError(message, service=service, retry_after=left or 1.0)
 
     def _settle(self, permit: _Permit, unanswered: bool | None) -> None:
-        period = permit.period
-        if period is not self._period:  # a late result says nothing about the service as it is now
-            return
-        if unanswered is None:
-            period.release_probe(permit)
-        elif unanswered:
-            self._count_failure(permit)
-        elif period.until is not None:
-            self._period = _BreakerPeriod()
-            self._log("closed", "%s answers again: calls pass")
-        elif period.has_failed:
-            period.failures, period.has_failed = itertools.count(1), False
-
-    def _count_failure(self, permit: _Permit) -> None:
-        period = permit.period
-        if period.until is None:
-            reached = next(period.failures) == self._failures
-            period.has_failed = True  # afterwards: an answer in between resets the count
-        else:
-            reached = period.has_probe(permit)  # else it passed without being one
-        if reached:
-            self._period = _BreakerPeriod(self._monotonic() + self._reset_after)
-            self._log("open", "%s does not answer: calls are refused until a probe is answered")
-
-    def _log(self, outcome: str, words: str) -> None:
-        extra = {"service": self._service, "operation": "breaker", "outcome": outcome}
-        logger.warning(words, self._service, extra=extra)
+        if unanswered is False and not self._count and self._until is None:
+            return  # the usual case takes no lock
+        with self._lock:
+            was_open, is_probe = self._until is not None, self._probe() is permit
+            if is_probe:
+                self._probe = lambda: None
+            # A late result says nothing about the service as it is now.
+            if unanswered is None or permit.period != self._period:
+                return
+            self._count = self._count + 1 if unanswered else 0
+            if not unanswered:
+                changes, self._until = was_open, None
+            elif changes := is_probe or (not was_open and self._count >= self._failures):
+                self._until = self._monotonic() + self._reset_after
+            self._period += changes
+        if changes:
+            outcome = "open" if unanswered else "closed"
+            extra = {"service": self._service, "operation": "breaker", "outcome": outcome}
+            logger.warning("the circuit of %s is %s", self._service, outcome, extra=extra)
 
 
 def _is_unanswered(error: InfrastructureError) -> bool | None:
@@ -2443,12 +2382,6 @@ def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBr
     return CircuitBreaker(
         config.breaker_failures, config.breaker_reset, clock=clock, service=service
     )
-
-
-def _state_counts(breakers: Iterable[CircuitBreaker]) -> dict[str, float]:
-    """Return how many breakers are in each state, for an observer."""
-    states = [breaker.state for breaker in breakers]
-    return {state: states.count(state) for state in ("closed", "open", "half_open") if states}
 
 
 #: operations that a breaker lets pass: a lock's release (it would stay), and the question itself
@@ -2526,6 +2459,10 @@ class CallPolicy:
         self._slow = slow
         self._is_watched = bool(observer or breaker or slow)
 
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        """Return its breaker, if there is one, under the name ""."""
+        return {} if self._breaker is None else {"": self._breaker}
+
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
         return self._monotonic() + self.deadline
@@ -2564,7 +2501,8 @@ class CallPolicy:
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
-            self._settle(current, failure, error)
+            if current._permit is not None:
+                self._settle(current, failure, error)
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
@@ -2609,16 +2547,15 @@ class CallPolicy:
         self._report(operation, "ok", now - started, number)
         self._log_if_slow(operation, now - began)
 
+    @staticmethod
     def _settle(
-        self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
+        attempt: Attempt, failure: BaseException, error: InfrastructureError | None
     ) -> None:
         """Tell the breaker about a failed attempt. The one that opens it is not retried."""
-        if attempt._permit is None:
-            return
         unanswered = None if error is None else _is_unanswered(error)
         if error is failure and isinstance(error, TimeoutError) and not attempt.sent:
             unanswered = None  # the deadline has passed before the service was asked
-        if attempt._permit.settle(unanswered) and unanswered:
+        if attempt._permit.settle(unanswered, attempt.note) and unanswered:
             attempt.final = True
 
     def _log_if_slow(self, operation: str, seconds: float) -> None:
@@ -3190,6 +3127,16 @@ class _Lease(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
+class _PoolHistory:
+    """What has happened to a pool so far. See PoolStats."""
+
+    longest_wait = 0.0
+    opened = closed = timed_out = 0
+
+    def figures(self) -> tuple[float, int, int, int]:
+        return self.longest_wait, self.opened, self.closed, self.timed_out
+
+
 class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     """The callers that wait for a slot, in order of arrival.
 
@@ -3277,12 +3224,14 @@ class _Pool(Generic[T]):
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
         self._queue = _WaitQueue()
+        self._history = _PoolHistory()
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
         for slot in idle:
             self._close(slot)  # must close only this process's descriptor
+        self._history = _PoolHistory()
 
     @property
     def size(self) -> int:
@@ -3311,6 +3260,7 @@ class _Pool(Generic[T]):
     def _close(self, slot: _Slot[T]) -> None:
         if slot.resources:
             self.disconnect(slot.resources.pop())
+            self._history.closed += 1
 
     def acquire(self, lease: _Lease[T], attempt: Attempt) -> T:
         """Put a live resource into ``lease`` and return it.
@@ -3333,18 +3283,21 @@ class _Pool(Generic[T]):
         slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self.connect(attempt))
+        self._history.opened += 1
         return slot.resources[0]
 
     def _wait(self, lease: _Lease[T], attempt: Attempt) -> None:
         self.check_open()
         if not self._queue and self._open(lease):
             return
-        until = SystemClock.monotonic() + attempt.remaining()
+        started = SystemClock.monotonic()
+        until = started + attempt.remaining()
         signal = self._queue.join(lease)
         try:
             while not self._serve(lease):
                 left = until - SystemClock.monotonic()
                 if left <= 0:
+                    self._history.timed_out += 1
                     raise PoolTimeoutError(
                         f"{self.name}: no connection became free: {self.size} of {self.max_size} "
                         "in use"
@@ -3352,6 +3305,8 @@ class _Pool(Generic[T]):
                 signal.acquire(timeout=min(left, self.LOOK_AGAIN))
         finally:
             self._leave_queue(lease)
+            waited = SystemClock.monotonic() - started
+            self._history.longest_wait = max(waited, self._history.longest_wait)
 
     def _serve(self, lease: _Lease[T]) -> bool:
         """Give a waiter a slot if it is the first in the queue and a slot is free."""
@@ -3437,7 +3392,8 @@ class _Pool(Generic[T]):
 
     def stats(self) -> PoolStats:
         size, idle = self.size, len(self._idle)
-        return PoolStats(self.max_size, size, max(0, size - idle), idle, len(self._queue))
+        current = size, max(0, size - idle), idle, len(self._queue)
+        return PoolStats(self.max_size, *current, *self._history.figures())
 
     def close(self) -> None:
         self.closed = True
@@ -3502,6 +3458,10 @@ class _Closeable(ABC):
     def _holds(self) -> bool:
         """Return whether there is something to close."""
         return False
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        """Return the circuit breakers, by the name of the part that each is for, or ""."""
+        return {}
 
     def __enter__(self: T) -> T:
         return self
@@ -4079,15 +4039,14 @@ class Database(_Transactions):
     #: the base classes of those that ``Repository.on`` returns
     _bases_on: ClassVar[tuple[type, ...]]
 
-    def __init__(
-        self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
-    ) -> None:
+    def __init__(self, clock: Clock, deadline: float, observer: _Observing | None = None) -> None:
         """Take what a backend has: its clock, the seconds of a ``run``, and an observer of it.
 
         Raises ConfigurationError for an invalid argument.
         """
         super().__init__()
         self._clock = clock
+        self._observer: Observer | None = _observers(observer)
         self._runs = _RunPolicy(
             self.engine,
             translate=lambda exc, attempt: None,
@@ -4095,7 +4054,7 @@ class Database(_Transactions):
             deadline=deadline,
             retries=5,
             clock=clock,
-            observer=observer,
+            observer=self._observer,
         )
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
@@ -7468,6 +7427,8 @@ def _perform(
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
     attempt.sent = True
+    if dialect.config.log_sql:
+        _log_sql(dialect, sql)
     if dialect.syntax.may_change_session(sql):
         session.retires_at = 0.0  # the next borrower must not get its settings
     cursor = session.raw.cursor()
@@ -7482,6 +7443,17 @@ def _perform(
     except _UNREPRESENTABLE as exc:
         kind = type(exc).__name__
     raise _unrepresentable(kind)  # outside: the context may quote it, a date or half a document
+
+
+_LITERAL_NUMBER = _lazy(r"(?<![\w$%])\d[\w.]*")
+
+
+def _log_sql(dialect: _Dialect, sql: str) -> None:
+    """Log a statement at DEBUG, without the strings, numbers and comments that it holds."""
+    if logger.isEnabledFor(logging.DEBUG):
+        template = _LITERAL_NUMBER.sub("?", "".join(dialect.syntax.code(sql)))
+        extra = {"service": dialect.engine, "operation": "sql"}
+        logger.debug("%s: %s", dialect.engine, " ".join(template.split()), extra=extra)
 
 
 def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
@@ -7580,6 +7552,8 @@ class _Sessions:
 
     def open(self, attempt: Attempt) -> _Session:
         self.pool.check_open()
+        if attempt._permit is not None:
+            attempt._permit.check()
         seconds = min(self._config.connect_timeout, attempt.remaining())
         generation = self._generation  # as it is before the login, which may take long
         attempt.note = _Sent()
@@ -7593,6 +7567,18 @@ class _Sessions:
         until = None if timeout is None else self._monotonic() + timeout
         acquire = functools.partial(self.acquire, lease)
         return self._policy.call("connection", acquire, until=until)
+
+    def warm(self) -> None:
+        """Open ``min_connections``. A failure is logged: the pool opens them when needed."""
+        leases: list[_Lease[_Session]] = [_Lease() for _ in range(self.pool.keep)]
+        try:
+            for lease in leases[: self.pool.max_size]:
+                self.wait(lease)
+        except InfrastructureError as error:
+            logger.warning("%s: no connection was opened in advance", error.service, exc_info=True)
+        finally:
+            for lease in leases:
+                self.give_back(lease, lease.resource, True)
 
     def give_back(self, lease: _Lease[_Session], session: _Session | None, sound: bool) -> None:
         """Return the session to the pool. It is closed unless the next borrower can use it."""
@@ -7610,7 +7596,7 @@ class _Sessions:
         perform = functools.partial(
             _perform, self._dialect, operation.upper(), None, _row_count, session=session
         )
-        self._policy.call(operation, perform, retries=0)
+        self._policy.call(operation, perform, retries=0, unguarded=True)
 
     def roll_back(self, session: _Session) -> bool:
         """End the transaction that a borrower left open, and return whether that worked."""
@@ -7663,12 +7649,13 @@ class _SqlStatements(Database):
         config: DatabaseConfig,
         *,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use.
 
-        ``observer`` takes a :class:`Call` after each attempt at a call. Raises ConfigurationError
-        for an invalid argument, a driver that is not installed or a TLS file that is not readable.
+        ``observer`` is an :class:`Observer`, a function that takes a :class:`Call`, or a list of
+        them. Raises ConfigurationError for an invalid argument, a driver that is not installed or a
+        TLS file that is not readable.
         """
         if config is None:
             raise ConfigurationError(
@@ -7691,7 +7678,9 @@ class _SqlStatements(Database):
             deadline=config.acquire_timeout,
             retries=3,
             clock=clock,
-            observer=observer,
+            observer=self._observer,
+            breaker=_new_breaker(config, self.engine, clock),
+            slow=config.slow,
         )
         self._sessions = _Sessions(config, self._dialect, self._policy, clock)
         #: the session that holds a lock: this context's transactions run on it
@@ -7699,6 +7688,12 @@ class _SqlStatements(Database):
             "infra-locking", default=None
         )
         _fork_aware.add(self)
+        _watch(self._observer, self.engine, self)
+        if config.warm:
+            _start_thread(self._sessions.warm, "infra-warm")
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return self._policy.breakers()
 
     def _statement(
         self,
@@ -7768,7 +7763,9 @@ class _SqlStatements(Database):
         dialect = self._dialect
         session: _Session = block.handle.resource
         try:
-            result = self._policy.call(operation, lambda attempt: work(attempt, session), retries=0)
+            result = self._policy.call(
+                operation, lambda attempt: work(attempt, session), retries=0, unguarded=True
+            )
         except ValidationError:
             raise  # nothing was sent
         except InfrastructureError as error:
@@ -7927,7 +7924,8 @@ class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
     def _give_time(self, session: _Session) -> None:
-        self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+        limit = functools.partial(self._dialect.limit, session, False)
+        self._policy.call("migrate", lambda _: limit(), retries=0, unguarded=True)
 
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
@@ -8004,10 +8002,12 @@ class _RowStream(NamedTuple):
             self._call(lambda _: dialect.limit(session, True))
 
     def _call(self, step: Callable[[Attempt], T]) -> T:
-        return self.pool._policy.call("stream", step, retries=0)
+        return self.pool._policy.call("stream", step, retries=0, unguarded=True)
 
     def _begin(self, attempt: Attempt, session: _Session) -> Any:
         dialect, sql, params = self.pool._dialect, self.sql, self.params
+        if dialect.config.log_sql:
+            _log_sql(dialect, sql)
         attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
         attempt.sent = True
         if dialect.syntax.may_change_session(sql):
@@ -8155,14 +8155,14 @@ class _RunnerSession:
             attempt.sent = True
             return question(self._session)
 
-        return self._policy.call("migrate", ask, retries=0)
+        return self._policy.call("migrate", ask, retries=0, unguarded=True)
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
         perform = functools.partial(
             _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
         )
-        return self._policy.call("migrate", perform, retries=0)
+        return self._policy.call("migrate", perform, retries=0, unguarded=True)
 
 
 def _beyond(
@@ -8434,7 +8434,7 @@ def create_pool(
     config: DatabaseConfig,
     *,
     clock: Clock | None = None,
-    observer: Callable[[Call], None] | None = None,
+    observer: _Observing | None = None,
 ) -> ConnectionPool:
     """Return a pool for the database that ``config.url`` names. It connects on first use.
 
@@ -12599,6 +12599,7 @@ class Listener(_Closeable):
 
     #: set by a bus: whether it still needs the glob (True) or channel (False) of that name
     _is_needed: Callable[[bool, str], bool] | None = None
+    _observer: Observer | None = None  # set by its client
 
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
         _check_function("on_message", on_message, "channel, pattern and payload")
@@ -12632,9 +12633,13 @@ class Listener(_Closeable):
         self._apply(command, [_check_key(name, "channel") for name in names])
 
     def _deliver(self, channel: str, pattern: str | None, payload: str) -> None:
-        _notify(f"a handler of channel {channel}", self._on_message, channel, pattern, payload)
+        if not _notify(
+            f"a handler of channel {channel}", self._on_message, channel, pattern, payload
+        ):
+            _count(self._observer, "redis", "handler_errors")
 
     def _announce_reconnect(self) -> None:
+        _count(self._observer, "redis", "reconnects")
         if self._on_reconnect is not None:
             _notify("on_reconnect", self._on_reconnect)
 
@@ -12668,6 +12673,7 @@ class KeyValueClient(_Closeable):
     #: Seconds by which a key may outlive its ``ttl``. Redis counts whole milliseconds, and removes
     #: a key only in the one after.
     _late_expiry = 0.001
+    _observer: Observer | None = None  # the cache and the bus on this client tell it too
 
     def get(self, key: str) -> str | None:
         """Return the value, or None if the key is absent."""
@@ -13195,6 +13201,8 @@ class _RedisDriver:
         """Return a connection that is logged in, within the attempt's deadline."""
         if self.closed:
             raise _closed("RedisClient")
+        if attempt._permit is not None:
+            attempt._permit.check(address)
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
@@ -13310,10 +13318,9 @@ class _RedisTransport:
     sent when its connection failed, and every timeout is ours.
     """
 
-    def __init__(
-        self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None
-    ) -> None:
+    def __init__(self, config: CacheConfig, clock: Clock, observer: _Observing | None) -> None:
         self.driver = _RedisDriver(config)
+        self.new_breaker = functools.partial(_new_breaker, config, clock=clock)
         self.policy = CallPolicy(
             "redis",
             translate=self.driver.errors.translate,
@@ -13322,11 +13329,17 @@ class _RedisTransport:
             retries=config.retries,
             clock=clock,
             observer=observer,
+            breaker=self._open(),
+            slow=config.slow,
         )
-        self._open()
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
+        """Make the servers; return the policy's breaker, or what stands for those of the nodes."""
         self._server = _RedisServer(self.driver, self.driver.address)
+        return self.new_breaker("redis")
+
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        return self.policy.breakers()
 
     def servers(self) -> Sequence[_RedisServer]:
         return [self._server]
@@ -13440,10 +13453,23 @@ class _ClusterTopology:
 class _ClusterNode(_RedisServer):
     """One node of a cluster, as long as it belongs to it."""
 
-    def __init__(self, driver: _RedisDriver, address: _Address, topology: _ClusterTopology) -> None:
+    def __init__(
+        self,
+        driver: _RedisDriver,
+        address: _Address,
+        topology: _ClusterTopology,
+        breaker: CircuitBreaker | None,
+    ) -> None:
         self._topology = topology
+        self.breaker = breaker
         self._has_left = False
         super().__init__(driver, address, is_stale=lambda _: self._has_left, keep=0)
+
+    def admit(self, attempt: Attempt) -> None:
+        """Get the breaker's permit, if there is one. Raises CircuitOpenError."""
+        permits = attempt._permit
+        if self.breaker is not None and self.address not in permits:
+            permits[self.address] = self.breaker._admit(permits.passes)
 
     def leave(self) -> None:
         """Close the connections: those in use once they are returned."""
@@ -13463,11 +13489,36 @@ class _NodeRequest:
     replies: list[Any] = field(default_factory=list)
 
 
+class _NodePermits(dict[_Address, _Permit]):
+    """Permits of the breakers of nodes for one attempt. They stand for that of a single server."""
+
+    def __init__(self, passes: bool) -> None:
+        self.passes = passes
+
+    def check(self, address: _Address) -> None:
+        self[address].check()
+
+    def settle(self, unanswered: bool | None, address: object = None) -> bool:
+        """``address``: of the node that did not answer. The policy retries: others may answer."""
+        for node, permit in self.items():
+            permit.settle(None if unanswered and node != address else unanswered)
+        return False
+
+
+class _NodeBreakers:
+    """Stands for the breaker of a policy: each node of a cluster has its own."""
+
+    _admit = _NodePermits
+
+
 class _ClusterNodes:
     """The nodes of a cluster, and an exchange with several at once."""
 
-    def __init__(self, driver: _RedisDriver) -> None:
+    def __init__(
+        self, driver: _RedisDriver, new_breaker: Callable[[str], CircuitBreaker | None]
+    ) -> None:
         self._driver = driver
+        self._new_breaker = new_breaker
         self.topology = _ClusterTopology()
         self._nodes: dict[_Address, _ClusterNode] = {}
         self._node(driver.address)
@@ -13478,7 +13529,8 @@ class _ClusterNodes:
     def _node(self, address: _Address) -> _ClusterNode:
         node = self._nodes.get(address)
         if node is None:
-            made = _ClusterNode(self._driver, address, self.topology)
+            breaker = self._new_breaker("redis at {}:{}".format(*address))
+            made = _ClusterNode(self._driver, address, self.topology, breaker)
             node = self._nodes.setdefault(address, made)
         return node
 
@@ -13508,6 +13560,11 @@ class _ClusterNodes:
             self.topology.report_failure(attempt.note)
             raise
 
+    def connect(self, address: _Address, attempt: Attempt) -> Any:
+        """Return a connection to a node that is in no pool."""
+        self._node(address).admit(attempt)
+        return self.watch(attempt, self._driver.connect, address, attempt)
+
     def _exchange(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
         try:
             try:
@@ -13529,6 +13586,8 @@ class _ClusterNodes:
             request.node.release(request.place)
 
     def _send_and_receive(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
+        for request in requests:
+            request.node.admit(attempt)
         for request in requests:
             request.node.pool.acquire(request.place, attempt)
         for request in requests:
@@ -13579,17 +13638,22 @@ class _ClusterTransport(_RedisTransport):
 
     REDIRECTS = 5  # in one attempt
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
-        self._nodes = _ClusterNodes(self.driver)
+        self._nodes = _ClusterNodes(self.driver, self.new_breaker)
         self._topology = self._nodes.topology
+        return _NodeBreakers() if self.driver.config.breaker_failures else None
+
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        found = {"{}:{}".format(*node.address): node.breaker for node in self._nodes}
+        return {name: breaker for name, breaker in found.items() if breaker is not None}
 
     def servers(self) -> Sequence[_RedisServer]:
         return list(self._nodes)
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
-        return self._nodes.watch(attempt, self.driver.connect, self._channel_node(), attempt)
+        return self._nodes.connect(self._channel_node(), attempt)
 
     def _channel_node(self) -> _Address:
         return self._topology.healthiest(self._topology.masters)
@@ -13718,12 +13782,13 @@ class RedisClient(KeyValueClient):
         config: CacheConfig | None = None,
         *,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use. The default is ``CacheConfig()``.
 
-        ``observer`` takes a :class:`Call` after each attempt at a call. Raises ConfigurationError
-        for an invalid argument, or if redis-py is not installed.
+        ``observer`` is an :class:`Observer`, a function that takes a :class:`Call`, or a list of
+        them: the cache and the bus on this client use it too. Raises ConfigurationError for an
+        invalid argument, or if redis-py is not installed.
         """
         if not isinstance(config, CacheConfig | None):
             raise ConfigurationError(
@@ -13734,10 +13799,15 @@ class RedisClient(KeyValueClient):
         config = config or CacheConfig()
         is_cluster = _Url.parse(config.url).scheme.endswith("+cluster")
         self._clock = _clock(clock)
+        self._observer: Observer | None = _observers(observer)
         self._transport = (_ClusterTransport if is_cluster else _RedisTransport)(
-            config, self._clock, observer
+            config, self._clock, self._observer
         )
         self._send = self._transport.send
+        _watch(self._observer, "redis", self)
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return self._transport.breakers()
 
     def close(self) -> None:
         self._closed = True
@@ -13826,6 +13896,7 @@ class RedisClient(KeyValueClient):
             if listener._closed:
                 self._listeners.pop(listener, None)
         listener = _RedisListener(self._transport, on_message, on_reconnect)
+        listener._observer = self._observer
         self._listeners[listener] = None  # before it opens anything, so that close() finds it
         listener._start()
         if self._closed:  # meanwhile
@@ -13846,8 +13917,9 @@ class RedisClient(KeyValueClient):
         return Health("redis", f"{name} {version}{cluster}", latency)
 
     def stats(self) -> PoolStats:
-        stats = [astuple(server.pool.stats()) for server in self._transport.servers()]
-        return PoolStats(*map(sum, zip(*stats)))
+        stats = [server.pool.stats() for server in self._transport.servers()]
+        total = PoolStats(*map(sum, zip(*map(astuple, stats))))
+        return replace(total, longest_wait=max(one.longest_wait for one in stats))
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -14171,7 +14243,9 @@ class _RedisListener(Listener):
         while not self._closed:
             reason = ""
             try:
-                policy.call("listen", self._session, retries=0)
+                if self._connection is None:
+                    policy.call("listen", self._connect, retries=0)
+                policy.call("listen", self._session, retries=0, unguarded=True)
             except InfrastructureError as error:
                 failures = 1 if self._has_received else failures + 1
                 reason = type(error).__name__
@@ -14194,16 +14268,16 @@ class _RedisListener(Listener):
                 self._ending.wait(policy.pause(failures))
         self._release()
 
+    def _connect(self, attempt: Attempt) -> None:
+        self._has_received = False
+        self._use(self._transport.connect_listener(attempt))
+        self._subscriptions.reconnected()
+
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
-        connection = self._connection
-        if connection is None:
-            self._has_received = False
-            connection = self._transport.connect_listener(attempt)
-            self._use(connection)
-            self._subscriptions.reconnected()
+        attempt.note = self._connection.address
         self._announce_if_restored()
-        connection.reset_timeout()
+        self._connection.reset_timeout()
         with selectors.DefaultSelector() as selector:
             for readable in (self._socket, self._sleeper):
                 selector.register(readable, selectors.EVENT_READ)
@@ -14669,6 +14743,7 @@ class RedisCacheProvider:
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._fail_open = _check_flag("fail_open", fail_open)
         self._clock = _clock(clock, getattr(client, "_clock", None))
+        self._observer: Observer | None = getattr(client, "_observer", None)
         self._turns = _LockTurns()
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -14677,6 +14752,7 @@ class RedisCacheProvider:
         ``MISSING`` as the default tells an absent key from a cached None.
         """
         text = self._try("get", None, self._client.get, self._name(key))
+        self._count_hits(text is not None)
         return default if text is None else _value_of(text, "get")
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -14684,6 +14760,7 @@ class RedisCacheProvider:
         names = {self._name(key): key for key in map(_plain, _check_many("keys", keys))}
         nothing: dict[str, str] = {}
         texts = self._try("get_many", nothing, self._client.get_many, names)
+        self._count_hits(len(texts), len(names))
         return {names[name]: _value_of(text, "get_many") for name, text in texts.items()}
 
     def set(self, key: str, value: Any, ttl: float | None = None) -> None:
@@ -14782,7 +14859,9 @@ class RedisCacheProvider:
         fill = _Fill(self, self._name(key), self._seconds(ttl))
         lock_ttl = max(_TTL_OR_0.check("timeout", timeout), 0.001)
         _check_function("factory", factory, "no arguments")
-        if not fill.is_filled():
+        found = fill.is_filled()
+        self._count_hits(found)
+        if not found:
             lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, fill.ask)
             fill.run(lock, factory)
         return _value_of(fill.text, "get_or_set")
@@ -14818,6 +14897,10 @@ class RedisCacheProvider:
         remaining = min(max(0, limit - count), limit)
         reset_at = _later(self._clock.now(), timedelta(seconds=left))
         return RateLimit(allowed, remaining, limit, reset_at, 0.0 if allowed else left)
+
+    def _count_hits(self, hits: int, asked: int = 1) -> None:
+        _count(self._observer, "cache", "cache_hits", int(hits))
+        _count(self._observer, "cache", "cache_misses", asked - hits)
 
     def _name(self, key: str, purpose: str = "") -> str:
         key = _check_key(key)
@@ -15438,6 +15521,8 @@ class StorageProvider(_Closeable):
     ``resource`` is "bucket" or "object". Reads see earlier writes. Threads may share it.
     """
 
+    _observer: Observer | None = None
+
     def __init__(self, part_size: int, copy_part_size: int) -> None:
         """Take the sizes of parts in bytes, from 5 MiB to 5 GiB; else raise ConfigurationError."""
         for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
@@ -16035,8 +16120,9 @@ class _S3Calls:
         config: S3StorageConfig,
         ca_file: str | None,
         clock: Clock | None,
-        observer: Callable[[Call], None] | None,
+        observer: _Observing | None,
     ) -> None:
+        clock = _clock(clock)
         self._config, self._ca_file = config, ca_file
         self._policy = CallPolicy(
             "storage",
@@ -16044,8 +16130,10 @@ class _S3Calls:
             repeatable=frozenset(),
             deadline=config.connect_timeout + config.read_timeout,
             retries=3,
-            clock=_clock(clock),
+            clock=clock,
             observer=observer,
+            breaker=_new_breaker(config, "storage", clock),
+            slow=config.slow,
         )
         self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
         self._signer = self._client
@@ -16376,7 +16464,7 @@ class S3StorageProvider(StorageProvider):
         ca_file: str | Path | None = None,
         keeps_folders: bool | None = None,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use. The default is ``S3StorageConfig()``.
 
@@ -16388,7 +16476,8 @@ class S3StorageProvider(StorageProvider):
                 those of ``AWS_CA_BUNDLE``.
             keeps_folders: overrides that of the config.
             clock: for retries.
-            observer: takes a :class:`Call` after each attempt at a request.
+            observer: an :class:`Observer`, a function that takes a :class:`Call`, or a list of
+                them.
 
         Raises ConfigurationError for an invalid argument, or if boto3 is not installed.
         """
@@ -16405,7 +16494,12 @@ class S3StorageProvider(StorageProvider):
             keeps_folders = config.keeps_folders
         self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
-        self._calls = _S3Calls(config, ca_file, clock, observer)
+        self._observer: Observer | None = _observers(observer)
+        self._calls = _S3Calls(config, ca_file, clock, self._observer)
+        _watch(self._observer, "storage", self)
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return self._calls._policy.breakers()
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
@@ -17153,6 +17247,7 @@ class RedisEventBus(_Closeable):
             _check_function("on_reconnect", on_reconnect, "no arguments")
         self.handler_errors = 0
         self._client = client
+        self._observer: Observer | None = client._observer
         self._on_reconnect = on_reconnect
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
@@ -17268,6 +17363,7 @@ class RedisEventBus(_Closeable):
                 _not_deferred(subscription._handler(message))
             except Exception as error:
                 self.handler_errors += 1
+                _count(self._observer, "redis", "handler_errors")
                 outcome = type(error).__name__
                 details = {"service": "redis", "operation": "handle", "outcome": outcome}
                 logger.warning(
@@ -17406,20 +17502,25 @@ class _RemoteSmsService(SmsService):
     A message that was not sent is retried once within ``config.timeout``. A sent one never is.
     """
 
-    def __init__(
-        self, config: SmsConfig, clock: Clock | None, observer: Callable[[Call], None] | None
-    ) -> None:
+    def __init__(self, config: SmsConfig, clock: Clock | None, observer: _Observing | None) -> None:
         _check_sms_config(config)
         self.config = config
+        clock, observer = _clock(clock), _observers(observer)
         self._policy = CallPolicy(
             "sms",
             translate=self._translate,
             repeatable=frozenset(),
             deadline=config.timeout,
             retries=1,
-            clock=_clock(clock),
+            clock=clock,
             observer=observer,
+            breaker=_new_breaker(config, self.provider_name, clock),
+            slow=config.slow,
         )
+        _watch(observer, "sms", self)
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return self._policy.breakers()
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         return self._policy.call(
@@ -17444,10 +17545,11 @@ class _RemoteSmsService(SmsService):
             f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent"
         )
 
-    def _unknown(self, why: str) -> SmsError:
-        return SmsError(
-            f"{self.provider_name} {why}: the message may have been sent", outcome="unknown"
-        )
+    def _unknown(self, why: str, *, unanswered: bool = False) -> SmsError:
+        words = f"{self.provider_name} {why}: the message may have been sent"
+        error = SmsError(words, outcome="unknown")
+        error._unanswered = unanswered
+        return error
 
     def _rejected(self, why: str, **details: Any) -> SmsError:
         return SmsError(f"{self.provider_name} refused the message ({why})", **details)
@@ -17477,7 +17579,7 @@ class TwilioSmsService(_RemoteSmsService):
         *,
         endpoint: str = "https://api.twilio.com",
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect for each message.
 
@@ -17603,7 +17705,7 @@ class TwilioSmsService(_RemoteSmsService):
         if not isinstance(exc, (OSError, http.client.HTTPException)):
             return None
         if attempt.sent:
-            return self._unknown(f"did not answer{_os_reason(exc)}")
+            return self._unknown(f"did not answer{_os_reason(exc)}", unanswered=True)
         return self._unsent(exc)
 
 
@@ -17638,12 +17740,12 @@ class SnsSmsService(_RemoteSmsService):
         *,
         endpoint: str | None = None,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use.
 
         ``endpoint`` is a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed on
-        the local machine only. ``observer`` takes a :class:`Call` after each attempt. Raises
+        the local machine only. For ``observer`` see :class:`Observer`. Raises
         ConfigurationError for an invalid argument, or if boto3 is not installed.
         """
         super().__init__(config, clock, observer)
@@ -17729,7 +17831,8 @@ class SnsSmsService(_RemoteSmsService):
             return self._answered(exc)
         if not attempt.sent:
             return None
-        return self._unknown(f"gave no usable answer{_os_reason(exc)}")
+        is_lost = meaning in ("timeout", "disconnected")
+        return self._unknown(f"gave no usable answer{_os_reason(exc)}", unanswered=is_lost)
 
     def _answered(self, exc: Any) -> SmsError:
         status, code = _aws_refusal(exc)
@@ -17761,6 +17864,13 @@ class FailoverSmsService(SmsService):
     def is_available(self) -> bool:
         return super().is_available() and any(service.is_available() for service in self.services)
 
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return {
+            f"{service.provider_name} {name}".strip(): breaker
+            for service in self.services
+            for name, breaker in service._breakers().items()
+        }
+
     def close(self) -> None:
         super().close()
         with contextlib.ExitStack() as stack:  # closes all, even if one raises
@@ -17787,7 +17897,7 @@ class FailoverSmsService(SmsService):
 
 
 def create_sms_service(
-    config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
+    config: SmsConfig, *, clock: Clock | None = None, observer: _Observing | None = None
 ) -> SmsService:
     """Return the service of ``config.provider``.
 
@@ -19567,10 +19677,12 @@ class _MoveRun:
                     return self._attempt()
                 except (ConnectionError, TimeoutError) as error:
                     self._failures += 1
-                    if not error.retryable or self._failures > self._move.RETRIES:
+                    is_open = isinstance(error, CircuitOpenError)
+                    if not (error.retryable or is_open) or self._failures > self._move.RETRIES:
                         raise
                     logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                    self._move._clock.sleep(0.1 * 2**self._failures)
+                    pause = 0.1 * 2**self._failures
+                    self._move._clock.sleep(max(pause, getattr(error, "retry_after", 0.0)))
 
     def _attempt(self) -> MoveReport:
         from concurrent.futures import ThreadPoolExecutor
@@ -19665,6 +19777,8 @@ class _MoveRun:
             return self._checkpoints.advance(point, progress=progress, description=description)
 
         following = self._committed(work, fitted)
+        database, written = self._move.database, following.counts.written - point.counts.written
+        _count(database._observer, database.engine, "rows_moved", written)
         self._failures = 0
         self._show(following.counts.read)
         return following
@@ -19984,6 +20098,7 @@ class _ObjectRun(_MoveRun):
                 raise
             raise MoveError(f"object {key}: {error}", key=key) from error
         self._added.append({**one, "sha256": digest.hexdigest()})
+        _count(storage._observer, "storage", "rows_moved")
         return MoveCounts(read=1, written=1)
 
     def compare(self, one: dict[str, Any]) -> str:
@@ -20176,13 +20291,17 @@ class Infrastructure(_Closeable):
 
     tables: Sequence[type[Any]] = ()
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, observer: _Observing | None = None
+    ) -> None:
+        """Build nothing yet. All services use the clock and the observer; see :class:`Observer`."""
         if not isinstance(config, Config):
             raise ConfigurationError(
                 "config should be a Config: Infrastructure(Config(…)), or Infrastructure.from_env()"
             )
         self.config = config
         self._clock = _clock(clock)
+        self._observer = _observers(observer)
         self._built: dict[provided[Any], Any] = {}
         self._closed = False
         self._forget_parent()
@@ -20193,17 +20312,45 @@ class Infrastructure(_Closeable):
         self._building: dict[provided[Any], Any] = {}
 
     @classmethod
-    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
+    def from_env(
+        cls: type[_Bundle],
+        env: Mapping[str, str] | None = None,
+        *,
+        observer: _Observing | None = None,
+        clock: Clock | None = None,
+    ) -> _Bundle:
         """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md.
 
         Raises ConfigurationError, which names the variable at fault.
         """
-        return cls(Config.from_env(env))
+        given = {"observer": observer, "clock": clock}
+        # A bundle of your own need not take them.
+        options: Any = {name: value for name, value in given.items() if value is not None}
+        return cls(Config.from_env(env), **options)
 
     @property
     def clock(self) -> Clock:
         """The clock of all services."""
         return self._clock
+
+    @property
+    def observer(self) -> Observer | None:
+        """The observers of all services as one, for those of your own."""
+        return self._observer
+
+    @property
+    def breakers(self) -> dict[str, str]:
+        """The state of each circuit breaker: "closed", "open" or "half_open".
+
+        The key is the name of the service, and for a node of a cluster its address behind a blank.
+        Only services that are built, and have a breaker, are there.
+        """
+        found: dict[CircuitBreaker, str] = {}
+        for part, service in list(self._built.items()):
+            if isinstance(service, _Closeable):
+                for name, breaker in service._breakers().items():
+                    found.setdefault(breaker, f"{part._name} {name}".strip())
+        return {name: breaker.state for breaker, name in found.items()}
 
     def _once(self, part: provided[Any]) -> Any:
         if part not in self._built:
@@ -20238,7 +20385,7 @@ class Infrastructure(_Closeable):
         config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
             raise ConfigurationError(_NO_URL)
-        return create_pool(config, clock=self.clock)
+        return create_pool(config, clock=self.clock, observer=self.observer)
 
     def _database_on(self, engine: str) -> Database:
         """Return ``database``, or a new one if there are two."""
@@ -20304,7 +20451,7 @@ class Infrastructure(_Closeable):
     @provided
     def redis(self) -> KeyValueClient:
         """The client of the Redis at ``REDIS_URL``."""
-        return RedisClient(self.config.cache, clock=self.clock)
+        return RedisClient(self.config.cache, clock=self.clock, observer=self.observer)
 
     @provided
     def cache(self) -> RedisCacheProvider:
@@ -20321,7 +20468,7 @@ class Infrastructure(_Closeable):
     @provided
     def storage(self) -> StorageProvider:
         """The object storage, S3 or compatible."""
-        return S3StorageProvider(self.config.storage, clock=self.clock)
+        return S3StorageProvider(self.config.storage, clock=self.clock, observer=self.observer)
 
     @provided
     def bus(self) -> RedisEventBus:
@@ -20331,7 +20478,7 @@ class Infrastructure(_Closeable):
     @provided
     def sms(self) -> SmsService:
         """The SMS service of ``SMS_PROVIDER``."""
-        return create_sms_service(self.config.sms, clock=self.clock)
+        return create_sms_service(self.config.sms, clock=self.clock, observer=self.observer)
 
     def load(self, rows: Mapping[str, Iterable[Any]]) -> dict[str, int]:
         """Insert rows of several tables, parents first, and return how many by table. All or none.
