@@ -214,8 +214,8 @@ class Faults:
 
     _service = "fake"
     _observer: infra.Observer | None = None
-    #: whether a fault of it is a failed call of a server, and whether each method is a call
-    _reports = _wraps = False
+    _reports = True  # whether a fault of it is a failed call of a server
+    _wraps = False  # whether each method is a call of a server
     _called: ClassVar[Mapping[str, str]] = {}  # by method: the operation of the real adapter
     _below: Faults | None = None  # the fake that this one uses: its faults of "*" apply here too
     _unfailing = frozenset({"close", "is_available", "stats"})
@@ -842,7 +842,6 @@ class FakeDatabase(_CloseableFaults, infra.Database):
     """
 
     _unfailing = Faults._unfailing | {"stats"}
-    _reports = True
     _unsupported: ClassVar = frozenset({"execute", "fetch_one", "fetch_all", "stream"})
 
     def __init__(
@@ -2293,7 +2292,6 @@ class FakeRepository(infra.Repository[R]):
     database: FakeDatabase
     _service: str
     _below: Faults | None
-    _reports = True
     #: for each field ``elsewhere`` the method that returns its value for each row
     _others: ClassVar[Mapping[str, Callable[[Any, list[Row]], Iterable[Any]]]] = {}
 
@@ -2601,7 +2599,7 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
     """
 
     _service = "redis"
-    _reports = _wraps = True
+    _wraps = True
     _late_expiry = 0.0
     _simpler: ClassVar[Mapping[str, str]] = {
         "set_with_expiry": "set",
@@ -2936,6 +2934,7 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
     """
 
     _service = "cache"
+    _reports = False
     #: while True, calls raise CacheError, or a cache that fails open is empty
     down: bool = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -2965,6 +2964,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
     """``VerificationCache`` itself over a fake client, with a key for tests."""
 
     _service = "verification"
+    _reports = False
 
     def __init__(
         self,
@@ -3026,7 +3026,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
     """
 
     _service = "storage"
-    _reports = _wraps = True
+    _wraps = True
 
     def __init__(
         self,
@@ -3252,6 +3252,7 @@ class FakeEventBus(_CloseableFaults, infra.RedisEventBus):
     """
 
     _service = "redis"
+    _reports = False
     _simpler: ClassVar[Mapping[str, str]] = {"subscribe_many": "subscribe"}
 
     def __init__(
@@ -3285,7 +3286,7 @@ class FakeSmsService(_CloseableFaults, infra.SmsService):
 
     provider_name = "fake"
     _service = "sms"
-    _reports = _wraps = True
+    _wraps = True
     _simpler: ClassVar[Mapping[str, str]] = {"send_verification_code": "send_sms"}
 
     def __init__(self, *, observer: infra._Observing | None = None) -> None:
