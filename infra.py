@@ -2455,13 +2455,9 @@ class CallPolicy:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._observer = observer
-        self._breaker = breaker
+        self.breaker = breaker
         self._slow = slow
         self._is_watched = bool(observer or breaker or slow)
-
-    def breakers(self) -> Mapping[str, CircuitBreaker]:
-        """Return its breaker, if there is one, under the name ""."""
-        return {} if self._breaker is None else {"": self._breaker}
 
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
@@ -2483,7 +2479,7 @@ class CallPolicy:
         retried. ``unguarded``: the call passes an open breaker. Raises InfrastructureError for a
         driver's exception; any other passes through.
         """
-        monotonic, breaker = self._monotonic, self._breaker
+        monotonic, breaker = self._monotonic, self.breaker
         began = started = monotonic()
         deadline = started + self.deadline if until is None else until
         number, last = 1, None  # the attempt, and the error of the one before
@@ -3461,7 +3457,8 @@ class _Closeable(ABC):
 
     def _breakers(self) -> Mapping[str, CircuitBreaker]:
         """Return the circuit breakers, by the name of the part that each is for, or ""."""
-        return {}
+        breaker = getattr(getattr(self, "_policy", None), "breaker", None)
+        return {} if breaker is None else {"": breaker}
 
     def __enter__(self: T) -> T:
         return self
@@ -7691,9 +7688,6 @@ class _SqlStatements(Database):
         _watch(self._observer, self.engine, self)
         if config.warm:
             _start_thread(self._sessions.warm, "infra-warm")
-
-    def _breakers(self) -> Mapping[str, CircuitBreaker]:
-        return self._policy.breakers()
 
     def _statement(
         self,
@@ -13339,7 +13333,7 @@ class _RedisTransport:
         return self.new_breaker("redis")
 
     def breakers(self) -> Mapping[str, CircuitBreaker]:
-        return self.policy.breakers()
+        return {"": self.policy.breaker} if self.policy.breaker is not None else {}
 
     def servers(self) -> Sequence[_RedisServer]:
         return [self._server]
@@ -16124,7 +16118,7 @@ class _S3Calls:
     ) -> None:
         clock = _clock(clock)
         self._config, self._ca_file = config, ca_file
-        self._policy = CallPolicy(
+        self.policy = CallPolicy(
             "storage",
             translate=self._translate,
             repeatable=frozenset(),
@@ -16188,7 +16182,7 @@ class _S3Calls:
             return ask(client)
 
         # Any request leaves and returns the same if it is sent twice.
-        return self._policy.call(operation, attempt, until=until, repeatable=True)
+        return self.policy.call(operation, attempt, until=until, repeatable=True)
 
     def request(self, operation: str, method: str, **arguments: Any) -> Any:
         """Return what a method of boto3's client answers."""
@@ -16199,7 +16193,7 @@ class _S3Calls:
             name = f"{method.lower()}_object"
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
 
-        return self._policy.call("get_presigned_url", attempt)
+        return self.policy.call("get_presigned_url", attempt)
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         meaning = _aws_meaning(exc, attempt)
@@ -16234,7 +16228,7 @@ class _S3Calls:
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
         """
-        until, status = self._policy.until(), 0
+        until, status = self.policy.until(), 0
 
         def look(client: Any) -> None:
             client.get_object(**place, Range="bytes=0-0")["Body"].close()
@@ -16496,10 +16490,8 @@ class S3StorageProvider(StorageProvider):
         _import_driver("boto3", "boto3", "S3StorageProvider")
         self._observer: Observer | None = _observers(observer)
         self._calls = _S3Calls(config, ca_file, clock, self._observer)
+        self._policy = self._calls.policy
         _watch(self._observer, "storage", self)
-
-    def _breakers(self) -> Mapping[str, CircuitBreaker]:
-        return self._calls._policy.breakers()
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
@@ -17518,9 +17510,6 @@ class _RemoteSmsService(SmsService):
             slow=config.slow,
         )
         _watch(observer, "sms", self)
-
-    def _breakers(self) -> Mapping[str, CircuitBreaker]:
-        return self._policy.breakers()
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         return self._policy.call(

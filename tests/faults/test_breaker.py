@@ -14,7 +14,7 @@ import pytest
 
 import infra
 from tests.contract.backends import WAIT, ShiftedClock, eventually, in_background, in_threads
-from tests.faults.proxy import Listening, Proxy
+from tests.faults.proxy import Listening, Proxy, Stub
 from tests.scale import PROVE
 from tests.services import Server
 
@@ -185,23 +185,41 @@ def test_a_full_pool_does_not_count(private_server: Callable[[str], Server], nam
 
 
 @pytest.mark.parametrize("name", DATABASES)
-def test_an_open_transaction_goes_on(private_server: Callable[[str], Server], name: str) -> None:
+@pytest.mark.parametrize("step", ["statement", "savepoint", "commit", "rollback", "stream"])
+def test_what_uses_an_open_connection_goes_on(
+    private_server: Callable[[str], Server], name: str, step: str
+) -> None:
     server = private_server(name)
     with Refusing(server.port) as proxy:
         url = server.url.replace(str(server.port), str(proxy.port))
         with Subject(url) as subject:
             database = subject.services.database
             database.execute("CREATE TABLE notes (n INTEGER PRIMARY KEY)")
-            with database.transaction():
-                database.execute("INSERT INTO notes VALUES (1)")
+
+            def open_breaker() -> None:
                 proxy.refuses = True
                 in_threads(1, lambda _: subject.ask())
                 assert subject.state == "open"
-                subject.calls.clear()
-                with database.transaction():
+
+            if step == "stream":
+                rows = database.stream("SELECT 1 UNION SELECT 2 UNION SELECT 3", batch_size=1)
+                assert next(rows) == (1,)
+                open_breaker()
+                assert list(rows) == [(2,), (3,)]
+                return
+            with contextlib.suppress(LookupError), database.transaction():
+                database.execute("INSERT INTO notes VALUES (1)")
+                open_breaker()
+                if step == "statement":
                     assert database.execute("INSERT INTO notes VALUES (2)") == 1
+                elif step == "savepoint":
+                    with database.transaction():
+                        pass
+                elif step == "rollback":
+                    raise LookupError
             assert subject.state == "closed"  # the server has answered
-            assert database.fetch_all("SELECT n FROM notes ORDER BY n") == [(1,), (2,)]
+            count = {"statement": 2, "rollback": 0}.get(step, 1)
+            assert database.fetch_one("SELECT count(*) FROM notes") == (count,)
 
 
 @pytest.mark.parametrize("name", DATABASES)
@@ -266,6 +284,23 @@ def test_a_cache_that_fails_open_goes_on_at_once(private_server: Callable[[str],
             assert port.connections == 0
         assert isinstance(caught.value.__cause__, infra.CircuitOpenError)
         assert caught.value.retryable is False
+
+
+def test_a_message_without_an_answer_counts() -> None:
+    config = infra.SmsConfig(
+        provider="twilio", api_key="AC" + "0" * 32, api_secret="s", sender="+14155550100", **BREAKER
+    )
+    with (
+        Stub(lambda client: client.shutdown(socket.SHUT_RDWR)) as stub,
+        infra.TwilioSmsService(config, endpoint=f"http://127.0.0.1:{stub.port}") as sms,
+    ):
+        for _ in range(3):
+            with pytest.raises(infra.SmsError) as caught:
+                sms.send_sms("+14155550100", "m")
+            assert caught.value.outcome == "unknown"
+        with pytest.raises(infra.CircuitOpenError):
+            sms.send_sms("+14155550100", "m")
+        assert stub.connections == 3
 
 
 AWAY = 20.0 if PROVE else 1.0  # seconds

@@ -486,9 +486,12 @@ class TestInTheCallPolicy:
             raise KeyError
 
         clock.advance(10)
-        with pytest.raises(KeyError):
+        with pytest.raises(KeyError) as caught:
             open_service.policy.call("get", mistake)
         assert open_service.breaker.state == "half_open"
+        open_service.down = False
+        assert open_service.get() == "answer"
+        assert caught.value.__traceback__ is not None  # it keeps the attempt alive
 
 
 class TestSlowCalls:

@@ -84,7 +84,8 @@ GOOD: Mapping[str, Any] = {
     "source": infra.IterableSource([]), "monotonic": lambda: 0.0, "services": [],
     "pool": infra.create_pool(NO_DATABASE),
     "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
-    "call": infra.Call("redis", "get", "ok", 0.1, 1), "field": "n", "low": 1, "high": 2, "values": [1], "target": (STORAGE, "new", ""),
+    "field": "n", "low": 1, "high": 2, "values": [1], "target": (STORAGE, "new", ""),
+    "call": infra.Call("redis", "get", "ok", 0.1, 1),
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {

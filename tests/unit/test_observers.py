@@ -203,6 +203,20 @@ def test_moved_rows_and_objects(recorder: Recorder, tmp_path: Path) -> None:
     assert recorder.counts == {("postgres", "rows_moved"): 20, ("storage", "rows_moved"): 3}
 
 
+def test_a_move_waits_for_the_next_probe(tmp_path: Path) -> None:
+    books = fakes.Table("books", {"id": fakes.Column(int)})
+    clock = fakes.FakeClock()
+    with fakes.FakeDatabase("postgres", [books], clock=clock) as database:
+        database.fail_next("run", infra.CircuitOpenError("away", retry_after=30.0))
+        report = infra.RowMove(
+            "books",
+            source=infra.IterableSource([{"id": 1}]),
+            target=infra.TableTarget(database, "books"),
+            rejects=tmp_path / "rejects",
+        ).run()
+        assert (report.counts.written, clock.monotonic()) == (1, 30.0)
+
+
 def test_pools_and_breakers_are_watched_while_they_live(recorder: Recorder) -> None:
     config = infra.CacheConfig(url="redis://127.0.0.1:1", retries=0, breaker_failures=1)
     client = infra.RedisClient(config, observer=recorder)
