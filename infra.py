@@ -14242,6 +14242,7 @@ class _RedisListener(Listener):
                 policy.call("listen", self._session, retries=0, unguarded=True)
             except InfrastructureError as error:
                 failures = 1 if self._has_received else failures + 1
+                self._has_received = False
                 reason = type(error).__name__
                 if isinstance(error, TimeoutError) and self._connection is not None:
                     self._transport.report_silent(self._connection)
@@ -14263,7 +14264,6 @@ class _RedisListener(Listener):
         self._release()
 
     def _connect(self, attempt: Attempt) -> None:
-        self._has_received = False
         self._use(self._transport.connect_listener(attempt))
         self._subscriptions.reconnected()
 
