@@ -213,6 +213,10 @@ class Faults:
     """
 
     _service = "fake"
+    _observer: infra.Observer | None = None
+    _reports = True  # whether a fault of it is a failed call of a server
+    _wraps = False  # whether each method is a call of a server
+    _called: ClassVar[Mapping[str, str]] = {}  # by method: the operation of the real adapter
     _below: Faults | None = None  # the fake that this one uses: its faults of "*" apply here too
     _unfailing = frozenset({"close", "is_available", "stats"})
     #: methods that raise on a fake in any case: no fault of theirs would ever show
@@ -298,8 +302,35 @@ class Faults:
         names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), "_can_fail"))
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
+    def _report(self, operation: str, error: BaseException | None = None) -> None:
+        """Tell the observer of this fake, or of the database below it, as the real adapter does."""
+        observer = self._observer
+        if observer is None and self._below is not None:
+            observer = self._below._observer
+        # The call of a fault with ``after_apply`` is reported once, with its error.
+        if observer is None or (error is None and _failing_fakes.get()):
+            return
+        outcome = "ok" if error is None else type(error).__name__
+        operation = self._called.get(operation, operation)
+        observer.call(infra.Call(self._service, operation, outcome, 0.0, 1))
+
+    @contextlib.contextmanager
+    def _reporting(self, operation: str) -> Iterator[None]:
+        """Report the call that the block stands for. What was refused unsent is no call."""
+        try:
+            yield
+        except (infra.ValidationError, infra.ConfigurationError, infra.SerializationError):
+            raise
+        except infra.InfrastructureError as error:
+            self._report(operation, error)
+            raise
+        self._report(operation)
+
     def _take_fault(self, name: str) -> _Fault | None:
-        self._check_reachable(name)
+        with contextlib.ExitStack() as stack:
+            if self._reports and (self._down or self._closed):
+                stack.enter_context(self._reporting(name))
+            self._check_reachable(name)
         fault, below = self._next_fault(name), self._below
         if fault is None and below is not None and below._armed:
             fault = below._fault_from_above()
@@ -322,7 +353,7 @@ class Faults:
                 self._arm()
             return fault
 
-    def _raise_fault(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
+    def _raise_fault(self, name: str, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
         """Raise the fault's error, after the work if the fault says so."""
         if fault.after_apply:
             token = _failing_fakes.set((*_failing_fakes.get(), fault.owner))
@@ -331,6 +362,8 @@ class Faults:
             finally:
                 _failing_fakes.reset(token)
         error = fault.fresh_error()
+        if self._reports:
+            self._report(name, error)
         self._apply_fault(error)
         raise error
 
@@ -368,8 +401,12 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         if self._armed or (below is not None and below._armed):
             fault = self._take_fault(name)
         if fault is not None:
-            self._raise_fault(fault, functools.partial(method, self, *args, **kwargs))
-        result = method(self, *args, **kwargs)
+            self._raise_fault(name, fault, functools.partial(method, self, *args, **kwargs))
+        if self._observer is not None and self._wraps:
+            with self._reporting(name):
+                result = method(self, *args, **kwargs)
+        else:
+            result = method(self, *args, **kwargs)
         if result.__class__ is GeneratorType:
             return self._while_reachable(name, result)
         return result
@@ -815,6 +852,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
         interleave: bool = False,
+        observer: infra._Observing | None = None,
     ) -> None:
         """Create the tables, which have no rows.
 
@@ -827,13 +865,14 @@ class FakeDatabase(_CloseableFaults, infra.Database):
             interleave: True makes code that is unsafe with many threads fail in a test. After a
                 read in a transaction, the thread waits until another thread has run a statement,
                 or 5 milliseconds of real time have passed.
+            observer: as that of ConnectionPool; calls take 0 seconds.
 
         Raises ValidationError if ``tables`` is not an iterable, and ConfigurationError for any
         other invalid argument.
         """
         self.dialect = dialect = infra._check_choice("dialect", dialect, *_KEY_ORDERS)
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
-        super().__init__(infra._clock(clock, FakeClock()), deadline=30.0)
+        super().__init__(infra._clock(clock, FakeClock()), deadline=30.0, observer=observer)
         if not infra._is_number(lock_timeout, 0, infra._YEAR):
             raise infra.ConfigurationError("lock_timeout should be a number of seconds")
         if type(interleave) is not bool:
@@ -848,6 +887,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
             table._refer(_KEY_ORDERS[dialect])
+        infra._watch(self._observer, self.engine, self)
 
     def table(self, name: str) -> FakeTable:
         """Return a table.
@@ -867,7 +907,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
             return super().transaction()
         if fault.after_apply:
             return _LostReply(self, fault.fresh_error())  # pyright: ignore[reportReturnType]
-        self._raise_fault(fault, super().transaction)
+        self._raise_fault("begin", fault, super().transaction)
 
     transaction._can_fail = True  # type: ignore[attr-defined]
 
@@ -914,7 +954,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         fault = self._fault_from_above() if self._armed else None
         if fault is None:
             return work()
-        self._raise_fault(fault, work)
+        self._raise_fault("table", fault, work)
 
     def _error(
         self, rule: infra._ErrorRule, constraint: str | None = None, *, about: str = ""
@@ -933,6 +973,12 @@ class FakeDatabase(_CloseableFaults, infra.Database):
 
     def _atomically(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
         """Do the work atomically. Outside a transaction it commits."""
+        if self._observer is None:
+            return self._do_atomically(operation, work, write)
+        with self._reporting(operation):
+            return self._do_atomically(operation, work, write)
+
+    def _do_atomically(self, operation: str, work: Callable[[], T], write: bool) -> T:
         block = self._current()
         if block is not None:
             self._check(block)
@@ -988,19 +1034,20 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         self._statement("stream")
 
     def _begin(self, block: infra._Block) -> None:
-        self._check_reachable("transaction")
+        with self._reporting("begin"):
+            self._check_reachable("transaction")
         block.handle = _OpenTransaction()
         self._open = [*self._open, block]
 
     def _end(self, block: infra._Block, command: str) -> None:
-        with self._turns.lock:
+        with self._reporting(command.lower()), self._turns.lock:
             if command == "COMMIT":
                 self._check_connection(block, "commit")
             if self._turns.writer is block and command == "COMMIT":
                 self._turns.undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
-        with self._turns.lock:
+        with self._reporting("savepoint"), self._turns.lock:
             self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
                 mark = len(self._turns.undo) if self._turns.writer is block else 0
@@ -2553,25 +2600,34 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
     """
 
     _service = "redis"
+    _wraps = True
     _late_expiry = 0.0
     _simpler: ClassVar[Mapping[str, str]] = {
         "set_with_expiry": "set",
         "delete_many": "delete",
         "unlink_many": "delete",
     }
+    _called = _simpler
 
     def __init__(
-        self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
+        self,
+        server: FakeRedisServer | None = None,
+        *,
+        clock: infra.Clock | None = None,
+        observer: infra._Observing | None = None,
     ) -> None:
         """Use a server, which holds the data and the clock; by default a new one with ``clock``.
 
-        Clients that share a ``server`` share both, and do not use ``clock``. Raises
-        ConfigurationError for an invalid argument.
+        Clients that share a ``server`` share both, and do not use ``clock``. ``observer`` is as
+        that of RedisClient; calls take 0 seconds. Raises ConfigurationError for an invalid
+        argument.
         """
         if not isinstance(server, FakeRedisServer | None):
             raise infra.ConfigurationError("server should be a FakeRedisServer")
         self.server = server or FakeRedisServer(clock)
         self._clock = self.server.clock
+        self._observer = infra._observers(observer)
+        infra._watch(self._observer, "redis", self)
         self._listeners: dict[_FakeListener, None] = {}  # a set, in order
 
     def close(self) -> None:
@@ -2671,6 +2727,7 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
             if listener._closed:
                 self._listeners.pop(listener, None)
         listener = _FakeListener(self, on_message, on_reconnect)
+        listener._observer = self._observer
         self._listeners[listener] = None
         if self._closed:  # meanwhile
             listener.close()
@@ -2878,6 +2935,7 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
     """
 
     _service = "cache"
+    _reports = False
     #: while True, calls raise CacheError, or a cache that fails open is empty
     down: bool = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -2907,6 +2965,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
     """``VerificationCache`` itself over a fake client, with a key for tests."""
 
     _service = "verification"
+    _reports = False
 
     def __init__(
         self,
@@ -2968,6 +3027,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
     """
 
     _service = "storage"
+    _wraps = True
 
     def __init__(
         self,
@@ -2977,6 +3037,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         copy_part_size: int = 128 << 20,
         keeps_folders: bool = False,
         clock: infra.Clock | None = None,
+        observer: infra._Observing | None = None,
     ) -> None:
         """Keep objects in ``buckets``, by default a new dict.
 
@@ -2987,6 +3048,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             keeps_folders: ``delete_batch`` removes the folders that it empties, as for a store that
                 keeps them.
             clock: for times and the expiry of URLs; by default the system's.
+            observer: as that of S3StorageProvider; there is a Call for each method, of 0 seconds.
 
         Raises ConfigurationError for an invalid argument.
         """
@@ -2997,6 +3059,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         self.denied: set[tuple[str, str]] = set()
         self._buckets: dict[str, dict[str, _Object]] = {} if buckets is None else buckets
         self._clock = infra._clock(clock)
+        self._observer = infra._observers(observer)
 
     def close(self) -> None:
         self._shut()
@@ -3187,6 +3250,7 @@ class FakeEventBus(_CloseableFaults, infra.RedisEventBus):
     """
 
     _service = "redis"
+    _reports = False
     _simpler: ClassVar[Mapping[str, str]] = {"subscribe_many": "subscribe"}
 
     def __init__(
@@ -3220,10 +3284,13 @@ class FakeSmsService(_CloseableFaults, infra.SmsService):
 
     provider_name = "fake"
     _service = "sms"
+    _wraps = True
     _simpler: ClassVar[Mapping[str, str]] = {"send_verification_code": "send_sms"}
 
-    def __init__(self) -> None:
+    def __init__(self, *, observer: infra._Observing | None = None) -> None:
+        """``observer`` is as that of TwilioSmsService; calls take 0 seconds."""
         self.outbox: list[SentSms] = []
+        self._observer = infra._observers(observer)
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         sent = SentSms(f"fake-{infra.new_id()}", phone, message, code)
@@ -3277,6 +3344,7 @@ class FakeInfrastructure(infra.Infrastructure):
             one database of this engine. By default ``accounts`` is a fake of MySQL, and
             ``exchange`` one of Postgres, as with two databases.
         interleave: as that of FakeDatabase.
+        observer: as that of Infrastructure.
 
     Raises ValidationError if ``tables`` is not an iterable, and ConfigurationError for any other
     invalid argument, and if another bundle stands before this class among the bases.
@@ -3300,6 +3368,7 @@ class FakeInfrastructure(infra.Infrastructure):
         tables: Iterable[Table | type[Any]] = (),
         engine: str | None = None,
         interleave: bool = False,
+        observer: infra._Observing | None = None,
     ) -> None:
         self._fake_clock = FakeClock() if clock is None else clock
         if not isinstance(self._fake_clock, FakeClock):
@@ -3313,7 +3382,7 @@ class FakeInfrastructure(infra.Infrastructure):
         ]
         self._own_tables = [each if isinstance(each, Table) else Table.of(each) for each in own]
         self.tables = [each for each in own if not isinstance(each, Table)]
-        super().__init__(infra.Config(), clock=self._fake_clock)
+        super().__init__(infra.Config(), clock=self._fake_clock, observer=observer)
         for name, part in vars(FakeInfrastructure).items():
             if isinstance(part, infra.provided) and getattr(type(self), name) is part:
                 getattr(self, name)  # now: a test may look at a fake after close()
@@ -3344,7 +3413,8 @@ class FakeInfrastructure(infra.Infrastructure):
 
     def _open_database(self, engine: str) -> FakeDatabase:
         found = {each.name: each for each in (*MYSQL_TABLES, *self._own_tables)}
-        return FakeDatabase(engine, found.values(), clock=self.clock, interleave=self._interleave)
+        options: Any = {"interleave": self._interleave, "observer": self.observer}
+        return FakeDatabase(engine, found.values(), clock=self.clock, **options)
 
     if TYPE_CHECKING:  # the inherited ones call the method above
 
@@ -3388,7 +3458,7 @@ class FakeInfrastructure(infra.Infrastructure):
     @infra.provided
     def redis(self) -> FakeRedisClient:
         """The Redis that ``cache``, ``verification`` and ``bus`` share."""
-        return FakeRedisClient(clock=self.clock)
+        return FakeRedisClient(clock=self.clock, observer=self.observer)
 
     @infra.provided
     def cache(self) -> FakeCacheProvider:
@@ -3403,7 +3473,7 @@ class FakeInfrastructure(infra.Infrastructure):
     @infra.provided
     def storage(self) -> FakeStorageProvider:
         """The object storage."""
-        return FakeStorageProvider(clock=self.clock)
+        return FakeStorageProvider(clock=self.clock, observer=self.observer)
 
     @infra.provided
     def bus(self) -> FakeEventBus:
@@ -3413,7 +3483,7 @@ class FakeInfrastructure(infra.Infrastructure):
     @infra.provided
     def sms(self) -> FakeSmsService:
         """The SMS service; its ``outbox`` holds the messages."""
-        return FakeSmsService()
+        return FakeSmsService(observer=self.observer)
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the fakes. Raises AssertionError for faults that were not used."""
@@ -3422,6 +3492,14 @@ class FakeInfrastructure(infra.Infrastructure):
             _refuse_unused(self._built.values())
 
     @classmethod
-    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
+    def from_env(
+        cls: type[_Bundle],
+        env: Mapping[str, str] | None = None,
+        *,
+        observer: infra._Observing | None = None,
+        clock: infra.Clock | None = None,
+    ) -> _Bundle:
         """Return a new bundle. Fakes ignore the environment."""
-        return cls()
+        given = {"observer": observer, "clock": clock}
+        options: Any = {name: value for name, value in given.items() if value is not None}
+        return cls(**options)

@@ -21,7 +21,8 @@ values             new_id, normalize_phone, mask_phone, hash_phone; what texts, 
                    and columns may hold
 configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisEventBusConfig),
                    S3StorageConfig, SmsConfig, VerificationConfig
-call policy        Call, Health, PoolStats, Attempt, CallPolicy: every outbound call goes through it
+call policy        Call, Observer, Health, PoolStats, Attempt, CircuitBreaker, CallPolicy: every
+                   outbound call goes through it
 sockets            how sockets are opened, TLS, forks, the pool of connections, ``close()``
 database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
@@ -121,30 +122,31 @@ __version__ = "0.1.0"
 __all__ = [
     "FILLED", "MISSING", "SCHEMA", "Above", "AnyOf", "AtLeast", "AtMost", "Attempt", "Below",
     "Benchmark", "BenchmarkEvent", "BenchmarkRepository", "BenchmarkVersion", "Between",
-    "CacheConfig", "CacheError", "CacheKey", "CacheLock", "Call", "CallPolicy", "Check", "Clock",
-    "Config", "ConfigurationError", "ConflictError", "ConnectionPool", "Contains", "Credentials",
-    "CsvSource", "Database", "DatabaseConfig", "DatabaseError", "DeleteResult", "Device", "Event",
-    "EventChannel", "FailoverSmsService", "ForeignKey", "Health", "Infrastructure",
-    "InfrastructureError", "Issued", "IterableSource", "JsonLinesSource", "KeyValueClient",
-    "LeaderboardEntry", "Listener", "Member", "Membership", "Message", "MessagingError",
-    "Migration", "MigrationStatus", "Migrator", "MockSmsService", "Move", "MoveCounts", "MoveError",
-    "MoveReport", "MySQLBenchmarkRepository", "MySQLOrganizationRepository",
-    "MySQLPhoneUserRepository", "MySQLSubmissionRepository", "MySQLTokenRepository",
-    "MySQLUserRepository", "Not", "NotFoundError", "ObjectMetadata", "ObjectMove", "ObjectSummary",
-    "OneOf", "Organization", "OrganizationRepository", "Page", "PhoneUser", "PhoneUserRepository",
-    "PoolStats", "PoolTimeoutError", "PostgresBenchmarkRepository",
-    "PostgresOrganizationRepository", "PostgresPhoneUserRepository", "PostgresSubmissionRepository",
-    "PostgresTokenRepository", "PostgresUserRepository", "Query", "QuerySource", "RateLimit",
-    "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus",
-    "RedisEventBusConfig", "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation",
-    "RowMove", "S3StorageConfig", "S3StorageProvider", "SerializationError", "SmsConfig",
-    "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository", "SqliteSource",
-    "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission", "SubmissionEvent",
-    "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent", "TableSource",
-    "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted", "User", "UserEvent",
-    "UserRepository", "ValidationError", "Verification", "VerificationCache", "VerificationConfig",
-    "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone", "main", "mask_phone",
-    "new_id", "normalize_phone", "provided", "read_migrations", "split_statements", "table_ddl",
+    "CacheConfig", "CacheError", "CacheKey", "CacheLock", "Call", "CallPolicy", "Check",
+    "CircuitBreaker", "CircuitOpenError", "Clock", "Config", "ConfigurationError", "ConflictError",
+    "ConnectionPool", "Contains", "Credentials", "CsvSource", "Database", "DatabaseConfig",
+    "DatabaseError", "DeleteResult", "Device", "Event", "EventChannel", "FailoverSmsService",
+    "ForeignKey", "Health", "Infrastructure", "InfrastructureError", "Issued", "IterableSource",
+    "JsonLinesSource", "KeyValueClient", "LeaderboardEntry", "Listener", "Member", "Membership",
+    "Message", "MessagingError", "Migration", "MigrationStatus", "Migrator", "MockSmsService",
+    "Move", "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
+    "MySQLOrganizationRepository", "MySQLPhoneUserRepository", "MySQLSubmissionRepository",
+    "MySQLTokenRepository", "MySQLUserRepository", "Not", "NotFoundError", "ObjectMetadata",
+    "ObjectMove", "ObjectSummary", "Observer", "OneOf", "Organization", "OrganizationRepository",
+    "Page", "PhoneUser", "PhoneUserRepository", "PoolStats", "PoolTimeoutError",
+    "PostgresBenchmarkRepository", "PostgresOrganizationRepository", "PostgresPhoneUserRepository",
+    "PostgresSubmissionRepository", "PostgresTokenRepository", "PostgresUserRepository", "Query",
+    "QuerySource", "RateLimit", "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider",
+    "RedisClient", "RedisEventBus", "RedisEventBusConfig", "RefreshToken", "Replace", "Repository",
+    "RepositoryTarget", "Rotation", "RowMove", "S3StorageConfig", "S3StorageProvider",
+    "SerializationError", "SmsConfig", "SmsError", "SmsService", "SnsSmsService", "Source",
+    "SqlRepository", "SqliteSource", "StartsWith", "StorageError", "StoragePath", "StorageProvider",
+    "Submission", "SubmissionEvent", "SubmissionRepository", "Subscription", "SystemClock",
+    "SystemEvent", "TableSource", "TableTarget", "Target", "TokenRepository", "TwilioSmsService",
+    "Upserted", "User", "UserEvent", "UserRepository", "ValidationError", "Verification",
+    "VerificationCache", "VerificationConfig", "create_pool", "create_sms_service", "ddl",
+    "generate_code", "hash_phone", "main", "mask_phone", "new_id", "normalize_phone", "provided",
+    "read_migrations", "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -182,6 +184,8 @@ class InfrastructureError(Exception):
     code: str | int | None = None
     #: the row of an INSERT of many rows that the server refuses; 0: it does not say
     _row = 0
+    #: whether it means that no answer came; None: it tells nothing about the service
+    _unanswered: bool | None = False
 
     def __init__(
         self,
@@ -200,6 +204,8 @@ class InfrastructureError(Exception):
 class ConfigurationError(InfrastructureError):
     """A setting is wrong or missing, or a driver is not installed. The message says which."""
 
+    _unanswered = None
+
 
 class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """The service is unreachable, refused the login or ended the connection.
@@ -208,16 +214,35 @@ class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """
 
     retryable = True
+    _unanswered: bool | None = True
+
+
+class CircuitOpenError(ConnectionError):
+    """Nothing was sent: earlier calls got no answer. See :class:`CircuitBreaker`.
+
+    Attributes:
+        retry_after: the seconds until a call may ask the service again.
+    """
+
+    retryable = False
+    _unanswered = None
+
+    def __init__(self, message: str = "", *, retry_after: float = 0.0, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
 
 
 class TimeoutError(InfrastructureError, builtins.TimeoutError):
     """The service did not answer in time. A write may have taken effect nevertheless."""
 
     retryable = True
+    _unanswered: bool | None = True
 
 
 class PoolTimeoutError(TimeoutError):
     """Every connection was in use until the deadline. The message has the pool's size."""
+
+    _unanswered = None
 
 
 class DatabaseError(InfrastructureError):
@@ -316,6 +341,8 @@ class MoveError(InfrastructureError):
 class SerializationError(InfrastructureError):
     """A value cannot be written to, or read from, the format of its store."""
 
+    _unanswered = None
+
 
 class NotFoundError(InfrastructureError):
     """The record or object to change or fetch does not exist; ``resource`` names its type."""
@@ -330,6 +357,8 @@ class ValidationError(InfrastructureError, ValueError):
 
     The message says what was expected and does not quote the value.
     """
+
+    _unanswered = None
 
 
 class RateLimitedError(InfrastructureError):
@@ -1542,8 +1571,24 @@ class _Settings(_ByValue):
         return found
 
 
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class _CallSettings(_Settings):
+    """What the settings of all services have. Times are in seconds.
+
+    Attributes:
+        breaker_failures: opens a :class:`CircuitBreaker` (on a cluster one for each node) after
+            that many attempts in a row without an answer; 0: there is none.
+        breaker_reset: the breaker's ``reset_after``.
+        slow: a call that takes longer is logged as a WARNING; 0: none is.
+    """
+
+    breaker_failures: int = _setting(0, _COUNT_OR_0, "BREAKER_FAILURES")
+    breaker_reset: float = _setting(30.0, _WAIT, "BREAKER_RESET")
+    slow: float = _setting(0.0, _TTL_OR_0, "SLOW_CALLS")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class DatabaseConfig(_Settings):
+class DatabaseConfig(_CallSettings):
     """A MySQL, MariaDB or Postgres database, as the URL's scheme says. All times are in seconds.
 
     ``interruptible``: Ctrl-C ends a statement on Postgres, a copy or a login at once. Without it,
@@ -1557,6 +1602,9 @@ class DatabaseConfig(_Settings):
     ``error_detail`` adds the server's text to the message of each error. That text quotes rows and
     values, so use it in development only. Without it, a message names tables, columns and positions
     in the statement.
+
+    ``log_sql`` logs each statement at DEBUG, with placeholders instead of values, and without its
+    strings and comments. ``warm`` opens ``min_connections`` at the start, in another thread.
     """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
@@ -1569,6 +1617,8 @@ class DatabaseConfig(_Settings):
     max_lifetime: float = _setting(1800.0, _WAIT)
     interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
     error_detail: bool = _setting(False, _SWITCH, "DATABASE_ERROR_DETAIL")
+    log_sql: bool = _setting(False, _SWITCH, "DATABASE_LOG_SQL")
+    warm: bool = _setting(False, _SWITCH, "DATABASE_WARM")
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -1588,7 +1638,7 @@ class DatabaseConfig(_Settings):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CacheConfig(_Settings):
+class CacheConfig(_CallSettings):
     """A Redis server or Redis Cluster. All times are in seconds.
 
     Attributes:
@@ -1634,7 +1684,7 @@ class VerificationConfig(_Settings):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class S3StorageConfig(_Settings):
+class S3StorageConfig(_CallSettings):
     """An S3 store: AWS, or another one at ``endpoint``. Without keys, boto3's own chain finds them.
 
     Plain http is allowed. It shows the objects to anybody on the network, but the secret key is
@@ -1676,7 +1726,7 @@ class S3StorageConfig(_Settings):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SmsConfig(_Settings):
+class SmsConfig(_CallSettings):
     """An SMS provider. There is no default: sending without one raises ConfigurationError.
 
     ``timeout`` bounds the sending of one message, in seconds. Only an answer of SNS that arrives in
@@ -1842,12 +1892,14 @@ def _not_deferred(result: T) -> T:
     return _not_awaitable(result)
 
 
-def _notify(name: str, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a caller's function. What it raises is logged only: it must not break the call."""
+def _notify(name: str, function: Callable[..., Any], *arguments: Any) -> bool:
+    """Call a caller's function; return whether it succeeded. What it raises is logged only."""
     try:
         _not_deferred(function(*arguments))
     except Exception:
         logger.warning("%s raised", name, exc_info=True)
+        return False
+    return True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -1865,6 +1917,106 @@ class Call(_ByValue):
     attempt: int
 
 
+class Observer:
+    """Takes what adapters do, for metrics and traces. Override the methods that you need.
+
+    A plain function that takes a :class:`Call` will do for calls alone, and a list for several
+    observers. Any thread may call the methods. They should return soon. What an observer raises
+    breaks no call: the first exception is logged.
+    """
+
+    def call(self, call: Call) -> None:
+        """Take one attempt at an outbound call, after its end and in its thread."""
+
+    def count(self, service: str, name: str, amount: int = 1) -> None:
+        """Add to a number of events.
+
+        ``name`` is "retries", "cache_hits", "cache_misses", "reconnects" (of a listener),
+        "handler_errors", or "rows_moved" (of the service "storage": objects).
+        """
+
+    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
+        """Take a function that returns current figures by name. Call it when somebody looks.
+
+        ``name`` is the service, a dot, and "pool" (figures of :class:`PoolStats`) or "breaker" (how
+        many are "closed", "open" and "half_open"). Several sources may have one name: add up their
+        figures. There are none once the adapter is gone.
+        """
+
+
+_Observing: TypeAlias = Union[
+    Observer, Callable[[Call], object], "Sequence[Observer | Callable[[Call], object]]"
+]
+
+
+class _FunctionObserver(Observer):
+    def __init__(self, function: Callable[[Call], object]) -> None:
+        if isinstance(function, type):
+            raise ConfigurationError("observer should be an object, not its class")
+        _check_function("observer", function, "a Call", ConfigurationError)
+        self.call = function  # type: ignore[assignment, method-assign]
+
+
+class _Observers(Observer):
+    """Several observers as one that never raises."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+        self._failed: list[Observer] = []
+
+    def call(self, call: Call) -> None:
+        self._tell("call", call)
+
+    def count(self, service: str, name: str, amount: int = 1) -> None:
+        if amount:
+            self._tell("count", service, name, amount)
+
+    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
+        self._tell("watch", name, source)
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        for observer in self._observers:
+            try:
+                result = getattr(observer, method)(*arguments)
+                if result is not None:
+                    _not_deferred(result)
+            except Exception:
+                if not any(observer is failed for failed in self._failed):
+                    self._failed.append(observer)
+                    logger.warning("the observer raised, which is logged once", exc_info=True)
+
+
+def _observers(observer: _Observing | None) -> _Observers | None:
+    """Return what adapters call; None: nobody observes. Raises ConfigurationError."""
+    if observer is None or isinstance(observer, _Observers):
+        return observer
+    given: Any = observer if isinstance(observer, (list, tuple)) else [observer]
+    found = [one if isinstance(one, Observer) else _FunctionObserver(one) for one in given]
+    return _Observers(found) if found else None
+
+
+def _count(observer: Observer | None, service: str, name: str, amount: int = 1) -> None:
+    if observer is not None:
+        observer.count(service, name, amount)
+
+
+def _watch(observer: Observer | None, service: str, adapter: Any) -> None:
+    """Let the observer ask for the adapter's figures. It does not keep the adapter alive."""
+    for kind in ("pool", "breaker") if observer is not None else ():
+        source = functools.partial(_figures, weakref.ref(adapter), kind)
+        if observer is not None and source():
+            observer.watch(f"{service}.{kind}", source)
+
+
+def _figures(adapter: Callable[[], Any], kind: str) -> Mapping[str, float]:
+    found = adapter()
+    if kind == "pool":
+        stats = vars(found.stats()) if hasattr(found, "stats") else {}
+        return {name: value for name, value in stats.items() if value is not None}
+    states = [one.state for one in found._breakers().values()] if found is not None else []
+    return {state: states.count(state) for state in ("closed", "open", "half_open") if states}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Health(_ByValue):
     """A service's name, its server's name and version, and the seconds of a round trip."""
@@ -1878,7 +2030,14 @@ class Health(_ByValue):
 class PoolStats(_ByValue):
     """Counts of a pool's connections, and of the calls that wait for one.
 
-    ``max_connections`` is None if there is no limit, as in a fake.
+    ``max_connections`` is None if there is no limit, as in a fake. Two stats are equal if the first
+    five are.
+
+    Attributes:
+        longest_wait: the longest time that a call has waited for a connection, in seconds.
+        opened: number of connections that were opened so far.
+        closed: number of those that were closed.
+        timed_out: number of calls that got no connection in time.
     """
 
     max_connections: int | None
@@ -1886,6 +2045,10 @@ class PoolStats(_ByValue):
     in_use: int
     idle: int
     waiting: int
+    longest_wait: float = field(default=0.0, compare=False)
+    opened: int = field(default=0, compare=False)
+    closed: int = field(default=0, compare=False)
+    timed_out: int = field(default=0, compare=False)
 
 
 class Attempt:
@@ -1903,9 +2066,10 @@ class Attempt:
         note: data of the adapter for its ``translate``.
     """
 
-    __slots__ = ("_monotonic", "deadline", "final", "note", "sent", "shared")
+    __slots__ = ("_monotonic", "_permit", "deadline", "final", "note", "sent", "shared")
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
+        self._permit: Any = None  # of a circuit breaker
         self.deadline = deadline
         self.sent = self.shared = self.final = False
         self.note: Any = None
@@ -1923,8 +2087,191 @@ class Attempt:
         return left
 
 
+_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for owner in list(_fork_aware):
+        owner._forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _Permit:
+    """A breaker's permission of one call, whose result counts in the same period only."""
+
+    __slots__ = ("__weakref__", "breaker", "passes", "period")
+
+    def __init__(self, breaker: CircuitBreaker, passes: bool) -> None:
+        self.breaker, self.passes, self.period = breaker, passes, breaker._period
+
+    def check(self, address: object = None) -> None:
+        """Raise CircuitOpenError if it opened while the call waited for a connection."""
+        breaker = self.breaker
+        if self.period != breaker._period and breaker._until is not None and not self.passes:
+            raise breaker._refusal()
+
+    def settle(self, unanswered: bool | None, address: object = None) -> bool:
+        """Tell the breaker the result. Return whether it is open now."""
+        self.breaker._settle(self, unanswered)
+        return self.breaker._until is not None
+
+
+class CircuitBreaker:
+    """Refuses calls to a service that does not answer, so that they fail at once.
+
+    It is closed at first. After ``failures`` calls in a row without an answer it opens: calls
+    raise CircuitOpenError, and nothing is sent. After ``reset_after`` seconds it is half open: one
+    call at a time passes, as a probe. An answer closes the breaker. Without one it stays open for
+    another ``reset_after`` seconds.
+
+    Adapters make theirs if their configuration has ``breaker_failures``. For calls of your own, in
+    any number of threads and tasks, use ``with breaker:`` or ``breaker.call(fn)``.
+
+    Args:
+        failures: how many calls in a row.
+        reset_after: in seconds.
+        clock: measures them.
+        service: the name for errors and logs.
+        unanswered: the exceptions that mean that no answer came. Any other one is an answer. Of
+            this library's errors, ConnectionError and TimeoutError count if ``retryable``.
+
+    Raises ConfigurationError for an invalid argument.
+    """
+
+    def __init__(
+        self,
+        failures: int = 5,
+        reset_after: float = 30.0,
+        *,
+        clock: Clock | None = None,
+        service: str = "the service",
+        unanswered: tuple[type[Exception], ...] = (builtins.ConnectionError, builtins.TimeoutError),
+    ) -> None:
+        settings = ("failures", failures, _COUNT), ("reset_after", reset_after, _WAIT)
+        for name, value, validator in (*settings, ("service", service, _TEXT)):
+            if not validator.valid(value):
+                raise validator.refusal(name, value)
+        kinds = unanswered if isinstance(unanswered, tuple) else (None,)
+        if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+            raise ConfigurationError("unanswered should be a tuple of classes of exceptions")
+        self._failures, self._reset_after, self._kinds = failures, reset_after, unanswered
+        self._service, self._monotonic = service, _clock(clock).monotonic
+        self._count = self._period = 0  # failures in a row; how often it has opened and closed
+        self._until: float | None = None  # when the first probe may pass; None: it is closed
+        #: the permits of ``with`` blocks that this thread or task is in
+        self._entered: contextvars.ContextVar[tuple[_Permit, ...]] = contextvars.ContextVar(
+            "infra-breaker", default=()
+        )
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.RLock()  # guards changes; re-entrant, for signal handlers
+        #: A weak reference: the permit of an interrupted call is garbage, and the next may probe.
+        self._probe: Callable[[], _Permit | None] = lambda: None
+
+    @property
+    def state(self) -> str:
+        """Return "closed", "open" or "half_open"."""
+        if self._until is None:
+            return "closed"
+        return "open" if self.retry_after else "half_open"
+
+    @property
+    def retry_after(self) -> float:
+        """Return the seconds until a probe may pass; 0.0 if it is not open."""
+        until = self._until
+        return 0.0 if until is None else max(0.0, until - self._monotonic())
+
+    def call(self, fn: Callable[[], T]) -> T:
+        """Return the result of ``fn()``. Raises CircuitOpenError instead of calling it."""
+        _check_function("fn", fn, "no arguments")
+        with self:
+            return _not_deferred(fn())
+
+    def __enter__(self) -> CircuitBreaker:
+        """Begin a call. Raises CircuitOpenError if the breaker does not let it pass."""
+        entered = self._entered.get()
+        # A block in the probe's passes. So does the next if an interrupt has lost the probe's end.
+        is_in_probe = bool(entered) and self._probe() is entered[-1]
+        self._entered.set((*entered, entered[-1] if is_in_probe else self._admit()))
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        *outer, permit = self._entered.get()
+        self._entered.set(tuple(outer))
+        unanswered: bool | None = isinstance(error, self._kinds)
+        if isinstance(error, InfrastructureError):
+            unanswered = _is_unanswered(error)
+        elif not isinstance(error, Exception | None):
+            unanswered = None  # Ctrl-C
+        self._settle(permit, unanswered)
+
+    def _admit(self, passes: bool = False) -> _Permit:
+        """Permit a call. ``passes``: also while it is open."""
+        permit = _Permit(self, passes)
+        if self._until is not None and not passes:
+            with self._lock:
+                if self._until is not None:
+                    if self.retry_after or self._probe() is not None:
+                        raise self._refusal()
+                    self._probe = weakref.ref(permit)
+                permit.period = self._period
+        return permit
+
+    def _refusal(self) -> CircuitOpenError:
+        left, service = self.retry_after, self._service
+        when = f"the next probe is in {left:.3g} s" if left else "a probe is under way"
+        message = f"{service} did not answer several times in a row, so nothing was sent: {when}"
+        return CircuitOpenError(message, service=service, retry_after=left or 1.0)
+
+    def _settle(self, permit: _Permit, unanswered: bool | None) -> None:
+        if unanswered is False and not self._count and self._until is None:
+            return  # the usual case takes no lock
+        with self._lock:
+            was_open, is_probe = self._until is not None, self._probe() is permit
+            if is_probe:
+                self._probe = lambda: None
+            # A late result says nothing about the service as it is now.
+            if unanswered is None or permit.period != self._period:
+                return
+            self._count = self._count + 1 if unanswered else 0
+            if not unanswered:
+                changes, self._until = was_open, None
+            elif changes := is_probe or (not was_open and self._count >= self._failures):
+                self._until = self._monotonic() + self._reset_after
+            self._period += changes
+        if changes:
+            outcome = "open" if unanswered else "closed"
+            extra = {"service": self._service, "operation": "breaker", "outcome": outcome}
+            logger.warning("the circuit of %s is %s", self._service, outcome, extra=extra)
+
+
+def _is_unanswered(error: InfrastructureError) -> bool | None:
+    """Return whether no answer came; None if the error tells nothing about the service."""
+    is_final = isinstance(error, (ConnectionError, TimeoutError)) and not error.retryable
+    return None if is_final else error._unanswered
+
+
+def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBreaker | None:
+    """Return a breaker as an adapter's configuration has it; None: it has none."""
+    if not config.breaker_failures:
+        return None
+    return CircuitBreaker(
+        config.breaker_failures, config.breaker_reset, clock=clock, service=service
+    )
+
+
+#: operations that a breaker lets pass: a lock's release (it would stay), and the question itself
+_UNGUARDED = frozenset({"compare_and_delete", "health_check"})
+_ENDLESS = frozenset({"listen"})  # operations that last as long as the caller wants
+
+
 class CallPolicy:
-    """Run outbound calls with a total deadline, retries, error mapping, logging and an observer.
+    """Run outbound calls with a total deadline, retries, error mapping, a breaker and an observer.
 
     A call that was not sent is retried. A call that was sent is retried only if its operation is in
     ``repeatable`` or the call is marked as repeatable: repeating any other operation could change
@@ -1939,8 +2286,10 @@ class CallPolicy:
         deadline: the seconds that a call may take, with its retries.
         retries: how often a call is retried at most.
         clock: for the deadline and the pauses.
-        observer: takes a :class:`Call` after each attempt. What it raises is logged only.
+        observer: an :class:`Observer`, a function that takes a :class:`Call`, or a list of them.
         backoff, backoff_max: in seconds.
+        breaker: counts each attempt, and refuses calls while it is open.
+        slow: a call that takes more seconds is logged as a WARNING; 0: none is.
 
     Raises ConfigurationError for an invalid argument.
     """
@@ -1954,13 +2303,14 @@ class CallPolicy:
         deadline: float,
         retries: int,
         clock: Clock,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
         backoff: float = 0.05,
         backoff_max: float = 1.0,
+        breaker: CircuitBreaker | None = None,
+        slow: float = 0.0,
     ) -> None:
         clock = _clock(clock)
-        if observer is not None:
-            _check_function("observer", observer, "a Call", ConfigurationError)
+        observer = _observers(observer)
         _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
         if not _is_text(service):
             raise ConfigurationError("service should be a name")
@@ -1972,6 +2322,10 @@ class CallPolicy:
             raise ConfigurationError("retries should be a whole number, 0 or more")
         if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
+        if not callable(getattr(breaker, "_admit", None)) and breaker is not None:
+            raise ConfigurationError("breaker should be a CircuitBreaker")
+        if not _is_number(slow, 0, _YEAR):
+            raise ConfigurationError("slow should be a number of seconds")
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -1982,6 +2336,9 @@ class CallPolicy:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._observer = observer
+        self.breaker = breaker
+        self._slow = slow
+        self._is_watched = bool(observer or breaker or slow)
 
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
@@ -1995,34 +2352,38 @@ class CallPolicy:
         retries: int | None = None,
         until: float | None = None,
         repeatable: bool = False,
+        unguarded: bool = False,
     ) -> T:
         """Run ``attempt`` until it succeeds, and return its result.
 
         ``retries`` and ``until`` replace those of the policy. ``repeatable``: a sent call may be
-        retried. Raises InfrastructureError for a driver's exception; any other passes through.
+        retried. ``unguarded``: the call passes an open breaker. Raises InfrastructureError for a
+        driver's exception; any other passes through.
         """
-        monotonic = self._monotonic
-        started = monotonic()
+        monotonic, breaker = self._monotonic, self.breaker
+        began = started = monotonic()
         deadline = started + self.deadline if until is None else until
         number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
             try:
+                if breaker is not None:
+                    current._permit = breaker._admit(unguarded or operation in _UNGUARDED)
                 result = attempt(current)
             except BaseException as exc:
                 failure = exc
             else:
-                if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
-                    self._report(operation, "ok", monotonic() - started, number)
+                if self._is_watched or logger.isEnabledFor(logging.DEBUG):
+                    self._succeeded(operation, current, began, started, number)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
+            if current._permit is not None:
+                self._settle(current, failure, error)
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                ran_out = now >= deadline and isinstance(error, TimeoutError)
-                if last and ran_out and not current.sent:
-                    error = last
+                error = self._more_telling(error, last, current)
                 self._report(operation, type(error).__name__, now - started, number)
             may_repeat = repeatable or operation in self.repeatable or not current.sent
             if (
@@ -2032,6 +2393,7 @@ class CallPolicy:
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
+                self._log_if_slow(operation, now - began)
                 try:
                     raise failure if error is None else error
                 finally:  # the traceback keeps this frame's variables: sockets and results
@@ -2040,6 +2402,45 @@ class CallPolicy:
             self._clock.sleep(pause)
             started = monotonic()
             number, last = number + 1, error
+
+    @staticmethod
+    def _more_telling(
+        error: InfrastructureError, last: InfrastructureError | None, attempt: Attempt
+    ) -> InfrastructureError:
+        """Return the error, or the previous one if this attempt ran out of time unsent."""
+        if last is None:
+            return error
+        if isinstance(error, CircuitOpenError):  # another call has opened the breaker meanwhile
+            error.__cause__ = last
+        is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
+        return last if is_late and not attempt.sent else error
+
+    def _succeeded(
+        self, operation: str, attempt: Attempt, began: float, started: float, number: int
+    ) -> None:
+        if attempt._permit is not None:
+            attempt._permit.settle(False)
+        now = self._monotonic()
+        self._report(operation, "ok", now - started, number)
+        self._log_if_slow(operation, now - began)
+
+    @staticmethod
+    def _settle(
+        attempt: Attempt, failure: BaseException, error: InfrastructureError | None
+    ) -> None:
+        """Tell the breaker about a failed attempt. The one that opens it is not retried."""
+        unanswered = None if error is None else _is_unanswered(error)
+        if error is failure and isinstance(error, TimeoutError) and not attempt.sent:
+            unanswered = None  # the deadline has passed before the service was asked
+        if attempt._permit.settle(unanswered, attempt.note) and unanswered:
+            attempt.final = True
+
+    def _log_if_slow(self, operation: str, seconds: float) -> None:
+        if not self._slow or seconds <= self._slow or operation in _ENDLESS:
+            return
+        service, details = self.service, {"outcome": "slow", "seconds": seconds}
+        extra = {"service": service, "operation": operation, **details}
+        logger.warning("%s %s took %.3f s", service, operation, seconds, extra=extra)
 
     def _error_of(
         self, failure: BaseException, attempt: Attempt, operation: str
@@ -2088,12 +2489,13 @@ class CallPolicy:
         logger.warning(
             "%s %s: %s, trying again in %.3f s", service, operation, name, pause, extra=extra
         )
+        _count(self._observer, service, "retries")
 
     def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
         call = Call(self.service, operation, outcome, seconds, number)
         logger.debug("%s %s: %s", self.service, operation, outcome, extra=vars(call))
         if self._observer is not None:
-            _notify("the observer", self._observer, call)
+            self._observer.call(call)
 
 
 class _RunPolicy(CallPolicy):
@@ -2557,18 +2959,6 @@ def _whole_answers(connection: Any) -> Any:
     return type("WholeAnswers", (_WholeAnswers, connection), {})
 
 
-_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for owner in list(_fork_aware):
-        owner._forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
 _fork_aware.add(_watchdog)
 
 
@@ -2608,6 +2998,16 @@ class _Lease(Generic[T]):
     @property
     def resource(self) -> T | None:
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
+
+
+class _PoolHistory:
+    """What has happened to a pool so far. See PoolStats."""
+
+    longest_wait = 0.0
+    opened = closed = timed_out = 0
+
+    def figures(self) -> tuple[float, int, int, int]:
+        return self.longest_wait, self.opened, self.closed, self.timed_out
 
 
 class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
@@ -2697,12 +3097,14 @@ class _Pool(Generic[T]):
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
         self._queue = _WaitQueue()
+        self._history = _PoolHistory()
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
         for slot in idle:
             self._close(slot)  # must close only this process's descriptor
+        self._history = _PoolHistory()
 
     @property
     def size(self) -> int:
@@ -2731,6 +3133,7 @@ class _Pool(Generic[T]):
     def _close(self, slot: _Slot[T]) -> None:
         if slot.resources:
             self.disconnect(slot.resources.pop())
+            self._history.closed += 1
 
     def acquire(self, lease: _Lease[T], attempt: Attempt) -> T:
         """Put a live resource into ``lease`` and return it.
@@ -2752,18 +3155,21 @@ class _Pool(Generic[T]):
         slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self.connect(attempt))
+        self._history.opened += 1
         return slot.resources[0]
 
     def _wait(self, lease: _Lease[T], attempt: Attempt) -> None:
         self.check_open()
         if not self._queue and self._open(lease):
             return
-        until = SystemClock.monotonic() + attempt.remaining()
+        started = SystemClock.monotonic()
+        until = started + attempt.remaining()
         signal = self._queue.join(lease)
         try:
             while not self._serve(lease):
                 left = until - SystemClock.monotonic()
                 if left <= 0:
+                    self._history.timed_out += 1
                     raise PoolTimeoutError(
                         f"{self.name}: no connection became free: {self.size} of {self.max_size} "
                         "in use"
@@ -2771,6 +3177,8 @@ class _Pool(Generic[T]):
                 signal.acquire(timeout=min(left, self.LOOK_AGAIN))
         finally:
             self._leave_queue(lease)
+            waited = SystemClock.monotonic() - started
+            self._history.longest_wait = max(waited, self._history.longest_wait)
 
     def _serve(self, lease: _Lease[T]) -> bool:
         """Give a waiter a slot if it is the first in the queue and a slot is free."""
@@ -2856,7 +3264,8 @@ class _Pool(Generic[T]):
 
     def stats(self) -> PoolStats:
         size, idle = self.size, len(self._idle)
-        return PoolStats(self.max_size, size, max(0, size - idle), idle, len(self._queue))
+        current = size, max(0, size - idle), idle, len(self._queue)
+        return PoolStats(self.max_size, *current, *self._history.figures())
 
     def close(self) -> None:
         self.closed = True
@@ -2921,6 +3330,11 @@ class _Closeable(ABC):
     def _holds(self) -> bool:
         """Return whether there is something to close."""
         return False
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        """Return the circuit breakers, by the name of the part that each is for, or ""."""
+        breaker = getattr(getattr(self, "_policy", None), "breaker", None)
+        return {} if breaker is None else {"": breaker}
 
     def __enter__(self: T) -> T:
         return self
@@ -3496,15 +3910,14 @@ class Database(_Transactions):
     #: the base classes of those that ``Repository.on`` returns
     _bases_on: ClassVar[tuple[type, ...]]
 
-    def __init__(
-        self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
-    ) -> None:
+    def __init__(self, clock: Clock, deadline: float, observer: _Observing | None = None) -> None:
         """Take what a backend has: its clock, the seconds of a ``run``, and an observer of it.
 
         Raises ConfigurationError for an invalid argument.
         """
         super().__init__()
         self._clock = clock
+        self._observer: Observer | None = _observers(observer)
         self._runs = _RunPolicy(
             self.engine,
             translate=lambda exc, attempt: None,
@@ -3512,7 +3925,7 @@ class Database(_Transactions):
             deadline=deadline,
             retries=5,
             clock=clock,
-            observer=observer,
+            observer=self._observer,
         )
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
@@ -6788,6 +7201,8 @@ def _perform(
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
     attempt.sent = True
+    if dialect.config.log_sql:
+        _log_sql(dialect, sql)
     if dialect.syntax.may_change_session(sql):
         session.retires_at = 0.0  # the next borrower must not get its settings
     cursor = session.raw.cursor()
@@ -6802,6 +7217,17 @@ def _perform(
     except _UNREPRESENTABLE as exc:
         kind = type(exc).__name__
     raise _unrepresentable(kind)  # outside: the context may quote it, a date or half a document
+
+
+_LITERAL_NUMBER = _lazy(r"(?<![\w$%])\d[\w.]*")
+
+
+def _log_sql(dialect: _Dialect, sql: str) -> None:
+    """Log a statement at DEBUG, without the strings, numbers and comments that it holds."""
+    if logger.isEnabledFor(logging.DEBUG):
+        template = _LITERAL_NUMBER.sub("?", "".join(dialect.syntax.code(sql)))
+        extra = {"service": dialect.engine, "operation": "sql"}
+        logger.debug("%s: %s", dialect.engine, " ".join(template.split()), extra=extra)
 
 
 def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
@@ -6895,6 +7321,8 @@ class _Sessions:
 
     def open(self, attempt: Attempt) -> _Session:
         self.pool.check_open()
+        if attempt._permit is not None:
+            attempt._permit.check()
         seconds = min(self._config.connect_timeout, attempt.remaining())
         generation = self._generation  # as it is before the login, which may take long
         attempt.note = _Sent()
@@ -6908,6 +7336,18 @@ class _Sessions:
         until = None if timeout is None else self._monotonic() + timeout
         acquire = functools.partial(self.acquire, lease)
         return self._policy.call("connection", acquire, until=until)
+
+    def warm(self) -> None:
+        """Open ``min_connections``. A failure is logged: the pool opens them when needed."""
+        leases: list[_Lease[_Session]] = [_Lease() for _ in range(self.pool.keep)]
+        try:
+            for lease in leases[: self.pool.max_size]:
+                self.wait(lease)
+        except InfrastructureError as error:
+            logger.warning("%s: no connection was opened in advance", error.service, exc_info=True)
+        finally:
+            for lease in leases:
+                self.give_back(lease, lease.resource, True)
 
     def give_back(self, lease: _Lease[_Session], session: _Session | None, sound: bool) -> None:
         """Return the session to the pool. It is closed unless the next borrower can use it."""
@@ -6925,7 +7365,7 @@ class _Sessions:
         perform = functools.partial(
             _perform, self._dialect, operation.upper(), None, _row_count, session=session
         )
-        self._policy.call(operation, perform, retries=0)
+        self._policy.call(operation, perform, retries=0, unguarded=True)
 
     def roll_back(self, session: _Session) -> bool:
         """End the transaction that a borrower left open, and return whether that worked."""
@@ -6978,12 +7418,13 @@ class _SqlStatements(Database):
         config: DatabaseConfig,
         *,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use.
 
-        ``observer`` takes a :class:`Call` after each attempt at a call. Raises ConfigurationError
-        for an invalid argument, a driver that is not installed or a TLS file that is not readable.
+        ``observer`` is an :class:`Observer`, a function that takes a :class:`Call`, or a list of
+        them. Raises ConfigurationError for an invalid argument, a driver that is not installed or a
+        TLS file that is not readable.
         """
         if config is None:
             raise ConfigurationError(
@@ -7006,7 +7447,9 @@ class _SqlStatements(Database):
             deadline=config.acquire_timeout,
             retries=3,
             clock=clock,
-            observer=observer,
+            observer=self._observer,
+            breaker=_new_breaker(config, self.engine, clock),
+            slow=config.slow,
         )
         self._sessions = _Sessions(config, self._dialect, self._policy, clock)
         #: the session that holds a lock: this context's transactions run on it
@@ -7014,6 +7457,9 @@ class _SqlStatements(Database):
             "infra-locking", default=None
         )
         _fork_aware.add(self)
+        _watch(self._observer, self.engine, self)
+        if config.warm:
+            _start_thread(self._sessions.warm, "infra-warm")
 
     def _statement(
         self, operation: str, sql: str, params: Any, fetch: _Fetch[T], *, repeatable: bool = False
@@ -7077,7 +7523,9 @@ class _SqlStatements(Database):
         dialect = self._dialect
         session: _Session = block.handle.resource
         try:
-            result = self._policy.call(operation, lambda attempt: work(attempt, session), retries=0)
+            result = self._policy.call(
+                operation, lambda attempt: work(attempt, session), retries=0, unguarded=True
+            )
         except ValidationError:
             raise  # nothing was sent
         except InfrastructureError as error:
@@ -7231,7 +7679,8 @@ class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
     def _give_time(self, session: _Session) -> None:
-        self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+        limit = functools.partial(self._dialect.limit, session, False)
+        self._policy.call("migrate", lambda _: limit(), retries=0, unguarded=True)
 
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
@@ -7329,7 +7778,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
         dialect, lease = self._dialect, _SessionLease(self)
-        call = functools.partial(self._policy.call, "stream", retries=0)
+        call = functools.partial(self._policy.call, "stream", retries=0, unguarded=True)
         with lease:
             session = lease.session
             call(lambda _: dialect.limit(session, False))
@@ -7345,6 +7794,8 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
         dialect = self._dialect
+        if dialect.config.log_sql:
+            _log_sql(dialect, sql)
         attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
         attempt.sent = True
         if dialect.syntax.may_change_session(sql):
@@ -7447,14 +7898,14 @@ class _RunnerSession:
             attempt.sent = True
             return question(self._session)
 
-        return self._policy.call("migrate", ask, retries=0)
+        return self._policy.call("migrate", ask, retries=0, unguarded=True)
 
     def _call(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
         perform = functools.partial(
             _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
         )
-        return self._policy.call("migrate", perform, retries=0)
+        return self._policy.call("migrate", perform, retries=0, unguarded=True)
 
 
 def _beyond(
@@ -7727,7 +8178,7 @@ def create_pool(
     config: DatabaseConfig,
     *,
     clock: Clock | None = None,
-    observer: Callable[[Call], None] | None = None,
+    observer: _Observing | None = None,
 ) -> ConnectionPool:
     """Return a pool for the database that ``config.url`` names. It connects on first use.
 
@@ -11840,6 +12291,7 @@ class Listener(_Closeable):
 
     #: set by a bus: whether it still needs the glob (True) or channel (False) of that name
     _is_needed: Callable[[bool, str], bool] | None = None
+    _observer: Observer | None = None  # set by its client
 
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
         _check_function("on_message", on_message, "channel, pattern and payload")
@@ -11873,9 +12325,13 @@ class Listener(_Closeable):
         self._apply(command, [_check_key(name, "channel") for name in names])
 
     def _deliver(self, channel: str, pattern: str | None, payload: str) -> None:
-        _notify(f"a handler of channel {channel}", self._on_message, channel, pattern, payload)
+        if not _notify(
+            f"a handler of channel {channel}", self._on_message, channel, pattern, payload
+        ):
+            _count(self._observer, "redis", "handler_errors")
 
     def _announce_reconnect(self) -> None:
+        _count(self._observer, "redis", "reconnects")
         if self._on_reconnect is not None:
             _notify("on_reconnect", self._on_reconnect)
 
@@ -11909,6 +12365,7 @@ class KeyValueClient(_Closeable):
     #: Seconds by which a key may outlive its ``ttl``. Redis counts whole milliseconds, and removes
     #: a key only in the one after.
     _late_expiry = 0.001
+    _observer: Observer | None = None  # the cache and the bus on this client tell it too
 
     def get(self, key: str) -> str | None:
         """Return the value, or None if the key is absent."""
@@ -12435,6 +12892,8 @@ class _RedisDriver:
         """Return a connection that is logged in, within the attempt's deadline."""
         if self.closed:
             raise _closed("RedisClient")
+        if attempt._permit is not None:
+            attempt._permit.check(address)
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
@@ -12579,10 +13038,9 @@ class _RedisTransport:
     sent when its connection failed, and every timeout is ours.
     """
 
-    def __init__(
-        self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None
-    ) -> None:
+    def __init__(self, config: CacheConfig, clock: Clock, observer: _Observing | None) -> None:
         self.driver = _RedisDriver(config)
+        self.new_breaker = functools.partial(_new_breaker, config, clock=clock)
         self.policy = CallPolicy(
             "redis",
             translate=self.driver.errors.translate,
@@ -12591,11 +13049,17 @@ class _RedisTransport:
             retries=config.retries,
             clock=clock,
             observer=observer,
+            breaker=self._open(),
+            slow=config.slow,
         )
-        self._open()
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
+        """Make the servers; return the policy's breaker, or what stands for those of the nodes."""
         self._server = _RedisServer(self.driver, self.driver.address)
+        return self.new_breaker("redis")
+
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        return {"": self.policy.breaker} if self.policy.breaker is not None else {}
 
     def servers(self) -> Sequence[_RedisServer]:
         return [self._server]
@@ -12711,10 +13175,23 @@ class _ClusterTopology:
 class _ClusterNode(_RedisServer):
     """One node of a cluster, as long as it belongs to it."""
 
-    def __init__(self, driver: _RedisDriver, address: _Address, topology: _ClusterTopology) -> None:
+    def __init__(
+        self,
+        driver: _RedisDriver,
+        address: _Address,
+        topology: _ClusterTopology,
+        breaker: CircuitBreaker | None,
+    ) -> None:
         self._topology = topology
+        self.breaker = breaker
         self._has_left = False
         super().__init__(driver, address, is_stale=lambda _: self._has_left, keep=0)
+
+    def admit(self, attempt: Attempt) -> None:
+        """Get the breaker's permit, if there is one. Raises CircuitOpenError."""
+        permits = attempt._permit
+        if self.breaker is not None and self.address not in permits:
+            permits[self.address] = self.breaker._admit(permits.passes)
 
     def leave(self) -> None:
         """Close the connections: those in use once they are returned."""
@@ -12726,11 +13203,36 @@ class _ClusterNode(_RedisServer):
         self._topology.report_failure(self.address)  # other nodes may know its successor
 
 
+class _NodePermits(dict[_Address, _Permit]):
+    """Permits of the breakers of nodes for one attempt. They stand for that of a single server."""
+
+    def __init__(self, passes: bool) -> None:
+        self.passes = passes
+
+    def check(self, address: _Address) -> None:
+        self[address].check()
+
+    def settle(self, unanswered: bool | None, address: object = None) -> bool:
+        """``address``: of the node that did not answer. The policy retries: others may answer."""
+        for node, permit in self.items():
+            permit.settle(None if unanswered and node != address else unanswered)
+        return False
+
+
+class _NodeBreakers:
+    """Stands for the breaker of a policy: each node of a cluster has its own."""
+
+    _admit = _NodePermits
+
+
 class _ClusterNodes:
     """The nodes of a cluster, and an exchange with several at once."""
 
-    def __init__(self, driver: _RedisDriver) -> None:
+    def __init__(
+        self, driver: _RedisDriver, new_breaker: Callable[[str], CircuitBreaker | None]
+    ) -> None:
         self._driver = driver
+        self._new_breaker = new_breaker
         self.topology = _ClusterTopology()
         self._nodes: dict[_Address, _ClusterNode] = {}
         self._node(driver.address)
@@ -12741,7 +13243,8 @@ class _ClusterNodes:
     def _node(self, address: _Address) -> _ClusterNode:
         node = self._nodes.get(address)
         if node is None:
-            made = _ClusterNode(self._driver, address, self.topology)
+            breaker = self._new_breaker("redis at {}:{}".format(*address))
+            made = _ClusterNode(self._driver, address, self.topology, breaker)
             node = self._nodes.setdefault(address, made)
         return node
 
@@ -12756,7 +13259,10 @@ class _ClusterNodes:
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
     ) -> dict[_Address, list[Any]]:
         """Send each node its commands, then read; return each node's replies."""
-        requests = [_Request(self._node(address), parts[address]) for address in parts]
+        nodes = [self._node(address) for address in parts]
+        for node in nodes:
+            node.admit(attempt)
+        requests = [_Request(node, parts[node.address]) for node in nodes]
         self.watch(attempt, _exchange, self._driver, attempt, requests, self._failed_at)
         self.topology.report_answers(parts)
         return {request.server.address: request.replies for request in requests}
@@ -12773,6 +13279,11 @@ class _ClusterNodes:
         except self._driver.errors.failures:
             self.topology.report_failure(attempt.note)
             raise
+
+    def connect(self, address: _Address, attempt: Attempt) -> Any:
+        """Return a connection to a node that is in no pool."""
+        self._node(address).admit(attempt)
+        return self.watch(attempt, self._driver.connect, address, attempt)
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -12810,17 +13321,22 @@ class _ClusterTransport(_RedisTransport):
 
     REDIRECTS = 5  # in one attempt
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
-        self._nodes = _ClusterNodes(self.driver)
+        self._nodes = _ClusterNodes(self.driver, self.new_breaker)
         self._topology = self._nodes.topology
+        return _NodeBreakers() if self.driver.config.breaker_failures else None
+
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        found = {"{}:{}".format(*node.address): node.breaker for node in self._nodes}
+        return {name: breaker for name, breaker in found.items() if breaker is not None}
 
     def servers(self) -> Sequence[_RedisServer]:
         return list(self._nodes)
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
-        return self._nodes.watch(attempt, self.driver.connect, self._channel_node(), attempt)
+        return self._nodes.connect(self._channel_node(), attempt)
 
     def _channel_node(self) -> _Address:
         return self._topology.healthiest(self._topology.masters)
@@ -12948,12 +13464,13 @@ class RedisClient(KeyValueClient):
         config: CacheConfig | None = None,
         *,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use. The default is ``CacheConfig()``.
 
-        ``observer`` takes a :class:`Call` after each attempt at a call. Raises ConfigurationError
-        for an invalid argument, or if redis-py is not installed.
+        ``observer`` is an :class:`Observer`, a function that takes a :class:`Call`, or a list of
+        them: the cache and the bus on this client use it too. Raises ConfigurationError for an
+        invalid argument, or if redis-py is not installed.
         """
         if not isinstance(config, CacheConfig | None):
             raise ConfigurationError(
@@ -12964,10 +13481,15 @@ class RedisClient(KeyValueClient):
         config = config or CacheConfig()
         is_cluster = _Url.parse(config.url).scheme.endswith("+cluster")
         self._clock = _clock(clock)
+        self._observer: Observer | None = _observers(observer)
         self._transport = (_ClusterTransport if is_cluster else _RedisTransport)(
-            config, self._clock, observer
+            config, self._clock, self._observer
         )
         self._send = self._transport.send
+        _watch(self._observer, "redis", self)
+
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return self._transport.breakers()
 
     def close(self) -> None:
         self._closed = True
@@ -13056,6 +13578,7 @@ class RedisClient(KeyValueClient):
             if listener._closed:
                 self._listeners.pop(listener, None)
         listener = _RedisListener(self._transport, on_message, on_reconnect)
+        listener._observer = self._observer
         self._listeners[listener] = None  # before it opens anything, so that close() finds it
         listener._start()
         if self._closed:  # meanwhile
@@ -13076,8 +13599,9 @@ class RedisClient(KeyValueClient):
         return Health("redis", f"{name} {version}{cluster}", latency)
 
     def stats(self) -> PoolStats:
-        stats = [astuple(server.pool.stats()) for server in self._transport.servers()]
-        return PoolStats(*map(sum, zip(*stats)))
+        stats = [server.pool.stats() for server in self._transport.servers()]
+        total = PoolStats(*map(sum, zip(*map(astuple, stats))))
+        return replace(total, longest_wait=max(one.longest_wait for one in stats))
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -13401,9 +13925,12 @@ class _RedisListener(Listener):
         while not self._closed:
             reason = ""
             try:
-                policy.call("listen", self._session, retries=0)
+                if self._connection is None:
+                    policy.call("listen", self._connect, retries=0)
+                policy.call("listen", self._session, retries=0, unguarded=True)
             except InfrastructureError as error:
                 failures = 1 if self._has_received else failures + 1
+                self._has_received = False
                 reason = type(error).__name__
                 if isinstance(error, TimeoutError) and self._connection is not None:
                     self._transport.report_silent(self._connection)
@@ -13424,16 +13951,15 @@ class _RedisListener(Listener):
                 self._ending.wait(policy.pause(failures))
         self._release()
 
+    def _connect(self, attempt: Attempt) -> None:
+        self._use(self._transport.connect_listener(attempt))
+        self._subscriptions.reconnected()
+
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
-        connection = self._connection
-        if connection is None:
-            self._has_received = False
-            connection = self._transport.connect_listener(attempt)
-            self._use(connection)
-            self._subscriptions.reconnected()
+        attempt.note = self._connection.address
         self._announce_if_restored()
-        connection.reset_timeout()
+        self._connection.reset_timeout()
         with selectors.DefaultSelector() as selector:
             for readable in (self._socket, self._sleeper):
                 selector.register(readable, selectors.EVENT_READ)
@@ -13899,6 +14425,7 @@ class RedisCacheProvider:
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._fail_open = _check_flag("fail_open", fail_open)
         self._clock = _clock(clock, getattr(client, "_clock", None))
+        self._observer: Observer | None = getattr(client, "_observer", None)
         self._turns = _LockTurns()
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -13907,6 +14434,7 @@ class RedisCacheProvider:
         ``MISSING`` as the default tells an absent key from a cached None.
         """
         text = self._try("get", None, self._client.get, self._name(key))
+        self._count_hits(text is not None)
         return default if text is None else _value_of(text, "get")
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -13914,6 +14442,7 @@ class RedisCacheProvider:
         names = {self._name(key): key for key in map(_plain, _check_many("keys", keys))}
         nothing: dict[str, str] = {}
         texts = self._try("get_many", nothing, self._client.get_many, names)
+        self._count_hits(len(texts), len(names))
         return {names[name]: _value_of(text, "get_many") for name, text in texts.items()}
 
     def set(self, key: str, value: Any, ttl: float | None = None) -> None:
@@ -14012,7 +14541,9 @@ class RedisCacheProvider:
         fill = _Fill(self, self._name(key), self._seconds(ttl))
         lock_ttl = max(_TTL_OR_0.check("timeout", timeout), 0.001)
         _check_function("factory", factory, "no arguments")
-        if not fill.is_filled():
+        found = fill.is_filled()
+        self._count_hits(found)
+        if not found:
             lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, fill.ask)
             fill.run(lock, factory)
         return _value_of(fill.text, "get_or_set")
@@ -14048,6 +14579,10 @@ class RedisCacheProvider:
         remaining = min(max(0, limit - count), limit)
         reset_at = _later(self._clock.now(), timedelta(seconds=left))
         return RateLimit(allowed, remaining, limit, reset_at, 0.0 if allowed else left)
+
+    def _count_hits(self, hits: int, asked: int = 1) -> None:
+        _count(self._observer, "cache", "cache_hits", int(hits))
+        _count(self._observer, "cache", "cache_misses", asked - hits)
 
     def _name(self, key: str, purpose: str = "") -> str:
         key = _check_key(key)
@@ -14663,6 +15198,8 @@ class StorageProvider(_Closeable):
     ConfigurationError if there are no credentials. All but ``exists`` raise NotFoundError, whose
     ``resource`` is "bucket" or "object". Reads see earlier writes. Threads may share it.
     """
+
+    _observer: Observer | None = None
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
         """Take the sizes of parts in bytes, from 5 MiB to 5 GiB; else raise ConfigurationError."""
@@ -15309,7 +15846,7 @@ class _S3Requests(StorageProvider):
             return ask(client)
 
         # Any request leaves and returns the same if it is sent twice.
-        return self._policy.call(operation, attempt, until=until, repeatable=True)
+        return self.policy.call(operation, attempt, until=until, repeatable=True)
 
     def _request(self, operation: str, method: str, **arguments: Any) -> Any:
         """Return what a method of boto3's client answers."""
@@ -15320,7 +15857,7 @@ class _S3Requests(StorageProvider):
             name = f"{method.lower()}_object"
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
 
-        return self._policy.call("get_presigned_url", attempt)
+        return self.policy.call("get_presigned_url", attempt)
 
     def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         def read(answer: dict[str, Any]) -> ObjectMetadata:
@@ -15342,7 +15879,7 @@ class _S3Requests(StorageProvider):
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
         """
-        until, status = self._policy.until(), 0
+        until, status = self.policy.until(), 0
 
         def look(client: Any) -> None:
             client.get_object(**place, Range="bytes=0-0")["Body"].close()
@@ -15569,7 +16106,7 @@ class S3StorageProvider(_S3Requests):
         ca_file: str | Path | None = None,
         keeps_folders: bool | None = None,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use. The default is ``S3StorageConfig()``.
 
@@ -15581,7 +16118,8 @@ class S3StorageProvider(_S3Requests):
                 those of ``AWS_CA_BUNDLE``.
             keeps_folders: overrides that of the config.
             clock: for retries.
-            observer: takes a :class:`Call` after each attempt at a request.
+            observer: an :class:`Observer`, a function that takes a :class:`Call`, or a list of
+                them.
 
         Raises ConfigurationError for an invalid argument, or if boto3 is not installed.
         """
@@ -15603,15 +16141,19 @@ class S3StorageProvider(_S3Requests):
         self._client = self._signer = made(config.endpoint)
         if config.public_endpoint is not None:
             self._signer = made(config.public_endpoint)
+        self._observer: Observer | None = _observers(observer)
         self._policy = CallPolicy(
             "storage",
             translate=functools.partial(_translate_s3, (self._client, self._signer)),
             repeatable=frozenset(),
             deadline=config.connect_timeout + config.read_timeout,
             retries=3,
-            clock=_clock(clock),
-            observer=observer,
+            clock=(clock := _clock(clock)),
+            observer=self._observer,
+            breaker=_new_breaker(config, "storage", clock),
+            slow=config.slow,
         )
+        _watch(self._observer, "storage", self)
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
@@ -16335,6 +16877,7 @@ class RedisEventBus(_Closeable):
             _check_function("on_reconnect", on_reconnect, "no arguments")
         self.handler_errors = 0
         self._client = client
+        self._observer: Observer | None = client._observer
         self._on_reconnect = on_reconnect
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
@@ -16448,6 +16991,7 @@ class RedisEventBus(_Closeable):
                 _not_deferred(subscription._handler(message))
             except Exception as error:
                 self.handler_errors += 1
+                _count(self._observer, "redis", "handler_errors")
                 outcome = type(error).__name__
                 details = {"service": "redis", "operation": "handle", "outcome": outcome}
                 logger.warning(
@@ -16582,20 +17126,22 @@ class _RemoteSmsService(SmsService):
     A message that was not sent is retried once within ``config.timeout``. A sent one never is.
     """
 
-    def __init__(
-        self, config: SmsConfig, clock: Clock | None, observer: Callable[[Call], None] | None
-    ) -> None:
+    def __init__(self, config: SmsConfig, clock: Clock | None, observer: _Observing | None) -> None:
         _check_sms_config(config)
         self.config = config
+        clock, observer = _clock(clock), _observers(observer)
         self._policy = CallPolicy(
             "sms",
             translate=self._translate,
             repeatable=frozenset(),
             deadline=config.timeout,
             retries=1,
-            clock=_clock(clock),
+            clock=clock,
             observer=observer,
+            breaker=_new_breaker(config, self.provider_name, clock),
+            slow=config.slow,
         )
+        _watch(observer, "sms", self)
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         return self._policy.call(
@@ -16618,10 +17164,11 @@ class _RemoteSmsService(SmsService):
             f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent"
         )
 
-    def _unknown(self, why: str) -> SmsError:
-        return SmsError(
-            f"{self.provider_name} {why}: the message may have been sent", outcome="unknown"
-        )
+    def _unknown(self, why: str, *, unanswered: bool = False) -> SmsError:
+        words = f"{self.provider_name} {why}: the message may have been sent"
+        error = SmsError(words, outcome="unknown")
+        error._unanswered = unanswered
+        return error
 
     def _rejected(self, why: str, **details: Any) -> SmsError:
         return SmsError(f"{self.provider_name} refused the message ({why})", **details)
@@ -16651,7 +17198,7 @@ class TwilioSmsService(_RemoteSmsService):
         *,
         endpoint: str = "https://api.twilio.com",
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect for each message.
 
@@ -16775,7 +17322,7 @@ class TwilioSmsService(_RemoteSmsService):
         if not isinstance(exc, (OSError, http.client.HTTPException)):
             return None
         if attempt.sent:
-            return self._unknown(f"did not answer{_os_reason(exc)}")
+            return self._unknown(f"did not answer{_os_reason(exc)}", unanswered=True)
         return self._unsent(exc)
 
 
@@ -16810,12 +17357,12 @@ class SnsSmsService(_RemoteSmsService):
         *,
         endpoint: str | None = None,
         clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        observer: _Observing | None = None,
     ) -> None:
         """Check the settings; connect on first use.
 
         ``endpoint`` is a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed on
-        the local machine only. ``observer`` takes a :class:`Call` after each attempt. Raises
+        the local machine only. For ``observer`` see :class:`Observer`. Raises
         ConfigurationError for an invalid argument, or if boto3 is not installed.
         """
         super().__init__(config, clock, observer)
@@ -16896,7 +17443,8 @@ class SnsSmsService(_RemoteSmsService):
             return self._answered(exc)
         if not attempt.sent:
             return None
-        return self._unknown(f"gave no usable answer{_os_reason(exc)}")
+        is_lost = meaning in ("timeout", "disconnected")
+        return self._unknown(f"gave no usable answer{_os_reason(exc)}", unanswered=is_lost)
 
     def _answered(self, exc: Any) -> SmsError:
         status, code = _aws_refusal(exc)
@@ -16928,6 +17476,13 @@ class FailoverSmsService(SmsService):
     def is_available(self) -> bool:
         return super().is_available() and any(service.is_available() for service in self.services)
 
+    def _breakers(self) -> Mapping[str, CircuitBreaker]:
+        return {
+            f"{service.provider_name} {name}".strip(): breaker
+            for service in self.services
+            for name, breaker in service._breakers().items()
+        }
+
     def close(self) -> None:
         super().close()
         with contextlib.ExitStack() as stack:  # closes all, even if one raises
@@ -16954,7 +17509,7 @@ class FailoverSmsService(SmsService):
 
 
 def create_sms_service(
-    config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
+    config: SmsConfig, *, clock: Clock | None = None, observer: _Observing | None = None
 ) -> SmsService:
     """Return the service of ``config.provider``.
 
@@ -18747,10 +19302,12 @@ class _MoveRun:
                     return self._attempt()
                 except (ConnectionError, TimeoutError) as error:
                     self._failures += 1
-                    if not error.retryable or self._failures > self._move.RETRIES:
+                    is_open = isinstance(error, CircuitOpenError)
+                    if not (error.retryable or is_open) or self._failures > self._move.RETRIES:
                         raise
                     logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                    self._move._clock.sleep(0.1 * 2**self._failures)
+                    pause = 0.1 * 2**self._failures
+                    self._move._clock.sleep(max(pause, getattr(error, "retry_after", 0.0)))
 
     def _attempt(self) -> MoveReport:
         from concurrent.futures import ThreadPoolExecutor
@@ -18843,6 +19400,8 @@ class _MoveRun:
             return self._checkpoints.advance(point, progress=progress, description=description)
 
         following = self._committed(work, fitted)
+        database, written = self._move.database, following.counts.written - point.counts.written
+        _count(database._observer, database.engine, "rows_moved", written)
         self._failures = 0
         self._show(following.counts.read)
         return following
@@ -19160,6 +19719,7 @@ class _ObjectRun(_MoveRun):
                 raise
             raise MoveError(f"object {key}: {error}", key=key) from error
         self._added.append({**one, "sha256": digest.hexdigest()})
+        _count(storage._observer, "storage", "rows_moved")
         return MoveCounts(read=1, written=1)
 
     def compare(self, one: dict[str, Any]) -> str:
@@ -19352,13 +19912,17 @@ class Infrastructure(_Closeable):
 
     tables: Sequence[type[Any]] = ()
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, observer: _Observing | None = None
+    ) -> None:
+        """Build nothing yet. All services use the clock and the observer; see :class:`Observer`."""
         if not isinstance(config, Config):
             raise ConfigurationError(
                 "config should be a Config: Infrastructure(Config(…)), or Infrastructure.from_env()"
             )
         self.config = config
         self._clock = _clock(clock)
+        self._observer = _observers(observer)
         self._built: dict[provided[Any], Any] = {}
         self._closed = False
         self._forget_parent()
@@ -19369,17 +19933,45 @@ class Infrastructure(_Closeable):
         self._building: dict[provided[Any], Any] = {}
 
     @classmethod
-    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
+    def from_env(
+        cls: type[_Bundle],
+        env: Mapping[str, str] | None = None,
+        *,
+        observer: _Observing | None = None,
+        clock: Clock | None = None,
+    ) -> _Bundle:
         """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md.
 
         Raises ConfigurationError, which names the variable at fault.
         """
-        return cls(Config.from_env(env))
+        given = {"observer": observer, "clock": clock}
+        # A bundle of your own need not take them.
+        options: Any = {name: value for name, value in given.items() if value is not None}
+        return cls(Config.from_env(env), **options)
 
     @property
     def clock(self) -> Clock:
         """The clock of all services."""
         return self._clock
+
+    @property
+    def observer(self) -> Observer | None:
+        """The observers of all services as one, for those of your own."""
+        return self._observer
+
+    @property
+    def breakers(self) -> dict[str, str]:
+        """The state of each circuit breaker: "closed", "open" or "half_open".
+
+        The key is the name of the service, and for a node of a cluster its address behind a blank.
+        Only services that are built, and have a breaker, are there.
+        """
+        found: dict[CircuitBreaker, str] = {}
+        for part, service in list(self._built.items()):
+            if isinstance(service, _Closeable):
+                for name, breaker in service._breakers().items():
+                    found.setdefault(breaker, f"{part._name} {name}".strip())
+        return {name: breaker.state for breaker, name in found.items()}
 
     def _once(self, part: provided[Any]) -> Any:
         if part not in self._built:
@@ -19414,7 +20006,7 @@ class Infrastructure(_Closeable):
         config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
             raise ConfigurationError(_NO_URL)
-        return create_pool(config, clock=self.clock)
+        return create_pool(config, clock=self.clock, observer=self.observer)
 
     def _database_on(self, engine: str) -> Database:
         """Return ``database``, or a new one if there are two."""
@@ -19480,7 +20072,7 @@ class Infrastructure(_Closeable):
     @provided
     def redis(self) -> KeyValueClient:
         """The client of the Redis at ``REDIS_URL``."""
-        return RedisClient(self.config.cache, clock=self.clock)
+        return RedisClient(self.config.cache, clock=self.clock, observer=self.observer)
 
     @provided
     def cache(self) -> RedisCacheProvider:
@@ -19497,7 +20089,7 @@ class Infrastructure(_Closeable):
     @provided
     def storage(self) -> StorageProvider:
         """The object storage, S3 or compatible."""
-        return S3StorageProvider(self.config.storage, clock=self.clock)
+        return S3StorageProvider(self.config.storage, clock=self.clock, observer=self.observer)
 
     @provided
     def bus(self) -> RedisEventBus:
@@ -19507,7 +20099,7 @@ class Infrastructure(_Closeable):
     @provided
     def sms(self) -> SmsService:
         """The SMS service of ``SMS_PROVIDER``."""
-        return create_sms_service(self.config.sms, clock=self.clock)
+        return create_sms_service(self.config.sms, clock=self.clock, observer=self.observer)
 
     def load(self, rows: Mapping[str, Iterable[Any]]) -> dict[str, int]:
         """Insert rows of several tables, parents first, and return how many by table. All or none.

@@ -15,8 +15,15 @@ import pytest
 import infra
 from tests import services
 from tests.conftest import _or_skip
-from tests.contract.backends import Inbox, eventually, in_child, in_threads, raw_redis
-from tests.faults.proxy import Proxy, ScriptedRedis
+from tests.contract.backends import (
+    Inbox,
+    ShiftedClock,
+    eventually,
+    in_child,
+    in_threads,
+    raw_redis,
+)
+from tests.faults.proxy import Listening, Proxy, ScriptedRedis
 from tests.faults.test_redis import CALLS, REPEATED, SLACK
 from tests.services import RedisCluster
 
@@ -126,6 +133,43 @@ def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) 
         assert client.health_check().server.endswith("cluster of 3")
         client.publish("c", "again")  # the listener may still be elsewhere, and is not counted then
         assert inbox.wait(2) == [("c", None, "elsewhere"), ("c", None, "again")]
+
+
+def test_each_node_has_a_breaker(cluster: RedisCluster) -> None:
+    """One node is killed: its keys fail at once, and those of the others are served."""
+    keys, clock = [keys_of(number)[0] for number in range(3)], ShiftedClock()
+    killed = cluster.nodes[1]
+    options: dict[str, Any] = {"breaker_failures": 3, "breaker_reset": 30, "retries": 0}
+    config = infra.Config(cache=infra.CacheConfig(url=cluster.url, deadline=10, **options))
+    figures: dict[str, Callable[[], Any]] = {}
+
+    class Watching(infra.Observer):
+        def watch(self, name: str, source: Callable[[], Any]) -> None:
+            figures[name] = source
+
+    with infra.Infrastructure(config, clock=clock, observer=Watching()) as bundle:
+        client = bundle.redis
+        client.set_many(dict.fromkeys(keys, "1"))
+        names = [f"redis 127.0.0.1:{node.port}" for node in cluster.nodes]
+        assert bundle.breakers == dict.fromkeys(names, "closed")
+        assert figures["redis.breaker"]() == {"closed": 3, "open": 0, "half_open": 0}
+        killed.kill()
+        for _ in range(3):
+            with pytest.raises(infra.ConnectionError, match="could not be reached"):
+                client.get_many(keys)
+        assert bundle.breakers == {**dict.fromkeys(names, "closed"), names[1]: "open"}
+        with Listening(killed.port) as port:
+            for call in (lambda: client.get(keys[1]), lambda: client.get_many(keys)):
+                with pytest.raises(infra.CircuitOpenError, match=f"127.0.0.1:{killed.port}"):
+                    call()
+            assert (client.get(keys[0]), client.get(keys[2])) == ("1", "1")
+            assert port.connections == 0
+        killed.start()
+        cluster.wait()
+        clock.ahead += 30
+        assert bundle.breakers[names[1]] == "half_open"
+        assert client.get_many(keys) == {keys[0]: "1", keys[2]: "1"}
+        assert bundle.breakers == dict.fromkeys(names, "closed")
 
 
 def test_a_node_is_paused(cluster: RedisCluster) -> None:

@@ -16,6 +16,7 @@ from tests.mutants import (
     many,
     moves,
     objects,
+    operation,
     others,
     suite,
 )
@@ -33,6 +34,7 @@ LISTS = (
     conditions.MUTANTS,
     many.MUTANTS,
     counters.MUTANTS,
+    operation.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

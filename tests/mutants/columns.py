@@ -122,7 +122,7 @@ READS: list[Mutant] = [
     ),
     fake(
         "the error of a read names no service",
-        Drop("FakeDatabase._atomically", "error.service = error.service or self.engine"),
+        Drop("FakeDatabase._do_atomically", "error.service = error.service or self.engine"),
     ),
     OnServers(
         "columns: a server's column is read as it is",

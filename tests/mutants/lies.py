@@ -142,7 +142,7 @@ UNNOTICED: list[Mutant] = [
     fake(
         "6: a block of Postgres outlives a failed read",
         Replace(
-            "FakeDatabase._atomically",
+            "FakeDatabase._do_atomically",
             "if block is not None:\n    self._doom(block, error, outermost=block.handle.killed)",
             "if block is not None and write:\n"
             "    self._doom(block, error, outermost=block.handle.killed)",
@@ -963,8 +963,8 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeInfrastructure: the storage is on the computer's clock",
         Replace(
             "FakeInfrastructure.storage",
-            "FakeStorageProvider(clock=self.clock)",
-            "FakeStorageProvider()",
+            "FakeStorageProvider(clock=self.clock, observer=self.observer)",
+            "FakeStorageProvider(observer=self.observer)",
         ),
         UNIT,
     ),
@@ -2472,7 +2472,7 @@ SUBTLE: list[Mutant] = [
     fake(
         "FakeDatabase: closing ends blocks",
         Replace(
-            "FakeDatabase._atomically",
+            "FakeDatabase._do_atomically",
             "self._down or (self._closed and block is None)",
             "self._down or self._closed",
         ),

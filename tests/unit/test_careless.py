@@ -85,6 +85,7 @@ GOOD: Mapping[str, Any] = {
     "pool": infra.create_pool(NO_DATABASE),
     "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
     "field": "n", "low": 1, "high": 2, "values": [1], "target": (STORAGE, "new", ""),
+    "call": infra.Call("redis", "get", "ok", 0.1, 1),
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {
@@ -102,6 +103,7 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
     "table_ddl": {"source": GOOD["pool"]},
     "Table": {"columns": {"id": fakes.Column(uuid.UUID)}},
     "revoke_family": {"family": ID},
+    "Observer.watch": {"source": dict},
     "fail_next": {"method": "count"},
     "FakeDatabase.fail_next": {"method": "run"},
     "FakeRedisClient.fail_next": {"method": "get"},
@@ -157,6 +159,8 @@ def real_services(clock: fakes.FakeClock) -> Iterator[Any]:
     yield infra.RedisEventBus(client)
     yield infra.MockSmsService()
     yield infra.FailoverSmsService(infra.MockSmsService())
+    yield infra.Observer()
+    yield infra.CircuitBreaker(clock=clock)
 
 
 def own(module: ModuleType) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,310 @@
+"""Mutants of observers, circuit breakers, slow calls and figures of pools."""
+
+from __future__ import annotations
+
+from tests.mutants.edits import Drop, Edit, Never, Replace
+from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
+
+
+def breaker(name: str, edit: Edit) -> Mutant:
+    return OnFakes(f"breaker: {name}", INFRA, edit, ("unit/test_breaker.py",))
+
+
+def observer(name: str, edit: Edit, file: str = INFRA) -> Mutant:
+    return OnFakes(f"observer: {name}", file, edit, ("unit/test_observers.py",))
+
+
+def on_servers(name: str, edit: Edit, *tests: str) -> Mutant:
+    return OnServers(name, INFRA, edit, tuple(f"faults/{test}" for test in tests))
+
+
+MUTANTS: list[Mutant] = [
+    breaker(
+        "opens one failure late",
+        Replace(
+            "CircuitBreaker._settle",
+            "self._count >= self._failures",
+            "self._count > self._failures",
+        ),
+    ),
+    breaker(
+        "an answer does not begin the count again",
+        Replace(
+            "CircuitBreaker._settle",
+            "self._count + 1 if unanswered else 0",
+            "self._count + unanswered",
+        ),
+    ),
+    breaker(
+        "late results count",
+        Replace(
+            "CircuitBreaker._settle",
+            "unanswered is None or permit.period != self._period",
+            "unanswered is None",
+        ),
+    ),
+    breaker(
+        "a failed call that passed puts the probe off",
+        Replace(
+            "CircuitBreaker._settle",
+            "is_probe or (not was_open and self._count >= self._failures)",
+            "self._count >= self._failures",
+        ),
+    ),
+    breaker(
+        "a probe that learned nothing stays one while its traceback lives",
+        Drop("CircuitBreaker._settle", "self._probe = lambda: None"),
+    ),
+    breaker(
+        "every thread may probe",
+        Replace(
+            "CircuitBreaker._admit",
+            "self.retry_after or self._probe() is not None",
+            "self.retry_after",
+        ),
+    ),
+    breaker(
+        "a probe that is lost keeps others out",
+        Replace("CircuitBreaker._admit", "weakref.ref(permit)", "lambda: permit"),
+    ),
+    breaker(
+        "a block inside the probe is refused",
+        Replace(
+            "CircuitBreaker.__enter__",
+            "entered[-1] if is_in_probe else self._admit()",
+            "self._admit()",
+        ),
+    ),
+    breaker(
+        "a forked child has its parent's probe",
+        Drop("CircuitBreaker.__init__", "_fork_aware.add(self)"),
+    ),
+    breaker(
+        "Ctrl-C is an answer",
+        Replace("CircuitBreaker.__exit__", "not isinstance(error, Exception | None)", "False"),
+    ),
+    breaker(
+        "an error that is not retryable counts",
+        Replace("_is_unanswered", "None if is_final else error._unanswered", "error._unanswered"),
+    ),
+    breaker(
+        "a full pool counts",
+        Replace("PoolTimeoutError", "_unanswered = None", "_unanswered = True"),
+    ),
+    breaker(
+        "its error is retryable",
+        Replace("CircuitOpenError", "retryable = False", "retryable = True"),
+    ),
+    breaker(
+        "the attempt that opens it is retried",
+        Drop("CallPolicy._settle", "attempt.final = True"),
+    ),
+    breaker(
+        "a deadline before the service was asked counts",
+        Replace(
+            "CallPolicy._settle",
+            "error is failure and isinstance(error, TimeoutError) and (not attempt.sent)",
+            "False",
+        ),
+    ),
+    breaker(
+        "an answer to the policy does not close it",
+        Replace("CallPolicy._succeeded", "attempt._permit.settle(False)", "pass"),
+    ),
+    breaker(
+        "nothing passes it",
+        Replace("CallPolicy.call", "unguarded or operation in _UNGUARDED", "False"),
+    ),
+    breaker(
+        "a lock's release does not pass it",
+        Replace("_UNGUARDED", "'compare_and_delete'", "'nothing'"),
+    ),
+    breaker(
+        "a retry that it refuses hides the cause",
+        Replace("CallPolicy._more_telling", "isinstance(error, CircuitOpenError)", "False"),
+    ),
+    breaker(
+        "a call is slow by its last attempt",
+        Replace(
+            "CallPolicy._succeeded",
+            "self._log_if_slow(operation, now - began)",
+            "self._log_if_slow(operation, now - started)",
+        ),
+    ),
+    breaker(
+        "a listener is a slow call",
+        Replace("CallPolicy._log_if_slow", "operation in _ENDLESS", "False"),
+    ),
+    breaker(
+        "a failed call is never slow",
+        Replace("CallPolicy.call", "self._log_if_slow(operation, now - began)", "pass"),
+    ),
+    observer(
+        "what it raises is logged each time",
+        Replace(
+            "_Observers._tell", "not any((observer is failed for failed in self._failed))", "True"
+        ),
+    ),
+    observer("keeps adapters alive", Replace("_watch", "weakref.ref(adapter)", "lambda: adapter")),
+    observer(
+        "every key counts as missed",
+        Replace("RedisCacheProvider._count_hits", "asked - hits", "asked"),
+    ),
+    observer(
+        "hears of no retry",
+        Drop("CallPolicy._log_retry", "_count(self._observer, service, 'retries')"),
+    ),
+    observer(
+        "hears of no handler that a listener calls",
+        Replace("Listener._deliver", "_count(self._observer, 'redis', 'handler_errors')", "pass"),
+    ),
+    observer(
+        "hears of no handler that a bus calls",
+        Drop("RedisEventBus._receive", "_count(self._observer, 'redis', 'handler_errors')"),
+    ),
+    observer(
+        "hears of no reconnect",
+        Drop("Listener._announce_reconnect", "_count(self._observer, 'redis', 'reconnects')"),
+    ),
+    observer(
+        "hears of no moved row",
+        Drop(
+            "_MoveRun._move_batch",
+            "_count(database._observer, database.engine, 'rows_moved', written)",
+        ),
+    ),
+    observer(
+        "hears of no moved object",
+        Drop("_ObjectRun._transfer", "_count(storage._observer, 'storage', 'rows_moved')"),
+    ),
+    observer(
+        "a move ends while a breaker is open",
+        Replace("_MoveRun.execute", "error.retryable or is_open", "error.retryable"),
+    ),
+    observer(
+        "a move asks before the next probe",
+        Replace("_MoveRun.execute", "max(pause, getattr(error, 'retry_after', 0.0))", "pause"),
+    ),
+    observer(
+        "from_env drops the clock",
+        Replace(
+            "Infrastructure.from_env",
+            "{'observer': observer, 'clock': clock}",
+            "{'observer': observer}",
+        ),
+    ),
+    observer(
+        "a bundle does not tell which provider's breaker it is",
+        Replace(
+            "FailoverSmsService._breakers", "f'{service.provider_name} {name}'.strip()", "name"
+        ),
+    ),
+    observer(
+        "a fake tells of a lost reply twice",
+        Replace("Faults._report", "error is None and _failing_fakes.get()", "False"),
+        FAKES,
+    ),
+    observer(
+        "a fake tells of what was not sent",
+        Replace(
+            "Faults._reporting",
+            "(infra.ValidationError, infra.ConfigurationError, infra.SerializationError)",
+            "infra.ConfigurationError",
+        ),
+        FAKES,
+    ),
+    observer(
+        "a fake tells its own names of operations",
+        Replace("FakeRedisClient", "_called = _simpler", "_called: Any = {}"),
+        FAKES,
+    ),
+    on_servers(
+        "breaker: threads that have waited connect to a dead server",
+        Replace("_Sessions.open", "attempt._permit is not None", "False"),
+        "test_breaker.py::test_threads_that_wait_for_a_connection_do_not_ask_a_dead_server",
+    ),
+    on_servers(
+        "breaker: a statement of an open transaction is refused",
+        Replace(
+            "_SqlStatements._within",
+            "self._policy.call(operation, lambda attempt: work(attempt, session), retries=0, "
+            "unguarded=True)",
+            "self._policy.call(operation, lambda attempt: work(attempt, session), retries=0)",
+        ),
+        "test_breaker.py::test_what_uses_an_open_connection_goes_on",
+    ),
+    on_servers(
+        "breaker: COMMIT is refused",
+        Replace(
+            "_Sessions.control",
+            "self._policy.call(operation, perform, retries=0, unguarded=True)",
+            "self._policy.call(operation, perform, retries=0)",
+        ),
+        "test_breaker.py::test_what_uses_an_open_connection_goes_on",
+    ),
+    on_servers(
+        "breaker: the rest of a stream is refused",
+        Replace(
+            "_RowStream._call",
+            "self.pool._policy.call('stream', step, retries=0, unguarded=True)",
+            "self.pool._policy.call('stream', step, retries=0)",
+        ),
+        "test_breaker.py::test_what_uses_an_open_connection_goes_on",
+    ),
+    on_servers(
+        "breaker: a message without an answer does not count",
+        Replace(
+            "TwilioSmsService._translate",
+            "self._unknown(f'did not answer{_os_reason(exc)}', unanswered=True)",
+            "self._unknown(f'did not answer{_os_reason(exc)}')",
+        ),
+        "test_breaker.py::test_a_message_without_an_answer_counts",
+    ),
+    on_servers(
+        "breaker: a node that fails closes the others too",
+        Replace(
+            "_NodePermits.settle",
+            "None if unanswered and node != address else unanswered",
+            "unanswered",
+        ),
+        "test_cluster.py::test_each_node_has_a_breaker",
+    ),
+    on_servers(
+        "breaker: a listener asks a dead server",
+        Replace(
+            "_RedisListener._run",
+            "policy.call('listen', self._connect, retries=0)",
+            "policy.call('listen', self._connect, retries=0, unguarded=True)",
+        ),
+        "test_breaker.py::test_a_listener_counts_and_connects_again",
+    ),
+    on_servers(
+        "pool: no connection is opened in advance",
+        Never("_SqlStatements.__init__", "config.warm"),
+        "test_observers.py::test_a_pool_is_opened_in_advance",
+    ),
+    on_servers(
+        "pool: a wait that fails is not counted",
+        Replace("_Pool._wait", "self._history.timed_out += 1", "pass"),
+        "test_breaker.py::test_a_full_pool_does_not_count",
+    ),
+    on_servers(
+        "pool: closed connections are not counted",
+        Replace("_Pool._close", "self._history.closed += 1", "pass"),
+        "test_breaker.py::test_a_full_pool_does_not_count",
+    ),
+    on_servers(
+        "sql: the log has the strings of statements",
+        Replace("_log_sql", "''.join(dialect.syntax.code(sql))", "sql"),
+        "test_observers.py::test_statements_are_logged_without_what_they_hold",
+    ),
+    on_servers(
+        "sql: the log has the numbers of statements",
+        Replace(
+            "_log_sql",
+            "_LITERAL_NUMBER.sub('?', ''.join(dialect.syntax.code(sql)))",
+            "''.join(dialect.syntax.code(sql))",
+        ),
+        "test_observers.py::test_statements_are_logged_without_what_they_hold",
+    ),
+]
