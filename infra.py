@@ -43,7 +43,7 @@ sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, 
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
-infrastructure     Infrastructure, the bundle
+infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
 =================  ================================================================================
 """
@@ -158,6 +158,7 @@ __all__ = [
     "FailoverSmsService",
     "ForeignKey",
     "Health",
+    "HealthReport",
     "Infrastructure",
     "InfrastructureError",
     "Issued",
@@ -221,6 +222,7 @@ __all__ = [
     "S3StorageConfig",
     "S3StorageProvider",
     "SerializationError",
+    "ServiceHealth",
     "SmsConfig",
     "SmsError",
     "SmsService",
@@ -8055,6 +8057,13 @@ class MigrationStatus(_ByValue):
     state: str
     statement: int = 0
     applied_at: datetime | None = None
+
+    @property
+    def _is_settled(self) -> bool:
+        return self.state in ("applied", "unknown")
+
+    def _as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "applied_at": self.applied_at and self.applied_at.isoformat()}
 
 
 def split_statements(sql: str, engine: str) -> list[str]:
@@ -19706,6 +19715,74 @@ def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
     return [seeds[at] for at in _in_order(parents, circle)]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ServiceHealth(_ByValue):
+    """The state of a service.
+
+    Attributes:
+        up: whether it has answered in time.
+        latency: the seconds of a round trip; None if it is down.
+        version: its server's name and version.
+        error: the name of the error's class, for example "ConnectionError"; "" if it is up.
+        reason: the error's message, which holds no secret.
+        pool: its connections; None if it has no pool.
+        pending: the migrations that are pending, partial, dirty or edited; None if unknown.
+    """
+
+    up: bool
+    latency: float | None = None
+    version: str = ""
+    error: str = ""
+    reason: str = ""
+    pool: PoolStats | None = None
+    pending: Sequence[MigrationStatus] | None = None
+
+    def _as_dict(self) -> dict[str, Any]:
+        pending = None if self.pending is None else [each._as_dict() for each in self.pending]
+        return {**vars(self), "pool": self.pool and {**vars(self.pool)}, "pending": pending}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HealthReport(_ByValue):
+    """The state of each service of a bundle, by name: "mysql", "postgres", "redis", "storage"."""
+
+    services: Mapping[str, ServiceHealth]
+
+    @property
+    def up(self) -> bool:
+        """Whether all services are up. Pending migrations do not count."""
+        return all(each.up for each in self.services.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a document for JSON: ``{"up": bool, "services": {name: attributes}}``."""
+        services = {name: each._as_dict() for name, each in self.services.items()}
+        return {"up": self.up, "services": services}
+
+
+class _HealthCheck:
+    """One question to a service. Callers may stop waiting for the answer before it comes."""
+
+    def __init__(self, ask: Callable[[], ServiceHealth]) -> None:
+        self.ask = ask
+        self.answer: ServiceHealth | None = None
+        # A plain lock: an interrupt inside an Event, which is Python code, would leave it locked.
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def run(self, forget: Callable[[], object]) -> None:
+        try:
+            self.answer = self.ask()
+        finally:
+            forget()
+            self._done.release()
+
+    def wait(self, until: float) -> ServiceHealth | None:
+        left = max(0.0, until - SystemClock.monotonic())
+        if self.answer is None and self._done.acquire(timeout=left):
+            self._done.release()
+        return self.answer
+
+
 class Infrastructure(_Closeable):
     """The services of a project. Each is an attribute, built on first use.
 
@@ -19717,9 +19794,13 @@ class Infrastructure(_Closeable):
     Attributes:
         tables: the classes of your own repositories, for ``load`` and for a fake bundle. Their
             tables are in ``exchange``.
+        migrations: the files whose pending migrations ``health`` reports. None: the library's
+            ``schema.sql``.
     """
 
     tables: Sequence[type[Any]] = ()
+    migrations: Sequence[str | Path] | None = None
+    _has_redis = False  # REDIS_URL is set, if only to its default
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -19736,6 +19817,8 @@ class Infrastructure(_Closeable):
     def _forget_parent(self) -> None:
         #: by service: a lock that is held while it is built; close() takes none of them
         self._building: dict[provided[Any], Any] = {}
+        #: by service: the check that has no answer yet
+        self._checks: dict[str, _HealthCheck] = {}
 
     @classmethod
     def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
@@ -19743,7 +19826,9 @@ class Infrastructure(_Closeable):
 
         Raises ConfigurationError, which names the variable at fault.
         """
-        return cls(Config.from_env(env))
+        made = cls(Config.from_env(env))
+        made._has_redis = bool(_variable(os.environ if env is None else env, "REDIS_URL"))
+        return made
 
     @property
     def clock(self) -> Clock:
@@ -19911,6 +19996,110 @@ class Infrastructure(_Closeable):
         kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
         made: Repository[Any] = kind(database, clock=self.clock)
         return made
+
+    def health(self, deadline: float = 5.0) -> HealthReport:
+        """Ask the services side by side; one that has no answer after ``deadline`` seconds is down.
+
+        It asks each service that is set, and each that was built and has a ``health_check``. Redis
+        at its default URL is set if ``from_env`` has read REDIS_URL. SMS services have no check. A
+        service that has not answered an earlier call yet is not asked again: its answer counts.
+
+        Raises ValidationError for a wrong ``deadline``, and ConfigurationError if a file of
+        ``migrations`` cannot be read. Any other error is in the report.
+        """
+        if not _is_number(deadline, 0, _YEAR):
+            raise ValidationError("deadline should be a number of seconds")
+        for path in _check_many("migrations", self.migrations or ()):
+            read_migrations(path, _ENGINES[self._engines[0]])
+        until = SystemClock.monotonic() + deadline
+        names = self._names_to_ask()
+        checks = {name: self._start_check(name, part) for name, part in names.items()}
+        late = "{} did not answer within {:g} s"
+        return HealthReport(
+            {
+                name: check.wait(until)
+                or self._is_down(names[name], TimeoutError(late.format(name, deadline)))
+                for name, check in checks.items()
+            }
+        )
+
+    def _names_to_ask(self) -> dict[str, str]:
+        """Return the services to ask: their names in the report, and in the bundle."""
+        config, (one, other) = self.config, (_ENGINES[engine] for engine in self._engines)
+        databases = {one: "database"} if one == other else {one: "accounts", other: "exchange"}
+        is_set = {
+            "mysql": config.mysql,
+            "postgres": config.postgres,
+            "redis": self._has_redis or config.cache != CacheConfig(),
+            "storage": config.storage.endpoint or config.storage.access_key,
+        }
+        built = {part._name: service for part, service in [*self._built.items()]}
+        known = {**databases, "redis": "redis", "storage": "storage"}
+        asked = {name: part for name, part in known.items() if is_set.get(name) or part in built}
+        seen = [built.get(part) for part in asked.values()]
+        for part, service in built.items():
+            is_new = not any(service is each for each in seen)
+            if is_new and callable(getattr(service, "health_check", None)):
+                asked[part] = part
+                seen.append(service)
+        return asked
+
+    def _start_check(self, name: str, part: str) -> _HealthCheck:
+        """Return the check of a service that has no answer yet, or start one in a thread."""
+        check = _HealthCheck(functools.partial(self._ask, part))
+        forget = functools.partial(self._checks.pop, name, None)
+        run = functools.partial(check.run, forget)
+        try:
+            current = self._checks.setdefault(name, check)
+            if current is check and _start_thread(run, f"infra-health-{name}") is None:
+                run()
+            return current
+        except BaseException:  # an interrupt: a check that was not started has no answer, ever
+            if self._checks.get(name) is check:
+                forget()
+            raise
+
+    def _ask(self, part: str) -> ServiceHealth:
+        started = time.perf_counter()
+        try:
+            self._check_open(part)
+            service = getattr(self, part)
+            found = service.health_check()
+            latency, version = time.perf_counter() - started, ""
+            if isinstance(found, Health):
+                latency, version = found.latency, found.server
+            pending = self._pending(part, service)
+        except Exception as error:
+            return self._is_down(part, error)
+        return ServiceHealth(True, latency, version, pool=self._pool_stats(part), pending=pending)
+
+    def _is_down(self, part: str, error: Exception) -> ServiceHealth:
+        known = isinstance(error, InfrastructureError)
+        reason = str(error) if known else "its text is withheld: it may hold secrets"
+        kind = type(error).__name__
+        return ServiceHealth(False, error=kind, reason=reason, pool=self._pool_stats(part))
+
+    def _pool_stats(self, part: str) -> PoolStats | None:
+        services = [service for key, service in [*self._built.items()] if key._name == part]
+        for service in services:
+            if isinstance(service, (Database, KeyValueClient)):
+                return service.stats()
+        return None
+
+    def _pending(self, part: str, database: Any) -> Sequence[MigrationStatus] | None:
+        """Return the unsettled migrations of a database, or None if they are unknown."""
+        paths = self.migrations
+        if part not in ("database", "accounts", "exchange") or (paths is not None and not paths):
+            return None
+        if not isinstance(database, ConnectionPool):
+            return ()  # a fake has its tables from the start
+        if paths is None and not _schema().exists():  # a copy without it
+            return None
+        try:
+            statuses = Migrator(database, *paths or ()).status()
+        except DatabaseError:  # the history is another tool's, or may not be read
+            return None
+        return tuple(each for each in statuses if not each._is_settled)
 
     def close(self) -> None:
         """Close the services that were built, the last one first."""
