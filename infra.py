@@ -20140,53 +20140,91 @@ def _say(text: object = None) -> None:
         os.close(nowhere)
 
 
-def _health(_: Any) -> int:
-    """Print a line for each service.
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
 
-    Return 1 if a service is down, 2 if a setting or driver is missing.
-    """
-    config = Config.from_env()
-    #: the services that are set, and their names in the bundle
-    asked = {
-        "mysql": (config.mysql, "accounts"),
-        "postgres": (config.postgres, "exchange"),
-        "redis": (os.environ.get("REDIS_URL", "").strip(), "redis"),
-        "storage": (config.storage.endpoint or config.storage.access_key, "storage"),
-    }
-    if not any(setting for setting, _ in asked.values()):
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise. It has no other effect on the first process of a container."""
+    import signal
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise _Terminated
+
+    is_main = threading.current_thread() is threading.main_thread()
+    with contextlib.ExitStack() as stack:
+        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, end)
+        yield
+
+
+def _health(arguments: Any) -> int:
+    """Print the report. Return 1 if a service is down, 2 if a setting or driver is missing."""
+    if not _is_number(arguments.wait, 0, _YEAR):
+        raise ConfigurationError("--wait should be a number of seconds, at most a year")
+    with _ended_by_sigterm(), Infrastructure.from_env() as services:
+        services.migrations = arguments.files or None
+        report = _awaited_health(services, arguments.wait)
+    if arguments.json:
+        _say(_encode(report.as_dict()))
+    else:
+        for name, found in report.services.items():
+            _say(_health_line(name, found))
+    return _health_code(report)
+
+
+def _awaited_health(services: Infrastructure, wait: float) -> HealthReport:
+    """Ask until all are up, a setting is wrong or the time is over; return the last report."""
+    until, clock = services.clock.monotonic() + wait, services.clock
+    report = services.health()
+    if not report.services:
         raise ConfigurationError(
             "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
             "or AWS_ACCESS_KEY_ID"
         )
-    code = 0
-    with Infrastructure(config) as services:
-        for name, (setting, part) in asked.items():
-            if not setting:
-                continue
-            try:
-                health = getattr(services, part).health_check()
-                _say(f"{name:<8} up    {health.server:<18} {health.latency * 1000:.1f} ms")
-            except InfrastructureError as error:
-                code = max(code, 2 if isinstance(error, ConfigurationError) else 1)
-                _say(f"{name:<8} down  {error}")
-    return code
+    while _health_code(report) == 1 and (left := until - clock.monotonic()) > 0:
+        clock.sleep(min(left, 0.5))
+        report = services.health(min(5.0, max(1.0, until - clock.monotonic())))
+    return report
+
+
+def _health_code(report: HealthReport) -> int:
+    if any(each.error == ConfigurationError.__name__ for each in report.services.values()):
+        return 2
+    return int(not report.up)
+
+
+def _health_line(name: str, found: ServiceHealth) -> str:
+    if not found.up:
+        return f"{name:<8} down  {found.reason}"
+    states = [each.state for each in found.pending or ()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    migrations = f", migrations: {counts}" if counts else ""
+    return f"{name:<8} up    {found.version:<18} {(found.latency or 0) * 1000:.1f} ms{migrations}"
 
 
 def _migrate(arguments: Any) -> int:
     """Migrate each configured database, or do what an option asks for instead."""
+    settles = arguments.repair is not None or arguments.renamed_from is not None
+    if arguments.json and (settles or arguments.new is not None):
+        raise ConfigurationError("--json does not go with --repair, --renamed-from and --new")
+    if arguments.new is not None:
+        return _add_migration(arguments.new, arguments.files)
     databases = _databases_to_migrate(arguments)
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(create_pool(database)) for database in databases]
         # All files are read before the first database is changed.
         migrators = [_migrator_of(pool, arguments) for pool in pools]
-        if arguments.status:
-            in_order = [_show_status(migrator) for migrator in migrators]
+        if arguments.status or arguments.check:
+            in_order = [_show_status(migrator, arguments) for migrator in migrators]
             return int(not all(in_order))
-        if arguments.repair is not None or arguments.renamed_from is not None:
+        if settles:
             _settle(migrators, arguments)
             return 0
         for migrator in migrators:
-            _apply(migrator, dry_run=arguments.dry_run)
+            _apply(migrator, dry_run=arguments.dry_run, as_json=arguments.json)
     return 0
 
 
@@ -20206,23 +20244,41 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
 
 def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
     def progress(line: str) -> None:
-        _say(f"{pool.engine}: {line}")
+        if not arguments.json:
+            _say(f"{pool.engine}: {line}")
 
     return Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=progress)
 
 
-def _show_status(migrator: Migrator) -> bool:
-    """Print the state of each migration. Return whether none is dirty or edited."""
-    states = set()
-    for status in migrator.status():
-        states.add(status.state)
-        line = f"{status.source} {status.number} {status.name}: {status.state}"
-        if status.state in ("dirty", "partial"):
-            line += f" at statement {status.statement}"
-        if status.state == "applied" and status.applied_at:
-            line += f" {status.applied_at:%Y-%m-%d %H:%M}"
-        _say(f"{migrator.pool.engine}: {line}")
-    return states.isdisjoint(("dirty", "edited"))
+def _show_status(migrator: Migrator, arguments: Any) -> bool:
+    """Print the state of each migration. Return whether none is dirty or edited.
+
+    With --check: print those that are not applied, and return whether there are none.
+    """
+    engine, statuses = migrator.pool.engine, migrator.status()
+    unsettled = [status for status in statuses if not status._is_settled]
+    if arguments.check:
+        in_order = not unsettled
+    else:
+        in_order = not any(status.state in ("dirty", "edited") for status in statuses)
+    if arguments.json:
+        migrations = [status._as_dict() for status in statuses]
+        _say(_encode({"engine": engine, "ok": in_order, "migrations": migrations}))
+    elif arguments.check and in_order:
+        _say_idle(migrator)
+    else:
+        for status in unsettled if arguments.check else statuses:
+            _say(f"{engine}: {_status_line(status)}")
+    return in_order
+
+
+def _status_line(status: MigrationStatus) -> str:
+    line = f"{status.source} {status.number} {status.name}: {status.state}"
+    if status.state in ("dirty", "partial"):
+        line += f" at statement {status.statement}"
+    if status.state == "applied" and status.applied_at:
+        line += f" {status.applied_at:%Y-%m-%d %H:%M}"
+    return line
 
 
 def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
@@ -20246,20 +20302,91 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
         raise absent[-1]
 
 
-def _apply(migrator: Migrator, *, dry_run: bool) -> None:
+def _apply(migrator: Migrator, *, dry_run: bool, as_json: bool) -> None:
     """Apply the pending migrations, or print their statements."""
     import textwrap
 
-    pending = migrator.apply(dry_run=dry_run)
+    engine, pending = migrator.pool.engine, migrator.apply(dry_run=dry_run)
+    if as_json:
+        names = ("source", "number", "name", "statements")[: 4 if dry_run else 3]
+        found = [{name: getattr(each, name) for name in names} for each in pending]
+        _say(_encode({"engine": engine, "would_apply" if dry_run else "applied": found}))
+        return
     for migration in pending if dry_run else ():
-        _say(f"{migrator.pool.engine}: would apply {migration}")
+        _say(f"{engine}: would apply {migration}")
         for statement in migration.statements:
             _say(textwrap.indent(statement + ";", "    "))
+    if not pending:
+        _say_idle(migrator)
+
+
+def _say_idle(migrator: Migrator) -> None:
     engine, number = migrator.pool.engine, len(migrator.migrations)
-    if not number:
-        _say(f"{engine}: nothing to do, the files hold no migration for {engine}")
-    elif not pending:
-        _say(f"{engine}: up to date, {number} migrations")
+    nothing = f"nothing to do, the files hold no migration for {engine}"
+    _say(f"{engine}: {f'up to date, {number} migrations' if number else nothing}")
+
+
+def _add_migration(name: str, files: Sequence[str]) -> int:
+    """Append the marker of the next migration to a file, for each engine that the file has.
+
+    A file without a migration gets those of the databases that are set. Raises ConfigurationError
+    if the name, the file or its place is not valid; the file then stays as it was.
+    """
+    if len(files) != 1:
+        raise ConfigurationError("--new needs one FILE to write to")
+    path = _path(files[0])
+    if not re.fullmatch("[a-z0-9_]{1,100}", name):
+        raise ConfigurationError(
+            "the name of a migration should have 1 to 100 lower case letters, digits and "
+            "underscores"
+        )
+    exists = path.exists()
+    text = _migration_text(path) if exists else ""
+    found = {engine: read_migrations(path, engine) if exists else [] for engine in _PORTS}
+    engines = [engine for engine in found if found[engine]] or [*_engines_of_env(path)]
+    known = [migration for migrations in found.values() for migration in migrations]
+    if same := next((each for each in known if each.name == name), None):
+        raise ConfigurationError(f"{path.name} has a migration of that name already: {same}")
+    number = max((each.number for each in known), default=0) + 1
+    if number > 999_999_999:  # the marker takes nine digits
+        raise ConfigurationError(f"{path.name}: no number is left after {number - 1}")
+    _append(path, _new_blocks(text, [f"-- migration {number} {name} {each}" for each in engines]))
+    _say(f"{path}: migration {number} {name} added for {' and '.join(engines)}")
+    return 0
+
+
+def _engines_of_env(path: Path) -> Iterator[str]:
+    config = Config.from_env()
+    if not (config.mysql or config.postgres):
+        raise ConfigurationError(
+            f"{path} has no migration that shows its engines: set MYSQL_URL, POSTGRES_URL or "
+            "DATABASE_URL"
+        )
+    return (database.engine for database in (config.mysql, config.postgres) if database)
+
+
+def _new_blocks(text: str, markers: Iterable[str]) -> bytes:
+    """Return the markers as lines that continue the text, with its line breaks."""
+    found = re.search(r"\r\n|\r|\n", text)
+    end = found[0] if found else "\n"
+    before = "" if not text else end if text.endswith(("\n", "\r")) else end * 2
+    return (before + "".join(f"{marker}{end}{end}" for marker in markers)).encode()
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append to a file, or create it. All is written, or the file stays as it was."""
+    try:
+        # Without a buffer, which would write again when it is closed.
+        with open(path, "ab" if path.exists() else "xb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except BaseException:
+                file.truncate(size)
+                raise
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
@@ -20555,24 +20682,31 @@ def _help_of(text: str) -> dict[str, Any]:
 
 
 _HEALTH_HELP = """\
-Connects to each service that is set, and prints its state, version and
-latency. MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
-AWS_ACCESS_KEY_ID set a service.
+Asks each service that is set, side by side, and prints its state, version,
+latency, and migrations of each FILE that are not applied. Without a FILE they
+are those of the library's own schema.sql. MYSQL_URL, POSTGRES_URL,
+DATABASE_URL, REDIS_URL, S3_ENDPOINT and AWS_ACCESS_KEY_ID set a service. One
+that has not answered after 5 seconds is down.
 
 examples:
   infra health
+  infra health notes.sql --json
+  infra health --wait 30
   REDIS_URL=redis://localhost infra health
 
 exit codes:
-  0  all services are up
+  0  all services are up; pending migrations do not count
   1  a service is down or refuses the login
-  2  wrong usage or setting, or a driver is missing
+  2  wrong usage, setting or file, or a driver is missing
+130  stopped by Ctrl-C
+143  stopped by SIGTERM
 """
 _MIGRATE_USAGE = """\
 infra migrate [FILE ...] [--lock-timeout SECONDS]
-       infra migrate [FILE ...] --status | --dry-run
+       infra migrate [FILE ...] --status | --check | --dry-run
        infra migrate [FILE ...] --repair NUMBER --done | --retry
-       infra migrate FILE --renamed-from STEM"""
+       infra migrate FILE --renamed-from STEM
+       infra migrate FILE --new NAME"""
 _MIGRATE_HELP = """\
 Applies the pending migrations of each FILE to each database that is set, those
 of its engine. Without a FILE it applies the library's own schema.sql, wherever
@@ -20582,14 +20716,16 @@ MYSQL_URL, POSTGRES_URL and DATABASE_URL set a database.
 examples:
   infra migrate --status
   infra migrate
+  infra migrate --new add_author notes.sql
   infra migrate notes.sql --dry-run
   infra migrate notes.sql
+  infra migrate notes.sql --check
   infra migrate notes.sql --repair 3 --done
 
 exit codes:
   0  done, or nothing was to be done
-  1  a database is down or refuses, a migration failed, or with --status one is
-     dirty or edited
+  1  a database is down or refuses, a migration failed, with --status one is
+     dirty or edited, or with --check one is also pending or partial
   2  wrong usage, setting or file, or a driver is missing
 130  stopped by Ctrl-C
 """
@@ -20673,6 +20809,7 @@ def _add_migrate(commands: Any) -> None:
     )
     action = migrate.add_mutually_exclusive_group().add_argument
     action("--status", action="store_true", help="show the state of each; change nothing")
+    action("--check", action="store_true", help="show what is not applied; change nothing")
     action("--dry-run", action="store_true", help="show the statements; change nothing")
     action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
     action(
@@ -20680,6 +20817,8 @@ def _add_migrate(commands: Any) -> None:
         metavar="STEM",
         help="take over the records of FILE under its former name, without its extension",
     )
+    action("--new", metavar="NAME", help="add a block to FILE for each engine that it has")
+    migrate.add_argument("--json", action="store_true", help="print a JSON object a database")
     outcome = functools.partial(
         migrate.add_mutually_exclusive_group().add_argument, dest="done", action="store_const"
     )
@@ -20730,7 +20869,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: a service is down or refuses, a migration is dirty or edited, a move is incomplete,
     or a vendored copy differs. 2: wrong usage or configuration, or output that could not be
-    written; a closed pipe does not count. 130: stopped by Ctrl-C.
+    written; a closed pipe does not count. 130: stopped by Ctrl-C. 143: by SIGTERM, while it waited.
     """
     _lost_output.clear()
     try:
@@ -20754,6 +20893,11 @@ def _parser() -> Any:
     health = commands.add_parser(
         "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
     )
+    health.add_argument("files", nargs="*", metavar="FILE", help="files of migrations")
+    health.add_argument("--json", action="store_true", help="print a JSON object")
+    health.add_argument(
+        "--wait", type=float, default=0, metavar="SECONDS", help="wait so long until all are up"
+    )
     health.set_defaults(run=_health)
     _add_migrate(commands)
     _add_move(commands)
@@ -20772,6 +20916,9 @@ def _main(argv: Sequence[str] | None) -> int:
     except InfrastructureError as error:
         print(f"infra: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1
+    except _Terminated:
+        print("infra: stopped by SIGTERM", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("infra: interrupted", file=sys.stderr)
         return 130

@@ -281,9 +281,9 @@ def test_without_new_threads_it_asks_by_itself(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("wrong", [None, -1, float("nan"), "5", True, 10**9])
 def test_a_wrong_deadline(wrong: Any) -> None:
-    with fakes.FakeInfrastructure() as services:
-        with pytest.raises(infra.ValidationError, match="deadline should be a number of seconds"):
-            services.health(wrong)
+    services = fakes.FakeInfrastructure()
+    with pytest.raises(infra.ValidationError, match="deadline should be a number of seconds"):
+        services.health(wrong)
 
 
 # --- bundles that are in use, closed or forked
