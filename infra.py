@@ -83,7 +83,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -8058,12 +8058,9 @@ class MigrationStatus(_ByValue):
     statement: int = 0
     applied_at: datetime | None = None
 
-    @property
-    def _is_settled(self) -> bool:
-        return self.state in ("applied", "unknown")
 
-    def _as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "applied_at": self.applied_at and self.applied_at.isoformat()}
+def _unsettled(statuses: Iterable[MigrationStatus]) -> tuple[MigrationStatus, ...]:
+    return tuple(each for each in statuses if each.state not in ("applied", "unknown"))
 
 
 def split_statements(sql: str, engine: str) -> list[str]:
@@ -19721,11 +19718,11 @@ class ServiceHealth(_ByValue):
 
     Attributes:
         up: whether it has answered in time.
-        latency: the seconds of a round trip; None if it is down.
+        latency: the seconds of a round trip.
         version: its server's name and version.
-        error: the name of the error's class, for example "ConnectionError"; "" if it is up.
-        reason: the error's message, which holds no secret.
-        pool: its connections; None if it has no pool.
+        error: the name of the error's class, such as "ConnectionError"; "" if it is up.
+        reason: the error's message. It holds no secret.
+        pool: its connections, if it has a pool.
         pending: the migrations that are pending, partial, dirty or edited; None if unknown.
     """
 
@@ -19736,10 +19733,6 @@ class ServiceHealth(_ByValue):
     reason: str = ""
     pool: PoolStats | None = None
     pending: Sequence[MigrationStatus] | None = None
-
-    def _as_dict(self) -> dict[str, Any]:
-        pending = None if self.pending is None else [each._as_dict() for each in self.pending]
-        return {**vars(self), "pool": self.pool and {**vars(self.pool)}, "pending": pending}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -19755,32 +19748,11 @@ class HealthReport(_ByValue):
 
     def as_dict(self) -> dict[str, Any]:
         """Return a document for JSON: ``{"up": bool, "services": {name: attributes}}``."""
-        services = {name: each._as_dict() for name, each in self.services.items()}
-        return {"up": self.up, "services": services}
+        text = json.dumps({"up": self.up, **asdict(self)}, default=datetime.isoformat)
+        return cast("dict[str, Any]", json.loads(text))
 
 
-class _HealthCheck:
-    """One question to a service. Callers may stop waiting for the answer before it comes."""
-
-    def __init__(self, ask: Callable[[], ServiceHealth]) -> None:
-        self.ask = ask
-        self.answer: ServiceHealth | None = None
-        # A plain lock: an interrupt inside an Event, which is Python code, would leave it locked.
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def run(self, forget: Callable[[], object]) -> None:
-        try:
-            self.answer = self.ask()
-        finally:
-            forget()
-            self._done.release()
-
-    def wait(self, until: float) -> ServiceHealth | None:
-        left = max(0.0, until - SystemClock.monotonic())
-        if self.answer is None and self._done.acquire(timeout=left):
-            self._done.release()
-        return self.answer
+_HealthCheck: TypeAlias = tuple[threading.Thread, list[ServiceHealth]]
 
 
 class Infrastructure(_Closeable):
@@ -19817,8 +19789,9 @@ class Infrastructure(_Closeable):
     def _forget_parent(self) -> None:
         #: by service: a lock that is held while it is built; close() takes none of them
         self._building: dict[provided[Any], Any] = {}
-        #: by service: the check that has no answer yet
+        #: by service: the thread that asks it, and its answer
         self._checks: dict[str, _HealthCheck] = {}
+        self._checking = threading.RLock()
 
     @classmethod
     def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
@@ -20000,28 +19973,22 @@ class Infrastructure(_Closeable):
     def health(self, deadline: float = 5.0) -> HealthReport:
         """Ask the services side by side; one that has no answer after ``deadline`` seconds is down.
 
-        It asks each service that is set, and each that was built and has a ``health_check``. Redis
-        at its default URL is set if ``from_env`` has read REDIS_URL. SMS services have no check. A
-        service that has not answered an earlier call yet is not asked again: its answer counts.
+        It asks the services that are set (Redis also by ``from_env`` with its default URL), and
+        those that were built and have a ``health_check``, which returns a Health. While an earlier
+        call waits for an answer, this one waits for the same.
 
-        Raises ValidationError for a wrong ``deadline``, and ConfigurationError if a file of
-        ``migrations`` cannot be read. Any other error is in the report.
+        Raises ValidationError for a wrong ``deadline``. Any other error is in the report.
         """
         if not _is_number(deadline, 0, _YEAR):
             raise ValidationError("deadline should be a number of seconds")
-        for path in _check_many("migrations", self.migrations or ()):
-            read_migrations(path, _ENGINES[self._engines[0]])
         until = SystemClock.monotonic() + deadline
-        names = self._names_to_ask()
-        checks = {name: self._start_check(name, part) for name, part in names.items()}
-        late = "{} did not answer within {:g} s"
-        return HealthReport(
-            {
-                name: check.wait(until)
-                or self._is_down(names[name], TimeoutError(late.format(name, deadline)))
-                for name, check in checks.items()
-            }
-        )
+        names, found = self._names_to_ask(), {}
+        checks = [self._start_check(part) for part in names.values()]
+        for (name, part), (thread, answers) in zip(names.items(), checks):
+            thread.join(max(0.0, until - SystemClock.monotonic()))
+            late = TimeoutError(f"{name} did not answer within {deadline:g} s")
+            found[name] = answers[0] if answers else self._state(part, late)
+        return HealthReport(found)
 
     def _names_to_ask(self) -> dict[str, str]:
         """Return the services to ask: their names in the report, and in the bundle."""
@@ -20033,73 +20000,60 @@ class Infrastructure(_Closeable):
             "redis": self._has_redis or config.cache != CacheConfig(),
             "storage": config.storage.endpoint or config.storage.access_key,
         }
-        built = {part._name: service for part, service in [*self._built.items()]}
-        known = {**databases, "redis": "redis", "storage": "storage"}
-        asked = {name: part for name, part in known.items() if is_set.get(name) or part in built}
-        seen = [built.get(part) for part in asked.values()]
+        built, known = self._built_by_name(), {**databases, "redis": "redis", "storage": "storage"}
+        asked = {name: part for name, part in known.items() if is_set[name] or part in built}
+        seen = {id(built.get(part)) for part in asked.values()}
         for part, service in built.items():
-            is_new = not any(service is each for each in seen)
-            if is_new and callable(getattr(service, "health_check", None)):
+            if id(service) not in seen and hasattr(service, "health_check"):
                 asked[part] = part
-                seen.append(service)
         return asked
 
-    def _start_check(self, name: str, part: str) -> _HealthCheck:
-        """Return the check of a service that has no answer yet, or start one in a thread."""
-        check = _HealthCheck(functools.partial(self._ask, part))
-        forget = functools.partial(self._checks.pop, name, None)
-        run = functools.partial(check.run, forget)
-        try:
-            current = self._checks.setdefault(name, check)
-            if current is check and _start_thread(run, f"infra-health-{name}") is None:
-                run()
-            return current
-        except BaseException:  # an interrupt: a check that was not started has no answer, ever
-            if self._checks.get(name) is check:
-                forget()
-            raise
+    def _built_by_name(self) -> dict[str, Any]:
+        return {part._name: service for part, service in [*self._built.items()]}
 
-    def _ask(self, part: str) -> ServiceHealth:
-        started = time.perf_counter()
+    def _start_check(self, part: str) -> _HealthCheck:
+        with self._checking:
+            check = self._checks.get(part)
+            if check is None or not check[0].is_alive():
+                answers: list[ServiceHealth] = []
+                check = threading.Thread(target=self._ask, args=(part, answers)), answers
+                check[0].daemon = True
+                check[0].start()
+                self._checks[part] = check
+            return check
+
+    def _ask(self, part: str, answers: list[ServiceHealth]) -> None:
         try:
             self._check_open(part)
             service = getattr(self, part)
             found = service.health_check()
-            latency, version = time.perf_counter() - started, ""
-            if isinstance(found, Health):
-                latency, version = found.latency, found.server
             pending = self._pending(part, service)
+            up = self._state(part, latency=found.latency, version=found.server, pending=pending)
+            answers.append(up)
         except Exception as error:
-            return self._is_down(part, error)
-        return ServiceHealth(True, latency, version, pool=self._pool_stats(part), pending=pending)
+            answers.append(self._state(part, error))
 
-    def _is_down(self, part: str, error: Exception) -> ServiceHealth:
-        known = isinstance(error, InfrastructureError)
-        reason = str(error) if known else "its text is withheld: it may hold secrets"
-        kind = type(error).__name__
-        return ServiceHealth(False, error=kind, reason=reason, pool=self._pool_stats(part))
-
-    def _pool_stats(self, part: str) -> PoolStats | None:
-        services = [service for key, service in [*self._built.items()] if key._name == part]
-        for service in services:
-            if isinstance(service, (Database, KeyValueClient)):
-                return service.stats()
-        return None
+    def _state(self, part: str, error: Exception | None = None, **found: Any) -> ServiceHealth:
+        service = self._built_by_name().get(part)
+        if isinstance(service, (Database, KeyValueClient)):
+            found["pool"] = service.stats()
+        if error is not None:
+            is_own = isinstance(error, InfrastructureError)
+            found["reason"] = str(error) if is_own else "its text is withheld: it may be secret"
+            found["error"] = type(error).__name__
+        return ServiceHealth(error is None, **found)
 
     def _pending(self, part: str, database: Any) -> Sequence[MigrationStatus] | None:
-        """Return the unsettled migrations of a database, or None if they are unknown."""
         paths = self.migrations
-        if part not in ("database", "accounts", "exchange") or (paths is not None and not paths):
+        is_known = _schema().exists() if paths is None else paths
+        if not is_known or part not in ("database", "accounts", "exchange"):
             return None
         if not isinstance(database, ConnectionPool):
             return ()  # a fake has its tables from the start
-        if paths is None and not _schema().exists():  # a copy without it
-            return None
         try:
-            statuses = Migrator(database, *paths or ()).status()
+            return _unsettled(Migrator(database, *paths or ()).status())
         except DatabaseError:  # the history is another tool's, or may not be read
             return None
-        return tuple(each for each in statuses if not each._is_settled)
 
     def close(self) -> None:
         """Close the services that were built, the last one first."""
@@ -20140,91 +20094,73 @@ def _say(text: object = None) -> None:
         os.close(nowhere)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM has come."""
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise. It has no other effect on the first process of a container."""
-    import signal
-
-    def end(number: int, frame: object) -> NoReturn:
-        raise _Terminated
-
-    is_main = threading.current_thread() is threading.main_thread()
-    with contextlib.ExitStack() as stack:
-        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, end)
-        yield
-
-
 def _health(arguments: Any) -> int:
     """Print the report. Return 1 if a service is down, 2 if a setting or driver is missing."""
-    if not _is_number(arguments.wait, 0, _YEAR):
-        raise ConfigurationError("--wait should be a number of seconds, at most a year")
-    with _ended_by_sigterm(), Infrastructure.from_env() as services:
+    import signal
+
+    with contextlib.ExitStack() as end, Infrastructure.from_env() as services:
+        if threading.current_thread() is threading.main_thread():
+            # Without a handler, the first process of a container ignores it.
+            usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+            end.callback(signal.signal, signal.SIGTERM, usual)
+        for file in arguments.files:
+            read_migrations(file, "mysql")  # a wrong file is told at once
         services.migrations = arguments.files or None
         report = _awaited_health(services, arguments.wait)
     if arguments.json:
         _say(_encode(report.as_dict()))
-    else:
-        for name, found in report.services.items():
-            _say(_health_line(name, found))
+    for name, found in () if arguments.json else report.services.items():
+        _say(_health_line(name, found))
     return _health_code(report)
 
 
 def _awaited_health(services: Infrastructure, wait: float) -> HealthReport:
     """Ask until all are up, a setting is wrong or the time is over; return the last report."""
-    until, clock = services.clock.monotonic() + wait, services.clock
-    report = services.health()
+    until, report = time.monotonic() + wait, services.health()
     if not report.services:
         raise ConfigurationError(
             "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
             "or AWS_ACCESS_KEY_ID"
         )
-    while _health_code(report) == 1 and (left := until - clock.monotonic()) > 0:
-        clock.sleep(min(left, 0.5))
-        report = services.health(min(5.0, max(1.0, until - clock.monotonic())))
+    while _health_code(report) == 1 and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.5))
+        report = services.health(min(5.0, max(1.0, left)))
     return report
 
 
 def _health_code(report: HealthReport) -> int:
-    if any(each.error == ConfigurationError.__name__ for each in report.services.values()):
-        return 2
-    return int(not report.up)
+    errors = {each.error for each in report.services.values()}
+    return 2 if "ConfigurationError" in errors else int(not report.up)
 
 
 def _health_line(name: str, found: ServiceHealth) -> str:
-    if not found.up:
+    if found.latency is None:
         return f"{name:<8} down  {found.reason}"
     states = [each.state for each in found.pending or ()]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    migrations = f", migrations: {counts}" if counts else ""
-    return f"{name:<8} up    {found.version:<18} {(found.latency or 0) * 1000:.1f} ms{migrations}"
+    counts = [f", {states.count(state)} {state}" for state in dict.fromkeys(states)]
+    return f"{name:<8} up    {found.version:<18} {found.latency * 1000:.1f} ms{''.join(counts)}"
 
 
 def _migrate(arguments: Any) -> int:
     """Migrate each configured database, or do what an option asks for instead."""
-    settles = arguments.repair is not None or arguments.renamed_from is not None
-    if arguments.json and (settles or arguments.new is not None):
-        raise ConfigurationError("--json does not go with --repair, --renamed-from and --new")
+    shows = arguments.status or arguments.check
+    if arguments.json and not shows:
+        raise ConfigurationError("--json belongs to --status or --check")
     if arguments.new is not None:
-        return _add_migration(arguments.new, arguments.files)
+        return _add_migration(arguments)
     databases = _databases_to_migrate(arguments)
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(create_pool(database)) for database in databases]
         # All files are read before the first database is changed.
         migrators = [_migrator_of(pool, arguments) for pool in pools]
-        if arguments.status or arguments.check:
+        if shows:
             in_order = [_show_status(migrator, arguments) for migrator in migrators]
             return int(not all(in_order))
-        if settles:
+        if arguments.repair is not None or arguments.renamed_from is not None:
             _settle(migrators, arguments)
             return 0
         for migrator in migrators:
-            _apply(migrator, dry_run=arguments.dry_run, as_json=arguments.json)
+            _apply(migrator, dry_run=arguments.dry_run)
     return 0
 
 
@@ -20244,8 +20180,7 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
 
 def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
     def progress(line: str) -> None:
-        if not arguments.json:
-            _say(f"{pool.engine}: {line}")
+        _say(f"{pool.engine}: {line}")
 
     return Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=progress)
 
@@ -20256,29 +20191,20 @@ def _show_status(migrator: Migrator, arguments: Any) -> bool:
     With --check: print those that are not applied, and return whether there are none.
     """
     engine, statuses = migrator.pool.engine, migrator.status()
-    unsettled = [status for status in statuses if not status._is_settled]
-    if arguments.check:
-        in_order = not unsettled
-    else:
-        in_order = not any(status.state in ("dirty", "edited") for status in statuses)
+    shown = _unsettled(statuses) if arguments.check else statuses
+    wrong = [each for each in shown if arguments.check or each.state in ("dirty", "edited")]
     if arguments.json:
-        migrations = [status._as_dict() for status in statuses]
-        _say(_encode({"engine": engine, "ok": in_order, "migrations": migrations}))
-    elif arguments.check and in_order:
-        _say_idle(migrator)
-    else:
-        for status in unsettled if arguments.check else statuses:
-            _say(f"{engine}: {_status_line(status)}")
-    return in_order
-
-
-def _status_line(status: MigrationStatus) -> str:
-    line = f"{status.source} {status.number} {status.name}: {status.state}"
-    if status.state in ("dirty", "partial"):
-        line += f" at statement {status.statement}"
-    if status.state == "applied" and status.applied_at:
-        line += f" {status.applied_at:%Y-%m-%d %H:%M}"
-    return line
+        found = {"engine": engine, "ok": not wrong, "migrations": [*map(asdict, statuses)]}
+        _say(json.dumps(found, default=datetime.isoformat))
+        return not wrong
+    for status in shown:
+        line = f"{status.source} {status.number} {status.name}: {status.state}"
+        if status.state in ("dirty", "partial"):
+            line += f" at statement {status.statement}"
+        if status.state == "applied" and status.applied_at:
+            line += f" {status.applied_at:%Y-%m-%d %H:%M}"
+        _say(f"{engine}: {line}")
+    return not wrong
 
 
 def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
@@ -20302,91 +20228,55 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
         raise absent[-1]
 
 
-def _apply(migrator: Migrator, *, dry_run: bool, as_json: bool) -> None:
+def _apply(migrator: Migrator, *, dry_run: bool) -> None:
     """Apply the pending migrations, or print their statements."""
     import textwrap
 
-    engine, pending = migrator.pool.engine, migrator.apply(dry_run=dry_run)
-    if as_json:
-        names = ("source", "number", "name", "statements")[: 4 if dry_run else 3]
-        found = [{name: getattr(each, name) for name in names} for each in pending]
-        _say(_encode({"engine": engine, "would_apply" if dry_run else "applied": found}))
-        return
+    pending = migrator.apply(dry_run=dry_run)
     for migration in pending if dry_run else ():
-        _say(f"{engine}: would apply {migration}")
+        _say(f"{migrator.pool.engine}: would apply {migration}")
         for statement in migration.statements:
             _say(textwrap.indent(statement + ";", "    "))
-    if not pending:
-        _say_idle(migrator)
-
-
-def _say_idle(migrator: Migrator) -> None:
     engine, number = migrator.pool.engine, len(migrator.migrations)
-    nothing = f"nothing to do, the files hold no migration for {engine}"
-    _say(f"{engine}: {f'up to date, {number} migrations' if number else nothing}")
+    if not number:
+        _say(f"{engine}: nothing to do, the files hold no migration for {engine}")
+    elif not pending:
+        _say(f"{engine}: up to date, {number} migrations")
 
 
-def _add_migration(name: str, files: Sequence[str]) -> int:
-    """Append the marker of the next migration to a file, for each engine that the file has.
+def _add_migration(arguments: Any) -> int:
+    """Append a marker to a file for each engine that it has, else for the databases that are set.
 
-    A file without a migration gets those of the databases that are set. Raises ConfigurationError
-    if the name, the file or its place is not valid; the file then stays as it was.
+    Raises ConfigurationError; the file is then as it was.
     """
-    if len(files) != 1:
+    if len(arguments.files) != 1:
         raise ConfigurationError("--new needs one FILE to write to")
-    path = _path(files[0])
-    if not re.fullmatch("[a-z0-9_]{1,100}", name):
+    name, path = arguments.new, _path(arguments.files[0])
+    text = _migration_text(path) if path.exists() else ""
+    found = {engine: read_migrations(path, engine) if text else [] for engine in _PORTS}
+    known = {each.name: each.number for some in found.values() for each in some}
+    engines = [engine for engine in found if found[engine]]
+    engines = engines or [each.engine for each in _databases_to_migrate(arguments)]
+    number = max(known.values(), default=0) + 1
+    markers = [f"-- migration {number} {name} {engine}" for engine in engines]
+    if name in known or not all(map(_MARKER.fullmatch, markers)):
         raise ConfigurationError(
-            "the name of a migration should have 1 to 100 lower case letters, digits and "
-            "underscores"
+            f"--new needs a name that {path.name} does not have yet, of 1 to 100 lower case "
+            "letters, digits and underscores"
         )
-    exists = path.exists()
-    text = _migration_text(path) if exists else ""
-    found = {engine: read_migrations(path, engine) if exists else [] for engine in _PORTS}
-    engines = [engine for engine in found if found[engine]] or [*_engines_of_env(path)]
-    known = [migration for migrations in found.values() for migration in migrations]
-    if same := next((each for each in known if each.name == name), None):
-        raise ConfigurationError(f"{path.name} has a migration of that name already: {same}")
-    number = max((each.number for each in known), default=0) + 1
-    if number > 999_999_999:  # the marker takes nine digits
-        raise ConfigurationError(f"{path.name}: no number is left after {number - 1}")
-    _append(path, _new_blocks(text, [f"-- migration {number} {name} {each}" for each in engines]))
-    _say(f"{path}: migration {number} {name} added for {' and '.join(engines)}")
-    return 0
-
-
-def _engines_of_env(path: Path) -> Iterator[str]:
-    config = Config.from_env()
-    if not (config.mysql or config.postgres):
-        raise ConfigurationError(
-            f"{path} has no migration that shows its engines: set MYSQL_URL, POSTGRES_URL or "
-            "DATABASE_URL"
-        )
-    return (database.engine for database in (config.mysql, config.postgres) if database)
-
-
-def _new_blocks(text: str, markers: Iterable[str]) -> bytes:
-    """Return the markers as lines that continue the text, with its line breaks."""
-    found = re.search(r"\r\n|\r|\n", text)
-    end = found[0] if found else "\n"
-    before = "" if not text else end if text.endswith(("\n", "\r")) else end * 2
-    return (before + "".join(f"{marker}{end}{end}" for marker in markers)).encode()
-
-
-def _append(path: Path, data: bytes) -> None:
-    """Append to a file, or create it. All is written, or the file stays as it was."""
+    end = "\r\n" if "\r\n" in text else "\n"
+    before = end * (2 - text.endswith(end)) if text else ""
+    data = (before + "".join(f"{marker}{end}{end}" for marker in markers)).encode()
     try:
-        # Without a buffer, which would write again when it is closed.
-        with open(path, "ab" if path.exists() else "xb", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            try:
-                if file.write(data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except BaseException:
+        with open(path, "ab", buffering=0) as file:  # a buffer would write again at its end
+            size = file.tell()
+            if file.write(data) != len(data):
                 file.truncate(size)
-                raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as exc:
         raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
+    _say("\n".join(f"{path}: {marker}" for marker in markers))
+    return 0
 
 
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
@@ -20682,24 +20572,21 @@ def _help_of(text: str) -> dict[str, Any]:
 
 
 _HEALTH_HELP = """\
-Asks each service that is set, side by side, and prints its state, version,
-latency, and migrations of each FILE that are not applied. Without a FILE they
-are those of the library's own schema.sql. MYSQL_URL, POSTGRES_URL,
-DATABASE_URL, REDIS_URL, S3_ENDPOINT and AWS_ACCESS_KEY_ID set a service. One
-that has not answered after 5 seconds is down.
+Asks each service that is set, and prints its state, version, latency, and
+unapplied migrations: those of each FILE, or of the library's own schema.sql.
+MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
+AWS_ACCESS_KEY_ID set a service. After 5 seconds without an answer it is down.
 
 examples:
-  infra health
-  infra health notes.sql --json
   infra health --wait 30
+  infra health notes.sql --json
   REDIS_URL=redis://localhost infra health
 
 exit codes:
   0  all services are up; pending migrations do not count
   1  a service is down or refuses the login
   2  wrong usage, setting or file, or a driver is missing
-130  stopped by Ctrl-C
-143  stopped by SIGTERM
+130  stopped by Ctrl-C or SIGTERM
 """
 _MIGRATE_USAGE = """\
 infra migrate [FILE ...] [--lock-timeout SECONDS]
@@ -20725,7 +20612,7 @@ examples:
 exit codes:
   0  done, or nothing was to be done
   1  a database is down or refuses, a migration failed, with --status one is
-     dirty or edited, or with --check one is also pending or partial
+     dirty or edited, with --check one is not applied
   2  wrong usage, setting or file, or a driver is missing
 130  stopped by Ctrl-C
 """
@@ -20818,7 +20705,7 @@ def _add_migrate(commands: Any) -> None:
         help="take over the records of FILE under its former name, without its extension",
     )
     action("--new", metavar="NAME", help="add a block to FILE for each engine that it has")
-    migrate.add_argument("--json", action="store_true", help="print a JSON object a database")
+    migrate.add_argument("--json", action="store_true", help="with --status or --check: print JSON")
     outcome = functools.partial(
         migrate.add_mutually_exclusive_group().add_argument, dest="done", action="store_const"
     )
@@ -20869,7 +20756,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: a service is down or refuses, a migration is dirty or edited, a move is incomplete,
     or a vendored copy differs. 2: wrong usage or configuration, or output that could not be
-    written; a closed pipe does not count. 130: stopped by Ctrl-C. 143: by SIGTERM, while it waited.
+    written; a closed pipe does not count. 130: stopped by Ctrl-C.
     """
     _lost_output.clear()
     try:
@@ -20916,9 +20803,6 @@ def _main(argv: Sequence[str] | None) -> int:
     except InfrastructureError as error:
         print(f"infra: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1
-    except _Terminated:
-        print("infra: stopped by SIGTERM", file=sys.stderr)
-        return 143
     except KeyboardInterrupt:
         print("infra: interrupted", file=sys.stderr)
         return 130

@@ -11,6 +11,7 @@ from tests.mutants import (
     conditions,
     counters,
     databases,
+    health,
     keys,
     lies,
     many,
@@ -33,6 +34,7 @@ LISTS = (
     conditions.MUTANTS,
     many.MUTANTS,
     counters.MUTANTS,
+    health.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

@@ -98,10 +98,13 @@ def test_the_document_of_a_pending_migration() -> None:
 # --- which services are asked
 
 
+PONG = infra.Health("search", "Search 1.0", 0.25)
+
+
 class Client:
     """A client of another library, with a check of its own."""
 
-    def __init__(self, check: Callable[[], Any] = lambda: "pong") -> None:
+    def __init__(self, check: Callable[[], Any]) -> None:
         self.health_check = check
 
     def stats(self) -> str:
@@ -109,7 +112,7 @@ class Client:
 
 
 class Own(infra.Infrastructure):
-    check: Callable[[], Any] = staticmethod(lambda: "pong")
+    check: Callable[[], Any] = staticmethod(lambda: PONG)
 
     @infra.provided
     def search(self) -> Client:
@@ -156,12 +159,8 @@ def test_a_service_of_ones_own_is_asked_once_it_is_built() -> None:
         assert services.health() == infra.HealthReport({})
         assert services.search is not None
         assert services.name
-        found = services.health().services
-        assert [*found] == ["search"]
-        assert (found["search"].up, found["search"].version, found["search"].pool) == (
-            True, "", None
-        )  # fmt: skip
-        assert 0 <= (found["search"].latency or 0) < SLACK
+        up = infra.ServiceHealth(True, 0.25, "Search 1.0")
+        assert services.health() == infra.HealthReport({"search": up})
 
 
 def test_a_service_of_ones_own_beside_the_librarys() -> None:
@@ -196,7 +195,7 @@ def test_an_exception_of_ones_own_is_named_and_not_quoted() -> None:
         assert services.search is not None
         found = services.health()
         assert (found.services["search"].error, found.services["search"].reason) == (
-            "LookupError", "its text is withheld: it may hold secrets",
+            "LookupError", "its text is withheld: it may be secret",
         )  # fmt: skip
         assert (found.up, found.services["redis"].up) == (False, True)
         assert SECRET not in repr(found) + json.dumps(found.as_dict())
@@ -214,10 +213,10 @@ def silent() -> Iterator[Any]:
         asked: list[int] = []  # noqa: RUF012
 
         @staticmethod
-        def check() -> str:
+        def check() -> infra.Health:
             Silent.asked.append(1)
             assert Silent.answer.wait(WAIT)
-            return "pong"
+            return PONG
 
     with Silent() as services:
         assert services.search is not None
@@ -268,17 +267,6 @@ def test_an_interrupted_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) ->
         assert services.health().up is True
 
 
-def test_without_new_threads_it_asks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python 3.12 and later start none at their end."""
-
-    def refused(_: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    monkeypatch.setattr(threading.Thread, "start", refused)
-    with fakes.FakeInfrastructure() as services:
-        assert services.health().up is True
-
-
 @pytest.mark.parametrize("wrong", [None, -1, float("nan"), "5", True, 10**9])
 def test_a_wrong_deadline(wrong: Any) -> None:
     services = fakes.FakeInfrastructure()
@@ -317,13 +305,3 @@ def test_a_child_does_not_wait_for_a_check_of_its_parent(silent: Any) -> None:
         silent.answer.set()
         os._exit(0 if silent.health(WAIT).up else 1)
     assert os.waitpid(child, 0)[1] == 0
-
-
-@pytest.mark.parametrize("wrong", ["notes.sql", 1, [1], [None], ["\0"]])
-@pytest.mark.real
-def test_wrong_files_of_migrations(wrong: Any) -> None:
-    """They are refused before anything is asked."""
-    services = infra.Infrastructure.from_env({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"})
-    services.migrations = wrong
-    with services, pytest.raises((infra.ValidationError, infra.ConfigurationError)):
-        services.health()
