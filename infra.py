@@ -20254,12 +20254,12 @@ def _add_migration(arguments: Any) -> int:
     name, path = arguments.new, _path(arguments.files[0])
     text = _migration_text(path) if path.exists() else ""
     found = {engine: read_migrations(path, engine) if text else [] for engine in _PORTS}
-    known = {each.name: each.number for some in found.values() for each in some}
+    known = [each for migrations in found.values() for each in migrations]
     engines = [engine for engine in found if found[engine]]
     engines = engines or [each.engine for each in _databases_to_migrate(arguments)]
-    number = max(known.values(), default=0) + 1
+    number = max((each.number for each in known), default=0) + 1
     markers = [f"-- migration {number} {name} {engine}" for engine in engines]
-    if name in known or not all(map(_MARKER.fullmatch, markers)):
+    if name in [each.name for each in known] or not all(map(_MARKER.fullmatch, markers)):
         raise ConfigurationError(
             f"--new needs a name that {path.name} does not have yet, of 1 to 100 lower case "
             "letters, digits and underscores"

@@ -239,8 +239,8 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace(
             "_add_migration",
-            "name in known or not all(map(_MARKER.fullmatch, markers))",
-            "name in known",
+            "name in [each.name for each in known] or not all(map(_MARKER.fullmatch, markers))",
+            "name in [each.name for each in known]",
         ),
         (f"{COMMAND}::test_new_refuses_a_wrong_name",),
     ),
@@ -249,7 +249,7 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace(
             "_add_migration",
-            "name in known or not all(map(_MARKER.fullmatch, markers))",
+            "name in [each.name for each in known] or not all(map(_MARKER.fullmatch, markers))",
             "not all(map(_MARKER.fullmatch, markers))",
         ),
         (f"{COMMAND}::test_new_refuses_a_name_that_the_file_has",),
@@ -269,7 +269,11 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "migrate: --new numbers by count",
         INFRA,
-        Replace("_add_migration", "max(known.values(), default=0) + 1", "len(known) + 1"),
+        Replace(
+            "_add_migration",
+            "max((each.number for each in known), default=0) + 1",
+            "len(known) + 1",
+        ),
         (f"{COMMAND}::test_new_keeps_the_file_as_it_is",),
     ),
     OnFakes(

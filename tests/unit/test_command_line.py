@@ -921,6 +921,7 @@ def test_check_counts_the_files_that_are_named(run: Run, both: dict[str, str], s
     assert run("migrate", other, "--check", **both) == (0, "", "")
 
 
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
 def test_check_of_a_dirty_migration(
     run: Run, both: dict[str, str], shop: Path, engine: str
 ) -> None:
@@ -1004,6 +1005,10 @@ def test_new_adds_a_block_for_each_engine(run: Run, shop: Path) -> None:
         ("-- migration 9 a postgres", "\n\n-- migration 10 b postgres\n\n"),
         ("-- migration 1 a mysql\r\nSELECT 1;\r\n", "\r\n-- migration 2 b mysql\r\n\r\n"),
         ("\ufeff-- migration 1 a mysql\nSELECT 'ö' -- ö", "\n\n-- migration 2 b mysql\n\n"),
+        (
+            "-- migration 5 a mysql\n-- migration 2 a postgres\n",
+            "\n-- migration 6 b mysql\n\n-- migration 6 b postgres\n\n",
+        ),
         (
             "-- migration 5 a postgres\n-- migration 2 a mysql\n",
             "\n-- migration 6 b mysql\n\n-- migration 6 b postgres\n\n",
