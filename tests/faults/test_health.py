@@ -92,11 +92,13 @@ def test_pending_migrations(database: Callable[[str], str], shop: Path, name: st
         def states() -> list[tuple[int, str]] | None:
             found = services.health(WAIT).services[engine]
             assert found.up is True
-            return found.pending and [(each.number, each.state) for each in found.pending]
+            if found.pending is None:
+                return None
+            return [(each.number, each.state) for each in found.pending]
 
         assert states() == [(1, "pending"), (2, "pending")]
         infra.Migrator(services.database, shop).apply()
-        assert states() == ()
+        assert states() == []
         shop.write_text(SHOP.replace("total int", "total bigint"))
         assert states() == [(2, "edited")]
         report = services.health(WAIT).as_dict()
