@@ -44,7 +44,7 @@ sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, 
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
-infrastructure     Infrastructure, the bundle
+infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
 =================  ================================================================================
 """
@@ -84,7 +84,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -126,10 +126,10 @@ __all__ = [
     "CircuitBreaker", "CircuitOpenError", "Clock", "Config", "ConfigurationError", "ConflictError",
     "ConnectionPool", "Contains", "Credentials", "CsvSource", "Database", "DatabaseConfig",
     "DatabaseError", "DeleteResult", "Device", "Event", "EventChannel", "FailoverSmsService",
-    "ForeignKey", "Health", "Infrastructure", "InfrastructureError", "Issued", "IterableSource",
-    "JsonLinesSource", "KeyValueClient", "LeaderboardEntry", "Listener", "Member", "Membership",
-    "Message", "MessagingError", "Migration", "MigrationStatus", "Migrator", "MockSmsService",
-    "Move", "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
+    "ForeignKey", "Health", "HealthReport", "Infrastructure", "InfrastructureError", "Issued",
+    "IterableSource", "JsonLinesSource", "KeyValueClient", "LeaderboardEntry", "Listener", "Member",
+    "Membership", "Message", "MessagingError", "Migration", "MigrationStatus", "Migrator",
+    "MockSmsService", "Move", "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
     "MySQLOrganizationRepository", "MySQLPhoneUserRepository", "MySQLSubmissionRepository",
     "MySQLTokenRepository", "MySQLUserRepository", "Not", "NotFoundError", "ObjectMetadata",
     "ObjectMove", "ObjectSummary", "Observer", "OneOf", "Organization", "OrganizationRepository",
@@ -139,14 +139,14 @@ __all__ = [
     "QuerySource", "RateLimit", "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider",
     "RedisClient", "RedisEventBus", "RedisEventBusConfig", "RefreshToken", "Replace", "Repository",
     "RepositoryTarget", "Rotation", "RowMove", "S3StorageConfig", "S3StorageProvider",
-    "SerializationError", "SmsConfig", "SmsError", "SmsService", "SnsSmsService", "Source",
-    "SqlRepository", "SqliteSource", "StartsWith", "StorageError", "StoragePath", "StorageProvider",
-    "Submission", "SubmissionEvent", "SubmissionRepository", "Subscription", "SystemClock",
-    "SystemEvent", "TableSource", "TableTarget", "Target", "TokenRepository", "TwilioSmsService",
-    "Upserted", "User", "UserEvent", "UserRepository", "ValidationError", "Verification",
-    "VerificationCache", "VerificationConfig", "create_pool", "create_sms_service", "ddl",
-    "generate_code", "hash_phone", "main", "mask_phone", "new_id", "normalize_phone", "provided",
-    "read_migrations", "split_statements", "table_ddl",
+    "SerializationError", "ServiceHealth", "SmsConfig", "SmsError", "SmsService", "SnsSmsService",
+    "Source", "SqlRepository", "SqliteSource", "StartsWith", "StorageError", "StoragePath",
+    "StorageProvider", "Submission", "SubmissionEvent", "SubmissionRepository", "Subscription",
+    "SystemClock", "SystemEvent", "TableSource", "TableTarget", "Target", "TokenRepository",
+    "TwilioSmsService", "Upserted", "User", "UserEvent", "UserRepository", "ValidationError",
+    "Verification", "VerificationCache", "VerificationConfig", "create_pool", "create_sms_service",
+    "ddl", "generate_code", "hash_phone", "main", "mask_phone", "new_id", "normalize_phone",
+    "provided", "read_migrations", "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -8253,6 +8253,10 @@ class MigrationStatus(_ByValue):
     state: str
     statement: int = 0
     applied_at: datetime | None = None
+
+
+def _unsettled(statuses: Iterable[MigrationStatus]) -> tuple[MigrationStatus, ...]:
+    return tuple(each for each in statuses if each.state not in ("applied", "unknown"))
 
 
 def split_statements(sql: str, engine: str) -> list[str]:
@@ -19897,6 +19901,49 @@ def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
     return [seeds[at] for at in _in_order(parents, circle)]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ServiceHealth(_ByValue):
+    """The state of a service.
+
+    Attributes:
+        up: whether it has answered in time.
+        latency: the seconds of a round trip.
+        version: its server's name and version.
+        error: the name of the error's class, such as "ConnectionError"; "" if it is up.
+        reason: the error's message. It holds no secret.
+        pool: its connections, if it has a pool.
+        pending: the migrations that are pending, partial, dirty or edited; None if unknown.
+    """
+
+    up: bool
+    latency: float | None = None
+    version: str = ""
+    error: str = ""
+    reason: str = ""
+    pool: PoolStats | None = None
+    pending: Sequence[MigrationStatus] | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HealthReport(_ByValue):
+    """The state of each service of a bundle, by name: "mysql", "postgres", "redis", "storage"."""
+
+    services: Mapping[str, ServiceHealth]
+
+    @property
+    def up(self) -> bool:
+        """Whether all services are up. Pending migrations do not count."""
+        return all(each.up for each in self.services.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a document for JSON: ``{"up": bool, "services": {name: attributes}}``."""
+        text = json.dumps({"up": self.up, **asdict(self)}, default=datetime.isoformat)
+        return cast("dict[str, Any]", json.loads(text))
+
+
+_HealthCheck: TypeAlias = tuple[threading.Thread, list[ServiceHealth]]
+
+
 class Infrastructure(_Closeable):
     """The services of a project. Each is an attribute, built on first use.
 
@@ -19908,9 +19955,13 @@ class Infrastructure(_Closeable):
     Attributes:
         tables: the classes of your own repositories, for ``load`` and for a fake bundle. Their
             tables are in ``exchange``.
+        migrations: the files whose pending migrations ``health`` reports. None: the library's
+            ``schema.sql``.
     """
 
     tables: Sequence[type[Any]] = ()
+    migrations: Sequence[str | Path] | None = None
+    _has_redis = False  # REDIS_URL is set, if only to its default
 
     def __init__(
         self, config: Config, *, clock: Clock | None = None, observer: _Observing | None = None
@@ -19931,6 +19982,9 @@ class Infrastructure(_Closeable):
     def _forget_parent(self) -> None:
         #: by service: a lock that is held while it is built; close() takes none of them
         self._building: dict[provided[Any], Any] = {}
+        #: by service: the thread that asks it, and its answer
+        self._checks: dict[str, _HealthCheck] = {}
+        self._checking = threading.RLock()
 
     @classmethod
     def from_env(
@@ -19947,7 +20001,9 @@ class Infrastructure(_Closeable):
         given = {"observer": observer, "clock": clock}
         # A bundle of your own need not take them.
         options: Any = {name: value for name, value in given.items() if value is not None}
-        return cls(Config.from_env(env), **options)
+        made = cls(Config.from_env(env), **options)
+        made._has_redis = bool(_variable(os.environ if env is None else env, "REDIS_URL"))
+        return made
 
     @property
     def clock(self) -> Clock:
@@ -20135,6 +20191,91 @@ class Infrastructure(_Closeable):
         made: Repository[Any] = kind(database, clock=self.clock)
         return made
 
+    def health(self, deadline: float = 5.0) -> HealthReport:
+        """Ask the services side by side; one that has no answer after ``deadline`` seconds is down.
+
+        It asks the services that are set (Redis also by ``from_env`` with its default URL), and
+        those that were built and have a ``health_check``, which returns a Health. While an earlier
+        call waits for an answer, this one waits for the same.
+
+        Raises ValidationError for a wrong ``deadline``. Any other error is in the report.
+        """
+        if not _is_number(deadline, 0, _YEAR):
+            raise ValidationError("deadline should be a number of seconds")
+        until = SystemClock.monotonic() + deadline
+        names, found = self._names_to_ask(), {}
+        checks = [self._start_check(part) for part in names.values()]
+        for (name, part), (thread, answers) in zip(names.items(), checks):
+            thread.join(max(0.0, until - SystemClock.monotonic()))
+            late = TimeoutError(f"{name} did not answer within {deadline:g} s")
+            found[name] = answers[0] if answers else self._state(part, late)
+        return HealthReport(found)
+
+    def _names_to_ask(self) -> dict[str, str]:
+        """Return the services to ask: their names in the report, and in the bundle."""
+        config, (one, other) = self.config, (_ENGINES[engine] for engine in self._engines)
+        databases = {one: "database"} if one == other else {one: "accounts", other: "exchange"}
+        is_set = {
+            "mysql": config.mysql,
+            "postgres": config.postgres,
+            "redis": self._has_redis or config.cache != CacheConfig(),
+            "storage": config.storage.endpoint or config.storage.access_key,
+        }
+        built, known = self._built_by_name(), {**databases, "redis": "redis", "storage": "storage"}
+        asked = {name: part for name, part in known.items() if is_set[name] or part in built}
+        seen = {id(built.get(part)) for part in asked.values()}
+        for part, service in built.items():
+            if id(service) not in seen and hasattr(service, "health_check"):
+                asked[part] = part
+        return asked
+
+    def _built_by_name(self) -> dict[str, Any]:
+        return {part._name: service for part, service in [*self._built.items()]}
+
+    def _start_check(self, part: str) -> _HealthCheck:
+        with self._checking:
+            check = self._checks.get(part)
+            if check is None or not check[0].is_alive():
+                answers: list[ServiceHealth] = []
+                check = threading.Thread(target=self._ask, args=(part, answers)), answers
+                check[0].daemon = True
+                check[0].start()
+                self._checks[part] = check
+            return check
+
+    def _ask(self, part: str, answers: list[ServiceHealth]) -> None:
+        try:
+            self._check_open(part)
+            service = getattr(self, part)
+            found = service.health_check()
+            pending = self._pending(part, service)
+            up = self._state(part, latency=found.latency, version=found.server, pending=pending)
+            answers.append(up)
+        except Exception as error:
+            answers.append(self._state(part, error))
+
+    def _state(self, part: str, error: Exception | None = None, **found: Any) -> ServiceHealth:
+        service = self._built_by_name().get(part)
+        if isinstance(service, (Database, KeyValueClient)):
+            found["pool"] = service.stats()
+        if error is not None:
+            is_own = isinstance(error, InfrastructureError)
+            found["reason"] = str(error) if is_own else "its text is withheld: it may be secret"
+            found["error"] = type(error).__name__
+        return ServiceHealth(error is None, **found)
+
+    def _pending(self, part: str, database: Any) -> Sequence[MigrationStatus] | None:
+        paths = self.migrations
+        is_known = _schema().exists() if paths is None else paths
+        if not is_known or part not in ("database", "accounts", "exchange"):
+            return None
+        if not isinstance(database, ConnectionPool):
+            return ()  # a fake has its tables from the start
+        try:
+            return _unsettled(Migrator(database, *paths or ()).status())
+        except DatabaseError:  # the history is another tool's, or may not be read
+            return None
+
     def close(self) -> None:
         """Close the services that were built, the last one first."""
         self._closed = True
@@ -20174,47 +20315,67 @@ def _say(text: object = None) -> None:
         os.close(nowhere)
 
 
-def _health(_: Any) -> int:
-    """Print a line for each service.
+def _health(arguments: Any) -> int:
+    """Print the report. Return 1 if a service is down, 2 if a setting or driver is missing."""
+    import signal
 
-    Return 1 if a service is down, 2 if a setting or driver is missing.
-    """
-    config = Config.from_env()
-    #: the services that are set, and their names in the bundle
-    asked = {
-        "mysql": (config.mysql, "accounts"),
-        "postgres": (config.postgres, "exchange"),
-        "redis": (os.environ.get("REDIS_URL", "").strip(), "redis"),
-        "storage": (config.storage.endpoint or config.storage.access_key, "storage"),
-    }
-    if not any(setting for setting, _ in asked.values()):
+    with contextlib.ExitStack() as end, Infrastructure.from_env() as services:
+        if threading.current_thread() is threading.main_thread():
+            # Without a handler, the first process of a container ignores it.
+            usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+            end.callback(signal.signal, signal.SIGTERM, usual)
+        for file in arguments.files:
+            read_migrations(file, "mysql")  # a wrong file is told at once
+        services.migrations = arguments.files or None
+        report = _awaited_health(services, arguments.wait)
+    if arguments.json:
+        _say(_encode(report.as_dict()))
+    for name, found in () if arguments.json else report.services.items():
+        _say(_health_line(name, found))
+    return _health_code(report)
+
+
+def _awaited_health(services: Infrastructure, wait: float) -> HealthReport:
+    """Ask until all are up, a setting is wrong or the time is over; return the last report."""
+    until, report = time.monotonic() + wait, services.health()
+    if not report.services:
         raise ConfigurationError(
             "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
             "or AWS_ACCESS_KEY_ID"
         )
-    code = 0
-    with Infrastructure(config) as services:
-        for name, (setting, part) in asked.items():
-            if not setting:
-                continue
-            try:
-                health = getattr(services, part).health_check()
-                _say(f"{name:<8} up    {health.server:<18} {health.latency * 1000:.1f} ms")
-            except InfrastructureError as error:
-                code = max(code, 2 if isinstance(error, ConfigurationError) else 1)
-                _say(f"{name:<8} down  {error}")
-    return code
+    while _health_code(report) == 1 and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.5))
+        report = services.health(min(5.0, max(1.0, left)))
+    return report
+
+
+def _health_code(report: HealthReport) -> int:
+    errors = {each.error for each in report.services.values()}
+    return 2 if "ConfigurationError" in errors else int(not report.up)
+
+
+def _health_line(name: str, found: ServiceHealth) -> str:
+    if found.latency is None:
+        return f"{name:<8} down  {found.reason}"
+    states = [each.state for each in found.pending or ()]
+    counts = [f", {states.count(state)} {state}" for state in dict.fromkeys(states)]
+    return f"{name:<8} up    {found.version:<18} {found.latency * 1000:.1f} ms{''.join(counts)}"
 
 
 def _migrate(arguments: Any) -> int:
     """Migrate each configured database, or do what an option asks for instead."""
+    shows = arguments.status or arguments.check
+    if arguments.json and not shows:
+        raise ConfigurationError("--json belongs to --status or --check")
+    if arguments.new is not None:
+        return _add_migration(arguments)
     databases = _databases_to_migrate(arguments)
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(create_pool(database)) for database in databases]
         # All files are read before the first database is changed.
         migrators = [_migrator_of(pool, arguments) for pool in pools]
-        if arguments.status:
-            in_order = [_show_status(migrator) for migrator in migrators]
+        if shows:
+            in_order = [_show_status(migrator, arguments) for migrator in migrators]
             return int(not all(in_order))
         if arguments.repair is not None or arguments.renamed_from is not None:
             _settle(migrators, arguments)
@@ -20247,18 +20408,26 @@ def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
     return Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=progress)
 
 
-def _show_status(migrator: Migrator) -> bool:
-    """Print the state of each migration. Return whether none is dirty or edited."""
-    states = set()
-    for status in migrator.status():
-        states.add(status.state)
+def _show_status(migrator: Migrator, arguments: Any) -> bool:
+    """Print the state of each migration. Return whether none is dirty or edited.
+
+    With --check: print those that are not applied, and return whether there are none.
+    """
+    engine, statuses = migrator.pool.engine, migrator.status()
+    shown = _unsettled(statuses) if arguments.check else statuses
+    wrong = [each for each in shown if arguments.check or each.state in ("dirty", "edited")]
+    if arguments.json:
+        found = {"engine": engine, "ok": not wrong, "migrations": [*map(asdict, statuses)]}
+        _say(json.dumps(found, default=datetime.isoformat))
+        return not wrong
+    for status in shown:
         line = f"{status.source} {status.number} {status.name}: {status.state}"
         if status.state in ("dirty", "partial"):
             line += f" at statement {status.statement}"
         if status.state == "applied" and status.applied_at:
             line += f" {status.applied_at:%Y-%m-%d %H:%M}"
-        migrator._progress(line)
-    return states.isdisjoint(("dirty", "edited"))
+        _say(f"{engine}: {line}")
+    return not wrong
 
 
 def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
@@ -20296,6 +20465,41 @@ def _apply(migrator: Migrator, *, dry_run: bool) -> None:
         migrator._progress(f"nothing to do, the files hold no migration for {engine}")
     elif not pending:
         migrator._progress(f"up to date, {len(migrator.migrations)} migrations")
+
+
+def _add_migration(arguments: Any) -> int:
+    """Append a marker to a file for each engine that it has, else for the databases that are set.
+
+    Raises ConfigurationError; the file is then as it was.
+    """
+    if len(arguments.files) != 1:
+        raise ConfigurationError("--new needs one FILE to write to")
+    name, path = arguments.new, _path(arguments.files[0])
+    text = _migration_text(path) if path.exists() else ""
+    found = {engine: read_migrations(path, engine) if text else [] for engine in _PORTS}
+    known = [each for migrations in found.values() for each in migrations]
+    engines = [engine for engine in found if found[engine]]
+    engines = engines or [each.engine for each in _databases_to_migrate(arguments)]
+    number = max((each.number for each in known), default=0) + 1
+    markers = [f"-- migration {number} {name} {engine}" for engine in engines]
+    if name in [each.name for each in known] or not all(map(_MARKER.fullmatch, markers)):
+        raise ConfigurationError(
+            f"--new needs a name that {path.name} does not have yet, of 1 to 100 lower case "
+            "letters, digits and underscores"
+        )
+    end = "\r\n" if "\r\n" in text else "\n"
+    before = end * (2 - text.endswith(end)) if text else ""
+    data = (before + "".join(f"{marker}{end}{end}" for marker in markers)).encode()
+    try:
+        with open(path, "ab", buffering=0) as file:  # a buffer would write again at its end
+            size = file.tell()
+            if file.write(data) != len(data):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
+    _say("\n".join(f"{path}: {marker}" for marker in markers))
+    return 0
 
 
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
@@ -20578,24 +20782,28 @@ def _help_of(text: str) -> dict[str, Any]:
 
 
 _HEALTH_HELP = """\
-Connects to each service that is set, and prints its state, version and
-latency. MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
-AWS_ACCESS_KEY_ID set a service.
+Asks each service that is set, and prints its state, version, latency, and
+unapplied migrations: those of each FILE, or of the library's own schema.sql.
+MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
+AWS_ACCESS_KEY_ID set a service. After 5 seconds without an answer it is down.
 
 examples:
-  infra health
+  infra health --wait 30
+  infra health notes.sql --json
   REDIS_URL=redis://localhost infra health
 
 exit codes:
-  0  all services are up
+  0  all services are up; pending migrations do not count
   1  a service is down or refuses the login
-  2  wrong usage or setting, or a driver is missing
+  2  wrong usage, setting or file, or a driver is missing
+130  stopped by Ctrl-C or SIGTERM
 """
 _MIGRATE_USAGE = """\
 infra migrate [FILE ...] [--lock-timeout SECONDS]
-       infra migrate [FILE ...] --status | --dry-run
+       infra migrate [FILE ...] --status | --check | --dry-run
        infra migrate [FILE ...] --repair NUMBER --done | --retry
-       infra migrate FILE --renamed-from STEM"""
+       infra migrate FILE --renamed-from STEM
+       infra migrate FILE --new NAME"""
 _MIGRATE_HELP = """\
 Applies the pending migrations of each FILE to each database that is set, those
 of its engine. Without a FILE it applies the library's own schema.sql, wherever
@@ -20605,14 +20813,16 @@ MYSQL_URL, POSTGRES_URL and DATABASE_URL set a database.
 examples:
   infra migrate --status
   infra migrate
+  infra migrate --new add_author notes.sql
   infra migrate notes.sql --dry-run
   infra migrate notes.sql
+  infra migrate notes.sql --check
   infra migrate notes.sql --repair 3 --done
 
 exit codes:
   0  done, or nothing was to be done
-  1  a database is down or refuses, a migration failed, or with --status one is
-     dirty or edited
+  1  a database is down or refuses, a migration failed, with --status one is
+     dirty or edited, with --check one is not applied
   2  wrong usage, setting or file, or a driver is missing
 130  stopped by Ctrl-C
 """
@@ -20696,6 +20906,7 @@ def _add_migrate(commands: Any) -> None:
     )
     action = migrate.add_mutually_exclusive_group().add_argument
     action("--status", action="store_true", help="show the state of each; change nothing")
+    action("--check", action="store_true", help="show what is not applied; change nothing")
     action("--dry-run", action="store_true", help="show the statements; change nothing")
     action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
     action(
@@ -20703,6 +20914,8 @@ def _add_migrate(commands: Any) -> None:
         metavar="STEM",
         help="take over the records of FILE under its former name, without its extension",
     )
+    action("--new", metavar="NAME", help="add a block to FILE for each engine that it has")
+    migrate.add_argument("--json", action="store_true", help="with --status or --check: print JSON")
     outcome = functools.partial(
         migrate.add_mutually_exclusive_group().add_argument, dest="done", action="store_const"
     )
@@ -20769,8 +20982,13 @@ def _parser() -> Any:
         "-V", "--version", action="version", version=version, help="show the version and exit"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    commands.add_parser(
+    health = commands.add_parser(
         "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
+    )
+    health.add_argument("files", nargs="*", metavar="FILE", help="files of migrations")
+    health.add_argument("--json", action="store_true", help="print a JSON object")
+    health.add_argument(
+        "--wait", type=float, default=0, metavar="SECONDS", help="wait so long until all are up"
     )
     _add_migrate(commands)
     _add_move(commands)

@@ -12,7 +12,7 @@ import fakes
 import infra
 
 MONTH = 30 * 86400  # seconds that a token is valid
-NO_STORE = {"Cache-Control": "no-store"}  # a cache may not keep a token
+NO_STORE = {"Cache-Control": "no-store"}  # a cache may keep neither a token nor a state
 
 
 def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
@@ -41,6 +41,11 @@ def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
         if rotation.issued is None:
             abort(403, "sign in again")
         return {"token": rotation.issued.token}, NO_STORE
+
+    @app.get("/healthz")
+    def health() -> Answer:
+        report = services.health(deadline=2)  # shorter than the probe's own timeout
+        return report.as_dict(), 200 if report.up else 503, NO_STORE
 
     @app.errorhandler(infra.ValidationError)
     def invalid(error: infra.ValidationError) -> Answer:

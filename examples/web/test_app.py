@@ -233,6 +233,48 @@ def test_redis_is_down(client: Client, services: fakes.FakeInfrastructure) -> No
     assert client.post("/code", phone=PHONE).status == 200
 
 
+def test_health(client: Client) -> None:
+    reply = client.send("GET", "/healthz")
+    assert (reply.status, reply.headers["Cache-Control"]) == (200, "no-store")
+    pool = {"max_connections": None, "open": 0, "in_use": 0, "idle": 0, "waiting": 0}
+    up = {"up": True, "latency": 0.0, "error": "", "reason": "", "pool": pool, "pending": None}
+    database = {**up, "version": "FakeDatabase", "pending": []}
+    assert reply.body == {
+        "up": True,
+        "services": {
+            "mysql": database,
+            "postgres": database,
+            "redis": {**up, "version": "FakeRedisClient"},
+            "storage": {**up, "version": "FakeStorageProvider", "pool": None},
+        },
+    }
+    assert client.post("/healthz").status == 405
+
+
+def test_health_of_services_that_fail(client: Client, services: fakes.FakeInfrastructure) -> None:
+    services.redis.down = True
+    services.accounts.fail_next("health_check", infra.TimeoutError("mysql did not answer in time"))
+    reply = client.send("GET", "/healthz")
+    assert (reply.status, reply.headers["Cache-Control"]) == (503, "no-store")
+    found = reply.body["services"]
+    assert (reply.body["up"], [name for name in found if not found[name]["up"]]) == (
+        False, ["mysql", "redis"]
+    )  # fmt: skip
+    assert [(found[name]["error"], found[name]["reason"]) for name in ("mysql", "redis")] == [
+        ("TimeoutError", "mysql did not answer in time"),
+        ("ConnectionError", "FakeRedisClient is down on purpose"),
+    ]
+    services.redis.down = False
+    assert client.send("GET", "/healthz").status == 200
+
+
+def test_health_shows_no_secret(client: Client, services: fakes.FakeInfrastructure) -> None:
+    code = code_for(client, services)
+    token = token_for(client, services, "+14155550101")
+    shown = json.dumps(client.send("GET", "/healthz").body)
+    assert not [secret for secret in (PHONE[1:], code, token) if secret in shown]
+
+
 @pytest.mark.parametrize("outcome", ["rejected", "unknown"])
 def test_the_message_fails(
     client: Client, services: fakes.FakeInfrastructure, outcome: str

@@ -11,6 +11,7 @@ from tests.mutants import (
     conditions,
     counters,
     databases,
+    health,
     keys,
     lies,
     many,
@@ -35,6 +36,7 @@ LISTS = (
     many.MUTANTS,
     counters.MUTANTS,
     operation.MUTANTS,
+    health.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,8 @@ import pytest
 
 import infra
 from tests.conftest import sql
+from tests.contract.backends import eventually
+from tests.faults.proxy import Proxy, Stub
 from tests.services import free_port, s3_keys
 
 Run = Callable[..., tuple[int, str, str]]
@@ -111,6 +118,9 @@ def test_the_help_of_migrate_names_its_options(run: Run) -> None:
         "[FILE ...]",
         "--lock-timeout SECONDS",
         "--status",
+        "--check",
+        "--json",
+        "--new NAME",
         "--dry-run",
         "--repair NUMBER",
         "--renamed-from STEM",
@@ -126,6 +136,12 @@ def test_the_help_of_migrate_names_its_options(run: Run) -> None:
         [],
         ["no-such-command"],
         ["health", "--no-such-option"],
+        ["health", "--wait"],
+        ["health", "--wait", "soon"],
+        ["migrate", "--check", "--status"],
+        ["migrate", "--check", "--dry-run"],
+        ["migrate", "--new"],
+        ["migrate", "--new", "notes", "--check"],
         ["migrate", "--status", "--dry-run"],
         ["migrate", "--status", "--repair", "1"],
         ["migrate", "--repair"],
@@ -170,8 +186,9 @@ def test_a_wrong_setting_of_redis(run: Run) -> None:
     assert err.startswith("infra: CacheConfig.url (REDIS_URL) should be redis://")
 
 
-MYSQL_UP = r"mysql    up    (MariaDB|MySQL) \d+\.\d+\.\d+ +\d+\.\d ms\n"
-POSTGRES_UP = r"postgres up    PostgreSQL \d+\.\d+ +\d+\.\d ms\n"
+PENDING = r"(, 3 pending)?"  # the tests share these databases
+MYSQL_UP = rf"mysql    up    (MariaDB|MySQL) \d+\.\d+\.\d+ +\d+\.\d ms{PENDING}\n"
+POSTGRES_UP = rf"postgres up    PostgreSQL \d+\.\d+ +\d+\.\d ms{PENDING}\n"
 REDIS_UP = r"redis    up    Redis \d+\.\d+\.\d+ +\d+\.\d ms\n"
 
 
@@ -287,6 +304,210 @@ def test_health_goes_on_after_a_damaged_driver(
     )
     assert (code, err) == (2, "")
     assert re.fullmatch(re.escape(f"postgres down  {needed}\n") + REDIS_UP, out)
+
+
+SLACK = 10.0  # seconds that a busy machine may add
+SECRET = "s3cr3t-marker"
+
+
+def test_health_shows_what_is_pending(run: Run, both: dict[str, str], shop: Path) -> None:
+    code, out, err = run("health", shop, **both)
+    assert (code, err) == (0, "")
+    assert [line.partition(" ms")[2] for line in out.splitlines()] == [", 2 pending"] * 2
+    assert run("migrate", shop, **both)[0] == 0
+    out = run("health", shop, **both)[1]
+    assert [line.partition(" ms")[2] for line in out.splitlines()] == ["", ""]
+    changed = SHOP.replace("ADD total int", "ADD total bigint").replace("id int", "id bigint")
+    shop.write_text(f"{changed};\n-- migration 3 last postgres\n")
+    out = run("health", shop, **both)[1]
+    assert [line.partition(" ms")[2] for line in out.splitlines()] == [
+        "", ", 2 edited, 1 pending"
+    ]  # fmt: skip
+
+
+def test_health_with_a_wrong_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "absent.sql"
+    url = f"mysql://u:{SECRET}@127.0.0.1:{free_port()}/shop"
+    message = "infra: absent.sql: the file of migrations cannot be read: FileNotFoundError\n"
+    assert run("health", file, "--wait", 60, MYSQL_URL=url) == (2, "", message)
+
+
+def test_health_as_json(run: Run, both: dict[str, str], shop: Path) -> None:
+    code, out, err = run("health", shop, "--json", **both)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    found = json.loads(out)
+    assert [*found] == ["up", "services"]
+    assert (found["up"], [*found["services"]]) == (True, ["mysql", "postgres"])
+    postgres = found["services"]["postgres"]
+    assert 0 < postgres.pop("latency") < SLACK
+    assert re.fullmatch(r"PostgreSQL \d+\.\d+", postgres.pop("version"))
+    pending = {"source": "shop", "state": "pending", "statement": 0, "applied_at": None}
+    assert postgres == {
+        "up": True,
+        "error": "",
+        "reason": "",
+        "pool": {"max_connections": 10, "open": 1, "in_use": 0, "idle": 1, "waiting": 0},
+        "pending": [
+            {**pending, "number": 1, "name": "orders"},
+            {**pending, "number": 2, "name": "totals"},
+        ],
+    }
+
+
+@pytest.mark.real
+def test_health_as_json_of_one_that_is_down(run: Run) -> None:
+    port = free_port()
+    code, out, err = run("health", "--json", REDIS_URL=f"redis://:{SECRET}@127.0.0.1:{port}")
+    assert (code, err) == (1, "")
+    found = json.loads(out)
+    redis = found["services"]["redis"]
+    assert (found["up"], redis["up"], redis["error"]) == (False, False, "ConnectionError")
+    assert redis["reason"].startswith(f"redis at 127.0.0.1:{port} could not be reached")
+    assert SECRET not in out
+
+
+def test_health_as_json_without_a_driver(
+    run: Run, service: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting is of no use."""
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    url = f"postgresql://user:{SECRET}@127.0.0.1:{free_port()}/shop"
+    environment = {"POSTGRES_URL": url, "REDIS_URL": service("redis")}
+    started = time.monotonic()
+    code, out, err = run("health", "--json", "--wait", 30, **environment)
+    assert time.monotonic() - started < 5 + SLACK
+    assert (code, err) == (2, "")
+    services = json.loads(out)["services"]
+    assert (services["postgres"]["error"], services["redis"]["up"]) == ("ConfigurationError", True)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_health_of_a_silent_server(run: Run, options: list[str]) -> None:
+    """Four of them take no longer than one."""
+    with Stub(lambda _: None) as silent:
+        place = f"127.0.0.1:{silent.port}"
+        started = time.monotonic()
+        code, out, err = run(
+            "health", *options, MYSQL_URL=f"mysql://u:{SECRET}@{place}/d",
+            POSTGRES_URL=f"postgresql://u:{SECRET}@{place}/d", REDIS_URL=f"redis://{place}",
+            S3_ENDPOINT=f"http://{place}",
+            AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY=SECRET,
+        )  # fmt: skip
+        assert time.monotonic() - started < 5 + SLACK
+    assert (code, err) == (1, "")
+    for name in ("mysql", "postgres", "redis", "storage"):
+        assert name in out
+    assert SECRET not in out
+
+
+# --- health --wait
+
+
+@pytest.mark.real
+def test_waiting_ends(run: Run) -> None:
+    started = time.monotonic()
+    code, out, err = run("health", "--wait", 1.5, REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    assert 1.5 <= time.monotonic() - started < 1.5 + SLACK
+    assert (code, err) == (1, "")
+    assert out.startswith("redis    down  redis at 127.0.0.1:")
+    assert out.count("\n") == 1  # the last answer alone
+
+
+def test_waiting_ends_as_soon_as_all_are_up(run: Run, service: Callable[[str], str]) -> None:
+    redis, port = service("redis"), free_port()
+    opened: list[Proxy] = []
+
+    def open_later() -> None:
+        time.sleep(1)
+        opened.append(Proxy(int(re.findall(r":(\d+)", redis)[-1]), port))
+
+    later = threading.Thread(target=open_later)
+    later.start()
+    started = time.monotonic()
+    code, out, err = run(
+        "health", "--wait", 120, REDIS_URL=f"redis://127.0.0.1:{port}",
+        DATABASE_URL=service("postgres"),
+    )  # fmt: skip
+    later.join()
+    assert 1 <= time.monotonic() - started < 60
+    assert (code, err) == (0, "")
+    assert re.fullmatch(POSTGRES_UP + REDIS_UP, out)
+    with opened[0]:
+        pass
+
+
+def test_waiting_without_need(run: Run, service: Callable[[str], str]) -> None:
+    for seconds in (0, 600):
+        code, out, err = run("health", "--wait", seconds, REDIS_URL=service("redis"))
+        assert (code, err) == (0, "")
+        assert re.fullmatch(REDIS_UP, out)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("seconds", ["nan", "-1", "-inf"])
+def test_a_wait_of_no_length(run: Run, seconds: str) -> None:
+    """It asks once."""
+    code, out, _ = run("health", f"--wait={seconds}", REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    assert (code, out.count("\n")) == (1, 1)
+
+
+def hang_up(client: Any) -> None:
+    client.close()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("serve", [lambda _: None, hang_up], ids=["silent", "ends"])
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "infra: interrupted\n"),
+        (signal.SIGTERM, 130, "infra: interrupted\n"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["redis", "postgres", "mysql"])
+def test_a_signal_ends_the_wait(
+    serve: Callable[[Any], None], number: int, code: int, said: str, scheme: str
+) -> None:
+    """Also if the command is the first process of a container, which SIGTERM ends by a handler."""
+    env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    with Stub(serve) as server:
+        variable = "REDIS_URL" if scheme == "redis" else "DATABASE_URL"
+        env[variable] = f"{scheme}://u:{SECRET}@127.0.0.1:{server.port}/0"
+        command = [sys.executable, "-m", "infra", "health", "--wait", "600", "--json"]
+        waiting = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+            cwd=Path(infra.__file__).parent,
+        )  # fmt: skip
+        try:
+            eventually(lambda: server.connections > 0, 60)
+            time.sleep(0.2)
+            waiting.send_signal(number)
+            started = time.monotonic()
+            out, err = waiting.communicate(timeout=60)
+        finally:
+            waiting.kill()
+            waiting.wait()
+    assert time.monotonic() - started < SLACK
+    assert (waiting.returncode, out, err) == (code, "", said)
+
+
+@pytest.mark.real
+def test_waiting_leaves_signals_as_they_were(run: Run) -> None:
+    usual = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    assert run("health", "--wait", 0, REDIS_URL=f"redis://127.0.0.1:{free_port()}")[0] == 1
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == usual
+
+
+@pytest.mark.real
+def test_an_output_that_cannot_be_written(tmp_path: Path, service: Callable[[str], str]) -> None:
+    file = tmp_path / "read-only"
+    file.write_text("as it was")
+    lost = (2, "infra: the output could not be written: Bad file descriptor\n")
+    for options in ([], ["--json"]):
+        writer = os.open(file, os.O_RDONLY)
+        assert writing_to(writer, "health", *options, REDIS_URL=service("redis")) == lost
+    assert file.read_text() == "as it was"
 
 
 # --- migrate
@@ -666,6 +887,264 @@ def test_status_of_an_edited_migration(
     assert (code, err) == (1, "")
     assert "shop 1 orders: edited\n" in out
     assert "shop 2 totals: applied" in out
+
+
+# --- migrate --check and --json
+
+
+def test_check(run: Run, both: dict[str, str], shop: Path) -> None:
+    pending = """\
+mysql: shop 1 orders: pending
+mysql: shop 2 totals: pending
+postgres: shop 1 orders: pending
+postgres: shop 2 totals: pending
+"""
+    assert run("migrate", shop, "--check", **both) == (1, pending, "")
+    assert run("migrate", shop, "--check", **both) == (1, pending, "")  # it has changed nothing
+    assert run("migrate", shop, DATABASE_URL=both["MYSQL_URL"])[0] == 0
+    half = "".join(pending.splitlines(True)[2:])
+    assert run("migrate", shop, "--check", **both) == (1, half, "")
+    assert run("migrate", shop, **both)[0] == 0
+    assert run("migrate", shop, "--check", **both) == (0, "", "")
+    edited = shop.read_text().replace("id INT", "id BIGINT")
+    shop.write_text(edited)
+    said = "mysql: shop 1 orders: edited\n"
+    assert run("migrate", shop, "--check", **both) == (1, said, "")
+
+
+def test_check_counts_the_files_that_are_named(run: Run, both: dict[str, str], shop: Path) -> None:
+    """What another file has recorded does not count."""
+    assert run("migrate", shop, **both)[0] == 0
+    other = shop.with_name("other.sql")
+    other.write_text("-- migration 1 a postgres\nCREATE TABLE a (id int);\n")
+    pending = "postgres: other 1 a: pending\n"
+    assert run("migrate", other, "--check", **both) == (1, pending, "")
+    assert run("migrate", other, **both)[0] == 0
+    assert run("migrate", other, "--check", **both) == (0, "", "")
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_check_of_a_dirty_migration(
+    run: Run, both: dict[str, str], shop: Path, engine: str
+) -> None:
+    url = both[f"{engine.upper()}_URL"]
+    shop.write_text(f"-- migration 7 a {engine} no-transaction\nSELECT 1;\nCREATE TABLE a (b c);\n")
+    assert run("migrate", shop, DATABASE_URL=url)[0] == 1
+    dirty = f"{engine}: shop 7 a: dirty at statement 2\n"
+    assert run("migrate", shop, "--check", DATABASE_URL=url) == (1, dirty, "")
+    assert run("migrate", shop, "--repair", 7, "--retry", DATABASE_URL=url)[0] == 0
+    partial = f"{engine}: shop 7 a: partial at statement 2\n"
+    assert run("migrate", shop, "--check", DATABASE_URL=url) == (1, partial, "")
+    assert run("migrate", shop, "--status", DATABASE_URL=url) == (0, partial, "")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("options", [["--check"], ["--check", "--json"], ["--status", "--json"]])
+def test_check_of_a_server_that_is_down(run: Run, options: list[str]) -> None:
+    url = f"mysql://user:{SECRET}@127.0.0.1:{free_port()}/shop"
+    code, out, err = run("migrate", *options, DATABASE_URL=url)
+    assert (code, out) == (1, "")
+    assert err.startswith("infra: mysql at 127.0.0.1:")
+    assert SECRET not in err
+
+
+def documents(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_migrate_as_json(run: Run, both: dict[str, str], shop: Path) -> None:
+    """A line for each database."""
+    orders = {"source": "shop", "number": 1, "name": "orders"}
+    totals = {"source": "shop", "number": 2, "name": "totals"}
+    rest = {"state": "pending", "statement": 0, "applied_at": None}
+    for option, code in (("--check", 1), ("--status", 0)):
+        answer = run("migrate", shop, option, "--json", **both)
+        assert (answer[0], answer[2]) == (code, "")
+        assert documents(answer[1]) == [
+            {"engine": engine, "ok": code == 0, "migrations": [orders | rest, totals | rest]}
+            for engine in ("mysql", "postgres")
+        ]
+    assert run("migrate", shop, **both)[0] == 0
+    code, out, err = run("migrate", shop, "--check", "--json", **both)
+    assert (code, err) == (0, "")
+    for line in documents(out):
+        assert line["ok"] is True
+        assert [each["state"] for each in line["migrations"]] == ["applied", "applied"]
+        when = line["migrations"][0]["applied_at"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", when)
+
+
+def test_json_of_other_options_is_refused(run: Run, both: dict[str, str], shop: Path) -> None:
+    refused = (2, "", "infra: --json belongs to --status or --check\n")
+    for options in ([], ["--dry-run"], ["--renamed-from", "old"], ["--new", "more"]):
+        assert run("migrate", shop, "--json", *options, **both) == refused
+    assert shop.read_text() == SHOP
+    assert run("migrate", shop, "--check", **both)[1].count("pending") == 4
+
+
+# --- migrate --new
+
+
+def test_new_adds_a_block_for_each_engine(run: Run, shop: Path) -> None:
+    """No database has to be set."""
+    before = [infra.read_migrations(shop, engine) for engine in ("mysql", "postgres")]
+    said = f"{shop}: -- migration 3 add_notes mysql\n{shop}: -- migration 3 add_notes postgres\n"
+    assert run("migrate", "--new", "add_notes", shop) == (0, said, "")
+    assert shop.read_text() == (
+        SHOP + "\n-- migration 3 add_notes mysql\n\n-- migration 3 add_notes postgres\n\n"
+    )
+    after = [infra.read_migrations(shop, engine) for engine in ("mysql", "postgres")]
+    assert [found[:2] for found in after] == before
+    assert [str(found[2]) for found in after] == ["shop 3 (add_notes)"] * 2
+    assert run("migrate", shop, "--new", "more")[0] == 0
+    assert [len(infra.read_migrations(shop, each)) for each in ("mysql", "postgres")] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ("-- migration 9 a postgres\nSELECT 1", "\n\n-- migration 10 b postgres\n\n"),
+        ("-- migration 9 a postgres", "\n\n-- migration 10 b postgres\n\n"),
+        ("-- migration 1 a mysql\r\nSELECT 1;\r\n", "\r\n-- migration 2 b mysql\r\n\r\n"),
+        ("\ufeff-- migration 1 a mysql\nSELECT 'ö' -- ö", "\n\n-- migration 2 b mysql\n\n"),
+        (
+            "-- migration 5 a mysql\n-- migration 2 a postgres\n",
+            "\n-- migration 6 b mysql\n\n-- migration 6 b postgres\n\n",
+        ),
+        (
+            "-- migration 5 a postgres\n-- migration 2 a mysql\n",
+            "\n-- migration 6 b mysql\n\n-- migration 6 b postgres\n\n",
+        ),
+    ],
+)
+def test_new_keeps_the_file_as_it_is(run: Run, tmp_path: Path, text: str, block: str) -> None:
+    file = tmp_path / "notes.sql"
+    file.write_bytes(text.encode())
+    before = [infra.read_migrations(file, engine) for engine in ("mysql", "postgres")]
+    assert run("migrate", "--new", "b", file)[0] == 0
+    assert file.read_bytes() == (text + block).encode()
+    after = [infra.read_migrations(file, engine) for engine in ("mysql", "postgres")]
+    assert [found[:-1] or found for found in after] == before
+
+
+def test_new_creates_a_file_for_the_databases_that_are_set(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "notes.sql"
+    message = "infra: no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL\n"
+    assert run("migrate", "--new", "notes", file) == (2, "", message)
+    assert not file.exists()
+    url = f"mysql://u:{SECRET}@127.0.0.1:1/d"
+    said = f"{file}: -- migration 1 notes mysql\n"
+    assert run("migrate", "--new", "notes", file, DATABASE_URL=url) == (0, said, "")
+    assert file.read_text() == "-- migration 1 notes mysql\n\n"
+    file.write_text("-- tables of the shop\n")
+    postgres = f"postgresql://u:{SECRET}@127.0.0.1:1/d"
+    assert run("migrate", "--new", "notes", file, MYSQL_URL=url, POSTGRES_URL=postgres)[0] == 0
+    assert file.read_text() == (
+        "-- tables of the shop\n\n-- migration 1 notes mysql\n\n-- migration 1 notes postgres\n\n"
+    )
+
+
+WRONG_NAME = (
+    "infra: --new needs a name that shop.sql does not have yet, of 1 to 100 lower case letters, "
+    "digits and underscores\n"
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Add", "add notes", "add-notes", "ö", "a\nb", "a\n", "a" * 101, "a; DROP TABLE b", "１"],
+)
+def test_new_refuses_a_wrong_name(run: Run, shop: Path, name: str) -> None:
+    assert run("migrate", f"--new={name}", shop) == (2, "", WRONG_NAME)
+    assert shop.read_text() == SHOP
+
+
+def test_new_refuses_a_name_that_the_file_has(run: Run, shop: Path) -> None:
+    assert run("migrate", "--new", "totals", shop) == (2, "", WRONG_NAME)
+    assert shop.read_text() == SHOP
+
+
+def test_new_needs_one_file(run: Run, shop: Path) -> None:
+    own = infra.SCHEMA.read_bytes()
+    for files in ([], [shop, shop.with_name("other.sql")]):
+        message = "infra: --new needs one FILE to write to\n"
+        assert run("migrate", "--new", "notes", *files) == (2, "", message)
+    assert (shop.read_text(), infra.SCHEMA.read_bytes()) == (SHOP, own)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-- migration 1 a mysql\nSELECT 'a", "a quote or comment that opens in line 2 is never"),
+        ("-- migration 2 a mysql\n-- migration 1 b mysql\n", "numbers of mysql migrations should"),
+        ("CREATE TABLE a (id int)\n", "SQL should stand below a line such as"),
+        ("-- migration 999999999 a mysql\n", "--new needs a name"),  # ten digits are no number
+    ],
+)
+def test_new_refuses_a_file_that_is_not_in_order(
+    run: Run, tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "notes.sql"
+    file.write_text(text)
+    code, out, err = run("migrate", "--new", "notes", file)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert file.read_text() == text
+
+
+def test_new_in_a_place_that_takes_no_file(run: Run, tmp_path: Path) -> None:
+    url = {"DATABASE_URL": f"mysql://u:{SECRET}@127.0.0.1:1/d"}
+    (tmp_path / "broken").symlink_to(tmp_path / "absent" / "file")
+    for file, why in (
+        (tmp_path / "absent" / "notes.sql", "cannot be written: No such file or directory"),
+        (tmp_path / "broken", "cannot be written: No such file or directory"),
+        (tmp_path, "cannot be read: IsADirectoryError"),
+    ):
+        code, out, err = run("migrate", "--new", "notes", file, **url)
+        assert (code, out) == (2, "")
+        assert why in err
+        assert err.count("\n") == 1
+
+
+class Unwritable(io.FileIO):
+    """A file on a disk that takes ten bytes more."""
+
+    def write(self, data: Any) -> int:
+        return super().write(bytes(data)[:10])
+
+
+def test_new_on_a_full_disk_leaves_the_file_as_it_was(
+    run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = open
+
+    def opened(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+        return Unwritable(file, mode) if "a" in mode else usual(file, mode, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", opened)
+        answer = run("migrate", "--new", "notes", shop)
+    message = f"infra: {shop} cannot be written: No space left on device\n"
+    assert answer == (2, "", message)
+    assert shop.read_text() == SHOP
+
+
+def test_new_in_a_file_that_may_not_be_written(
+    run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write everything: so the system's refusal is simulated."""
+    usual = open
+
+    def opened(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+        if "a" in mode:
+            raise PermissionError(13, "Permission denied", str(file))
+        return usual(file, mode, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", opened)
+        answer = run("migrate", "--new", "notes", shop)
+    assert answer == (2, "", f"infra: {shop} cannot be written: Permission denied\n")
+    assert shop.read_text() == SHOP
 
 
 # --- move --create

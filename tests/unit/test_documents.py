@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -341,6 +342,7 @@ def sign_in_over_http(*arguments: str, **env: str) -> None:
             code = first_match(r"code is (\d+)", app.stdout)
             first = post(f"{url}/sign-in", {**phone, "code": code})["token"]
             second = post(f"{url}/refresh", {"token": first})["token"]
+            assert post(f"{url}/healthz")["up"] is True
         finally:
             app.send_signal(signal.SIGINT)
         _, logged = app.communicate(timeout=60)
@@ -349,11 +351,13 @@ def sign_in_over_http(*arguments: str, **env: str) -> None:
     assert not [secret for secret in ("4155550100", code, first, second) if secret in logged]
 
 
-def post(url: str, body: dict[str, str]) -> dict[str, str]:
-    request = urllib.request.Request(url, json.dumps(body).encode())  # noqa: S310 - http, to itself
+def post(url: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+    """Send the body, or without one a GET."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data)  # noqa: S310 - http, to itself
     straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with straight.open(request, timeout=60) as reply:
-        answer: dict[str, str] = json.load(reply)
+        answer: dict[str, Any] = json.load(reply)
     return answer
 
 
