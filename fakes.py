@@ -3258,9 +3258,14 @@ class FakeEventBus(_CloseableFaults, infra.RedisEventBus):
         client: infra.KeyValueClient | None = None,
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
+        *,
+        clock: infra.Clock | None = None,
+        traceparent: Callable[[], str | None] | None = None,
     ) -> None:
         """Take the arguments of ``RedisEventBus``; ``client`` is optional."""
-        super().__init__(client or FakeRedisClient(), on_reconnect, prefix)
+        super().__init__(
+            client or FakeRedisClient(), on_reconnect, prefix, clock=clock, traceparent=traceparent
+        )
 
 
 # === sms ==========================================================================================
@@ -3478,7 +3483,8 @@ class FakeInfrastructure(infra.Infrastructure):
     @infra.provided
     def bus(self) -> FakeEventBus:
         """The event bus on ``redis``."""
-        return FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)
+        prefix = self.config.cache.channel_prefix
+        return FakeEventBus(self.redis, prefix=prefix, clock=self.clock)
 
     @infra.provided
     def sms(self) -> FakeSmsService:

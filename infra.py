@@ -16378,11 +16378,11 @@ class Event(_ByValue):
 
     The type of a field is str, bool, int (64 bits), float (finite), ``uuid.UUID``, ``datetime``
     (aware; read as UTC), ``dict`` or ``list`` (JSON documents), ``tuple[X, ...]`` of such a type,
-    or ``X | None``. No field is called "type".
+    or ``X | None``. No field is called "type" or "_".
 
-    It is sent as a JSON object with "type" (such as "OrderEvent.Placed") and the fields, ids and
-    times as text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in defaults for
-    missing ones: give a new field a default, so that old and new programs can talk.
+    It is sent as a JSON object with "type" (such as "OrderEvent.Placed"), the fields, ids and times
+    as text (RFC 9562, RFC 3339), and "_" (see Message). A reader ignores unknown fields and fills
+    in defaults for missing ones: give a new field a default, so that old and new programs can talk.
     """
 
     _family: ClassVar[type[Event]]
@@ -16644,6 +16644,19 @@ def _read_moment(name: str, value: Any) -> datetime:
     _refuse_field(name, "a time as RFC 3339 has it")
 
 
+#: https://www.w3.org/TR/trace-context/#traceparent-header. Later versions than 00 may add parts.
+_TRACEPARENT = _lazy(
+    "(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    "(?:-[!-~]{0,200})?"
+)
+
+
+def _check_traceparent(name: str, value: Any) -> str:
+    if not (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
+        _refuse_field(name, "a traceparent of W3C")
+    return value
+
+
 #: of the types that JSON has too: a value is written as it is read
 _JSON_CHECKS: Mapping[Any, _FieldCheck] = {
     str: _check_text, bool: _event_bool, int: _event_int, float: _event_float,
@@ -16694,8 +16707,9 @@ def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     except (NameError, AttributeError, SyntaxError, TypeError):
         raise ConfigurationError(f"{event._type} has a field whose type its module lacks") from None
     found = {field.name: field for field in fields(event) if field.init}
-    if "type" in found:
-        raise ConfigurationError(f"{event._type} has a field called type: that name is taken")
+    for name in ("type", "_"):
+        if name in found:
+            raise ConfigurationError(f"{event._type} has a field called {name}: that name is taken")
     return [
         _EventField(
             name,
@@ -16706,17 +16720,29 @@ def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     ]
 
 
-def _event_text(event: Event) -> str:
-    """Return the event as JSON. Raises SerializationError."""
+def _event_text(event: Event, envelope: Mapping[str, str]) -> str:
+    """Return the event as JSON, with the envelope as "_". Raises SerializationError."""
     try:
         values = {
             name: codec.write(name, getattr(event, name))
             for name, _, codec in _event_fields(event.__class__)  # type: ignore[arg-type]
         }
-        return _encode({"type": event._type, **values})
+        return _encode({"type": event._type, **values, "_": envelope})
     except (ValidationError, SerializationError) as error:
         reason = str(error)
     raise SerializationError(f"{event._type}: {reason}")
+
+
+def _payload_object(payload: str) -> dict[str, Any] | None:
+    """Return the JSON object that the text holds, or None.
+
+    Here and below no ``except`` clause raises: the error's context would quote the text.
+    """
+    try:
+        found = _parse_json(payload)
+    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
@@ -16743,12 +16769,36 @@ def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
 class Message(_ByValue):
     """A message, as a handler receives it. Its repr does not show the payload.
 
-    ``pattern`` is the glob that matched; None for a subscription to the channel's name.
+    ``pattern`` is the glob that matched; None for a subscription to the channel's name. ``id``,
+    ``at`` and ``traceparent`` are in the payload's "_". Each is None if it is absent or malformed.
     """
 
     channel: str
     pattern: str | None
     payload: str = field(repr=False)
+
+    @property
+    def id(self) -> str | None:
+        """The event's own id, equal for all receivers: a UUID, or another program's short text."""
+        check = functools.partial(_check_text, blank_ends=False, empty=False, longest=255)
+        return self._envelope("id", check)
+
+    @property
+    def at(self) -> datetime | None:
+        """When the event was published, in UTC, by the clock of the publisher's bus."""
+        return self._envelope("at", _read_moment)
+
+    @property
+    def traceparent(self) -> str | None:
+        """The publisher's span, as W3C Trace Context has it."""
+        return self._envelope("traceparent", _check_traceparent)
+
+    def _envelope(self, name: str, check: Callable[[str, Any], T]) -> T | None:
+        found = (_payload_object(self.payload) or {}).get("_")
+        try:
+            return check(name, found.get(name) if isinstance(found, dict) else None)
+        except ValidationError:
+            return None
 
     def deserialize(self, family: type[E]) -> E:
         """Return the event that the payload holds.
@@ -16759,12 +16809,8 @@ class Message(_ByValue):
         """
         if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
             raise ValidationError("family should be a subclass of Event")
-        # Here and in _event_with no except clause raises: the error's context would quote the text.
-        try:
-            found = _parse_json(self.payload)
-        except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
-            found = None
-        if not isinstance(found, dict):
+        found = _payload_object(self.payload)
+        if found is None:
             raise SerializationError("the payload is no JSON object")
         type_ = found.get("type")
         event: type[E] | None = family._members.get(type_) if isinstance(type_, str) else None
@@ -16869,22 +16915,31 @@ class RedisEventBus(_Closeable):
         client: KeyValueClient,
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
+        *,
+        clock: Clock | None = None,
+        traceparent: Callable[[], str | None] | None = None,
     ) -> None:
         """Use a client, which stays open when the bus closes.
 
         ``on_reconnect()`` runs in the handlers' thread. ``prefix`` is put before each channel and
-        glob in Redis; messages do not show it. Raises ValidationError for an invalid argument.
+        glob in Redis; messages do not show it. ``clock``, by default the client's, is for
+        ``Message.at``. ``traceparent()`` returns ``Message.traceparent`` or None; its first error
+        is logged. Raises ValidationError or ConfigurationError for an invalid argument.
         """
         if not isinstance(client, KeyValueClient):
             raise ValidationError("RedisEventBus takes a RedisClient")
         if on_reconnect is not None:
             _check_function("on_reconnect", on_reconnect, "no arguments")
+        if traceparent is not None:
+            _check_function("traceparent", traceparent, "no arguments")
         self.handler_errors = 0
         self._client = client
         self._observer: Observer | None = client._observer
         self._on_reconnect = on_reconnect
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
+        self._clock = _clock(clock, getattr(client, "_clock", None))
+        self._traceparent, self._tracer_failed = traceparent, False
         self._closed = False
         self._forget_parent()
         _fork_aware.add(self)
@@ -16906,7 +16961,7 @@ class RedisEventBus(_Closeable):
         self._check_open("publish")
         try:
             name = self._prefix + _check_key(channel, "channel")
-            return self._client.publish(name, _event_text(event))
+            return self._client.publish(name, _event_text(event, self._envelope()))
         except CacheError as error:
             raise self._refused(error) from error
 
@@ -16947,6 +17002,19 @@ class RedisEventBus(_Closeable):
 
     def _holds(self) -> bool:
         return self._listener is not None and self._listener._holds()
+
+    def _envelope(self) -> dict[str, str]:
+        clock = self._clock
+        found = {"id": str(new_id(clock)), "at": _to_utc(clock.now()).isoformat()}
+        try:
+            span = _not_deferred(self._traceparent()) if self._traceparent else None
+            if span is not None:
+                found["traceparent"] = _check_traceparent("traceparent", span)
+        except Exception:
+            if not self._tracer_failed:
+                logger.warning("traceparent raised", exc_info=True)
+            self._tracer_failed = True
+        return found
 
     def _join(self, operation: str, names: Sequence[str], handler: _Handler) -> Subscription:
         _check_function("handler", handler, "a Message")
@@ -20150,7 +20218,8 @@ class Infrastructure(_Closeable):
     @provided
     def bus(self) -> RedisEventBus:
         """The event bus on ``redis``."""
-        return RedisEventBus(self.redis, prefix=self.config.cache.channel_prefix)
+        prefix = self.config.cache.channel_prefix
+        return RedisEventBus(self.redis, prefix=prefix, clock=self.clock)
 
     @provided
     def sms(self) -> SmsService:

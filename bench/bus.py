@@ -66,7 +66,7 @@ def ours(bus: infra.RedisEventBus) -> Work:
 
 @contextlib.contextmanager
 def by_hand(client: Any) -> Iterator[Work]:
-    """Yield a turn over bare redis-py, with the same payload written and read by hand."""
+    """Yield a turn over bare redis-py, with the same fields written and read by hand, but no id."""
 
     def publish() -> None:
         document = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import uuid
@@ -66,6 +67,54 @@ UNWRITABLE: list[infra.Event] = [
     infra.SystemEvent.MaintenanceScheduled(NOON, None, "none"),  # type: ignore[arg-type]
 ]
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"  # as in W3C Trace Context
+HEX = "0123456789abcdef"
+#: what is no traceparent, by the rules of W3C Trace Context, section 3.2.2
+NO_TRACES: list[Any] = [
+    "",
+    "00",
+    TRACE[:-1],
+    TRACE.upper(),
+    TRACE.replace("-", "_"),
+    f" {TRACE}",
+    f"{TRACE}\n",
+    f"{TRACE}-00",  # version 00 has no further part
+    f"ff{TRACE[2:]}",  # the version that is not allowed
+    f"00-{'0' * 32}-{HEX}-01",
+    f"00-{HEX * 2}-{'0' * 16}-01",
+    f"cc{TRACE[2:]}.x",
+    f"cc{TRACE[2:]}-{'x' * 100_000}",
+    b"00",
+    5,
+    False,
+    ["00"],
+]
+#: the JSON of members "_" of which nothing is of use
+MALFORMED = {
+    "null": "null",
+    "false": "false",
+    "number": "5",
+    "text": '"id"',
+    "list": '["id","at","traceparent"]',
+    "empty": "{}",
+    "nulls": '{"id":null,"at":null,"traceparent":null}',
+    "numbers": '{"id":5,"at":1767355200,"traceparent":0}',
+    "objects": '{"id":{"id":"1"},"at":{},"traceparent":{}}',
+    "lists": f'{{"id":["1"],"at":["2026-01-02T12:00:00Z"],"traceparent":["{TRACE}"]}}',
+    "empty texts": '{"id":"","at":"","traceparent":""}',
+    "blanks": f'{{"id":" 1","at":" 2026-01-02T12:00:00Z","traceparent":" {TRACE}"}}',
+    "NUL": f'{{"id":"1\\u0000","at":"2026-01-02T12:00:00Z\\u0000","traceparent":"{TRACE}\\u0000"}}',
+    "surrogates": '{"id":"\\ud800","at":"\\ud800","traceparent":"\\ud800"}',
+    "no such time": '{"at":"2026-02-30T12:00:00Z"}',
+    "naive": '{"at":"2026-01-02T12:00:00"}',
+    "before the year 1": '{"at":"0001-01-01T00:00:00+01:00"}',
+    "other names": f'{{"ID":"1","time":"2026-01-02T12:00:00Z","tracestate":"{TRACE}"}}',
+    "long texts": '{"id":"LONG","at":"LONG","traceparent":"LONG"}'.replace("LONG", "9" * 100_000),
+    "256 characters": f'{{"id":"{"x" * 256}"}}',
+    "many members": json.dumps({f"id{number}": number for number in range(20_000)}),
+    "deep": f'{{"id":{"[" * 90}{"]" * 90}}}',
+}
+
 
 def note(text: object) -> infra.Event:
     """An event that says no more than this."""
@@ -93,6 +142,24 @@ class Heard:
         return self.inbox.messages
 
 
+class Kept:
+    """A handler that keeps the messages themselves."""
+
+    def __init__(self) -> None:
+        self._messages: list[infra.Message] = []
+
+    def __call__(self, message: infra.Message) -> None:
+        self._messages.append(message)
+
+    def wait(self, count: int) -> list[infra.Message]:
+        eventually(lambda: len(self._messages) >= count)
+        return list(self._messages)
+
+
+def envelope(message: infra.Message) -> tuple[str | None, datetime | None, str | None]:
+    return message.id, message.at, message.traceparent
+
+
 @dataclass
 class BusBackend:
     """``bus()`` makes buses on one server, each with a client of its own."""
@@ -101,8 +168,8 @@ class BusBackend:
     make: Callable[..., infra.RedisEventBus]
     made: list[infra.RedisEventBus] = field(default_factory=list)
 
-    def bus(self, *options: Any) -> infra.RedisEventBus:
-        self.made.append(self.make(self.redis.connect(), *options))
+    def bus(self, *options: Any, **more: Any) -> infra.RedisEventBus:
+        self.made.append(self.make(self.redis.connect(), *options, **more))
         return self.made[-1]
 
     def channel(self, name: str) -> str:
@@ -219,6 +286,150 @@ class RedisEventBusContract(Contract):
         assert bus.handler_errors == 5
         assert caplog.text.count("SerializationError") >= 5
         assert "hush" not in caplog.text
+
+    # --- id, time and trace of a message
+
+    def test_a_message_has_an_id_and_a_time(self, backend: BusBackend) -> None:
+        clock, channel, kept = fakes.FakeClock(NOON), backend.channel("c"), Kept()
+        bus, other = backend.bus(clock=clock), backend.bus()
+        other.subscribe(channel, kept)
+        bus.publish(channel, note(1))
+        bus.publish(channel, note(1))
+        clock.advance(0.25)
+        bus.publish(channel, note(2))
+        first, second, third = kept.wait(3)
+        assert [message.at for message in (first, second, third)] == [
+            NOON, NOON, NOON + timedelta(seconds=0.25),
+        ]  # fmt: skip
+        assert first.at is not None
+        assert first.at.tzinfo is timezone.utc
+        ids = [message.id or "" for message in (first, second, third)]
+        assert ids == sorted({*ids})  # a new one for each call, in the order of publishing
+        assert [str(uuid.UUID(id)) for id in ids] == ids
+        assert first.deserialize(infra.SystemEvent) == note(1)
+
+    def test_all_receivers_see_the_same_id(self, backend: BusBackend) -> None:
+        channel, kept, bus, other = backend.channel("c"), Kept(), backend.bus(), backend.bus()
+        bus.subscribe(channel, kept)
+        bus.psubscribe(backend.channel("?"), kept)
+        other.subscribe(channel, kept)
+        bus.publish(channel, note(1))
+        found = {envelope(message) for message in kept.wait(3)}
+        assert len(found) == 1
+        id, at, traceparent = found.pop()
+        assert id
+        assert at
+        assert traceparent is None
+
+    def test_a_wrong_clock(self, backend: BusBackend) -> None:
+        for clock in ("now", infra.SystemClock, object()):
+            with pytest.raises(infra.ConfigurationError, match="clock"):
+                backend.make(backend.redis.client, clock=clock)
+
+    def test_a_tracer_gives_the_traceparent(self, backend: BusBackend) -> None:
+        channel, kept, traces = backend.channel("c"), Kept(), [TRACE, None, f"cc{TRACE[2:]}-later"]
+        bus = backend.bus(traceparent=lambda: traces[0])
+        bus.subscribe(channel, kept)
+        for _ in range(3):
+            bus.publish(channel, note(1))
+            traces.append(traces.pop(0))
+        assert [message.traceparent for message in kept.wait(3)] == traces
+        assert [text.payload.count("traceparent") for text in kept.wait(3)] == [1, 0, 1]
+
+    def test_a_bad_tracer_breaks_no_publish(
+        self, backend: BusBackend, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        channel, kept, answers = backend.channel("c"), Kept(), list[Any](NO_TRACES)
+
+        def tracer() -> Any:
+            if not answers:
+                raise RuntimeError("a tracer's mistake")
+            return answers.pop()
+
+        bus = backend.bus(traceparent=tracer)
+        bus.subscribe(channel, kept)
+        for _ in range(len(NO_TRACES) + 2):
+            assert bus.publish(channel, note(1)) == 1
+        for message in kept.wait(len(NO_TRACES) + 2):
+            assert message.traceparent is None
+            assert "traceparent" not in message.payload
+            assert message.deserialize(infra.SystemEvent) == note(1)
+        assert caplog.text.count("traceparent raised") == 1  # the first time only
+        assert bus.handler_errors == 0
+
+    @pytest.mark.parametrize("handler", handlers.SEEN)
+    def test_a_tracer_that_would_run_nothing_is_refused(
+        self, backend: BusBackend, handler: str
+    ) -> None:
+        for tracer in (handlers.SEEN[handler], TRACE):
+            with pytest.raises(infra.ValidationError, match="traceparent should be a"):
+                backend.make(backend.redis.client, traceparent=tracer)
+
+    def test_an_event_of_an_older_release_is_read(self, backend: BusBackend) -> None:
+        channel, kept = backend.channel("c"), Kept()
+        backend.bus().subscribe(channel, kept)
+        older = f'{{"type":"UserEvent.Created","user_id":"{A}","username":"ada"}}'
+        backend.redis.client.publish(channel, older)
+        [message] = kept.wait(1)
+        assert message.deserialize(infra.UserEvent) == infra.UserEvent.Created(A, "ada")
+        assert envelope(message) == (None, None, None)
+
+    def test_an_older_release_reads_an_event(self, backend: BusBackend) -> None:
+        """It takes the fields that it knows by name, and ignores the others."""
+        channel, kept = backend.channel("c"), Kept()
+        bus = backend.bus(clock=fakes.FakeClock(NOON), traceparent=lambda: TRACE)
+        bus.subscribe(channel, kept)
+        bus.publish(channel, infra.UserEvent.Created(A, "ada"))
+        [message] = kept.wait(1)
+        assert message.payload == (
+            f'{{"type":"UserEvent.Created","user_id":"{A}","username":"ada","_":{{'
+            f'"id":"{message.id}","at":"2026-01-02T12:30:15.000005+00:00",'
+            f'"traceparent":"{TRACE}"}}}}'
+        )
+        found = json.loads(message.payload)
+        assert isinstance(found, dict)
+        assert found["type"] == "UserEvent.Created"
+        known = {name: found[name] for name in ("user_id", "username") if name in found}
+        assert known == {"user_id": str(A), "username": "ada"}
+
+    @pytest.mark.parametrize("words", MALFORMED)
+    def test_a_malformed_envelope_counts_as_missing(self, backend: BusBackend, words: str) -> None:
+        channel, kept, bus = backend.channel("c"), Kept(), backend.bus()
+        bus.subscribe(channel, kept)
+        payload = f'{{"type":"SystemEvent.CacheCleared","_":{MALFORMED[words]},"pattern":"1"}}'
+        backend.redis.client.publish(channel, payload)
+        [message] = kept.wait(1)
+        assert envelope(message) == (None, None, None)
+        assert message.deserialize(infra.SystemEvent) == note(1)
+        assert message.payload == payload
+        assert bus.handler_errors == 0
+
+    def test_each_member_of_an_envelope_is_read_by_itself(self, backend: BusBackend) -> None:
+        channel, kept = backend.channel("c"), Kept()
+        backend.bus().subscribe(channel, kept)
+        x, at, bad = "x" * 255, "2026-01-02T14:30:15.000005+02:00", "bad"
+        for members in (
+            {"id": x, "at": bad, "traceparent": bad, "more": {}},
+            {"id": 5, "at": at},
+            {"at": {}, "traceparent": TRACE},
+        ):
+            # It may come without an event, from another program.
+            backend.redis.client.publish(channel, json.dumps({"_": members}))
+        assert [envelope(message) for message in kept.wait(3)] == [
+            (x, None, None),
+            (None, NOON, None),
+            (None, None, TRACE),
+        ]
+
+    def test_an_envelope_in_what_is_no_object(self, backend: BusBackend) -> None:
+        channel, kept = backend.channel("c"), Kept()
+        backend.bus().subscribe(channel, kept)
+        payloads = ["", "[]", "5", '[{"_":{"id":"1"}}]', '{"_":{"id":"1"}', '{"_":{"id":"1"}}{}']
+        for payload in payloads:
+            backend.redis.client.publish(channel, payload)
+        assert [envelope(message) for message in kept.wait(len(payloads))] == [
+            (None, None, None)
+        ] * len(payloads)
 
     # --- subscriptions
 

@@ -865,11 +865,7 @@ FAKE_STORAGE: list[Mutant] = [
 FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeEventBus: on_reconnect is lost",
-        Replace(
-            "FakeEventBus.__init__",
-            "super().__init__(client or FakeRedisClient(), on_reconnect, prefix)",
-            "super().__init__(client or FakeRedisClient(), None, prefix)",
-        ),
+        Replace("FakeEventBus.__init__", "on_reconnect", "None"),
         (*UNIT, *BUS, "properties/test_bus_machine.py"),
     ),
     fake(
@@ -981,7 +977,7 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeInfrastructure: events are in a Redis of their own",
         Replace(
             "FakeInfrastructure.bus",
-            "FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)",
+            "FakeEventBus(self.redis, prefix=prefix, clock=self.clock)",
             "FakeEventBus()",
         ),
         UNIT,
@@ -2025,6 +2021,80 @@ MESSAGING: list[Mutant] = [
     shared(
         "Message: the repr shows the payload",
         Replace("Message.payload", "False", "True"),
+        EVENTS,
+    ),
+    shared(
+        "Message: an id of 256 characters is read",
+        Replace("Message.id", "255", "256"),
+        BUS,
+    ),
+    shared(
+        "Message: a member of the envelope that is malformed raises",
+        Replace("Message._envelope", "return None", "raise"),
+        BUS,
+    ),
+    shared(
+        "Message: the members of an envelope are not checked",
+        Replace(
+            "Message._envelope",
+            "check(name, found.get(name) if isinstance(found, dict) else None)",
+            "found.get(name) if isinstance(found, dict) else None",
+        ),
+        BUS,
+    ),
+    shared(
+        "Message: a traceparent of zeros is one",
+        Text("_TRACEPARENT", "(?!0{32})", ""),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: the time of a message is the system's",
+        Replace("RedisEventBus._envelope", "clock.now()", "SystemClock().now()"),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: the clock of its client is not used",
+        Replace("RedisEventBus.__init__", "getattr(client, '_clock', None)", "None"),
+        EVENTS,
+    ),
+    shared(
+        "RedisEventBus: ids are of the system's time",
+        Replace("RedisEventBus._envelope", "new_id(clock)", "new_id()"),
+        EVENTS,
+    ),
+    shared(
+        "RedisEventBus: all its messages have one id",
+        Replace("RedisEventBus._envelope", "new_id(clock)", "uuid.UUID(int=7)"),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: a malformed traceparent is sent",
+        Replace("RedisEventBus._envelope", "_check_traceparent('traceparent', span)", "str(span)"),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: each error of a tracer is logged",
+        Always("RedisEventBus._envelope", "not self._tracer_failed"),
+        BUS,
+    ),
+    fake(
+        "FakeEventBus: no traceparent",
+        Replace("FakeEventBus.__init__", "traceparent", "None"),
+        BUS,
+    ),
+    fake(
+        "FakeEventBus: its clock is always its client's",
+        Replace("FakeEventBus.__init__", "clock", "None"),
+        BUS,
+    ),
+    fake(
+        "FakeInfrastructure: the bus has its client's clock",
+        Replace("FakeInfrastructure.bus", "self.clock", "None"),
+        EVENTS,
+    ),
+    shared(
+        "Event: a field may be called _",
+        Replace("_event_fields", "('type', '_')", "('type',)"),
         EVENTS,
     ),
     shared(

@@ -1,11 +1,12 @@
 """The same subscriptions and events on the fake and on a real server.
 
 Counts of receivers, what each handler gets, and counts of errors must agree. There are few names,
-so that they meet.
+so that they meet. Ids are random: a message shows which of its side's ids it has.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -23,22 +24,59 @@ NAMES = st.sampled_from(["a", "b", "ab", "é", " bad"])
 GLOBS = st.one_of(
     st.sampled_from(["*", "?", "a*", "[^a]", "b"]), st.text("ab*?[]^-\\é", min_size=1, max_size=5)
 )
+TRACES = st.sampled_from(
+    ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None, "00", 5, RuntimeError()]
+)
+TIMES = ["2026-01-02T12:00:00Z", "2026-01-02T14:00:00.5+02:00", "2026-13-02T12:00:00Z", "now"]
+MEMBERS = st.one_of(
+    st.none(),
+    st.integers(),
+    st.lists(st.integers(), max_size=2),
+    st.sampled_from(["", "1", " 1", "x" * 255, "x" * 256, "nul\0", "é", *TIMES]),
+    TRACES.filter(lambda trace: isinstance(trace, str)),
+)
+ENVELOPES = st.one_of(
+    MEMBERS, st.dictionaries(st.sampled_from(["id", "at", "traceparent", "x"]), MEMBERS)
+)
 
 
 class Side:
     """A bus of one kind, and what its handlers were given."""
 
-    def __init__(self, client: infra.KeyValueClient, bus: infra.RedisEventBus) -> None:
+    def __init__(
+        self, client: infra.KeyValueClient, make: Callable[..., infra.RedisEventBus]
+    ) -> None:
         self.client = client
-        self.bus = bus
+        self.clock = fakes.FakeClock()
+        self.trace: Any = None
+        self.bus = make(client, clock=self.clock, traceparent=self.tracer)
         self.inbox = Inbox()
+        self.ids: list[str] = []  # of the buses' own events, in the order of their arrival
         self.subscriptions: list[infra.Subscription] = []
+
+    def tracer(self) -> Any:
+        if isinstance(self.trace, Exception):
+            raise self.trace
+        return self.trace
+
+    def text(self, message: infra.Message) -> str:
+        """Return what the handler sees, with the place of the random id instead of it."""
+        id, payload = message.id, message.payload
+        try:
+            is_own = uuid.UUID(id or "").version == 7
+        except ValueError:
+            is_own = False
+        if id is not None and is_own:
+            if id not in self.ids:
+                self.ids.append(id)
+            payload, id = payload.replace(id, "<id>"), f"id {self.ids.index(id)}"
+        return f"{payload} {id!r} {message.at} {message.traceparent}"
 
     def handler(self, number: int) -> Callable[[infra.Message], None]:
         """The third of three raises."""
 
         def handle(message: infra.Message) -> None:
-            self.inbox(message.channel, message.pattern, f"{number} {message.payload}")
+            self.inbox(message.channel, message.pattern, f"{number} {self.text(message)}")
             if number % 3 == 2:
                 message.deserialize(infra.BenchmarkEvent)
 
@@ -53,7 +91,7 @@ class Machine(RuleBasedStateMachine):
         self.prefix = f"machine:{uuid.uuid4().hex}:"
         fake = fakes.FakeRedisClient()
         real = infra.RedisClient(infra.CacheConfig(url=self.url))
-        self.sides = Side(fake, fakes.FakeEventBus(fake)), Side(real, infra.RedisEventBus(real))
+        self.sides = Side(fake, fakes.FakeEventBus), Side(real, infra.RedisEventBus)
         self.handlers = 0
 
     def teardown(self) -> None:
@@ -107,6 +145,23 @@ class Machine(RuleBasedStateMachine):
         self.both(lambda side: side.bus.publish(self.prefix + name, event))
         self.compare()
 
+    @rule(seconds=st.sampled_from([1e-6, 0.25, 86400]))
+    def advance(self, seconds: float) -> None:
+        for side in self.sides:
+            side.clock.advance(seconds)
+
+    @rule(trace=TRACES)
+    def trace(self, trace: Any) -> None:
+        for side in self.sides:
+            side.trace = trace
+
+    @rule(name=NAMES, envelope=ENVELOPES)
+    def publish_an_envelope_of_another_program(self, name: str, envelope: Any) -> None:
+        document = {"type": "SystemEvent.CacheCleared", "pattern": "x", "_": envelope}
+        payload = json.dumps(document)
+        self.both(lambda side: side.client.publish(self.prefix + name, payload))
+        self.compare()
+
     @rule(name=NAMES)
     def publish_what_is_no_event(self, name: str) -> None:
         self.both(lambda side: side.client.publish(self.prefix + name, "no event"))
@@ -125,6 +180,9 @@ class Machine(RuleBasedStateMachine):
         fake, real = self.sides
         assert sorted(fake.inbox.messages, key=repr) == sorted(real.inbox.messages, key=repr)
         assert fake.bus.handler_errors == real.bus.handler_errors
+        assert len(fake.ids) == len(real.ids)
+        for side in self.sides:
+            assert side.ids == sorted(side.ids)
 
 
 @pytest.mark.parametrize("name", ["redis", "redis-6.2"])

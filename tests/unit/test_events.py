@@ -9,7 +9,7 @@ import json
 import pickle
 import uuid
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import KW_ONLY, FrozenInstanceError, dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
@@ -57,7 +57,8 @@ def text_of(event: infra.Event) -> str:
     """As it is published."""
     client, texts = fakes.FakeRedisClient(), []
     client.listen(lambda channel, pattern, payload: texts.append(payload)).subscribe("c")
-    assert fakes.FakeEventBus(client).publish("c", event) == 1
+    bus = fakes.FakeEventBus(client, clock=fakes.FakeClock(NOON))
+    assert bus.publish("c", event) == 1
     return texts[0]
 
 
@@ -149,9 +150,89 @@ def read(payload: Any, family: Any = OrderEvent) -> Any:
     ],
 )
 def test_the_wire(event: infra.Event, expected: str) -> None:
-    assert text_of(event) == expected
-    assert read(expected, type(event)) == event
-    assert read(expected, family_of(event)) == event
+    """``expected`` is what a release without the member "_" wrote."""
+    text = text_of(event)
+    id = infra.Message("c", None, text).id
+    assert text == f'{expected[:-1]},"_":{{"id":"{id}","at":"2026-01-02T12:00:00+00:00"}}}}'
+    for payload in (text, expected):
+        assert read(payload, type(event)) == event
+        assert read(payload, family_of(event)) == event
+    message = infra.Message("c", None, expected)
+    assert (message.id, message.at, message.traceparent) == (None, None, None)
+
+
+def test_a_reader_without_the_envelope() -> None:
+    """It takes the fields that it knows, each by its name, as releases without "_" do."""
+    found = json.loads(text_of(OrderEvent.Placed(A, 5, gift=True)))
+    assert found.pop("type") == "OrderEvent.Placed"
+    known = [each.name for each in fields(OrderPlaced)]
+    assert {name: found[name] for name in known if name in found} == {
+        "order_id": str(A), "amount": 5, "price": None, "gift": True, "due": [], "notes": [],
+        "more": None,
+    }  # fmt: skip
+    assert {*found} - {*known} == {"_"}
+
+
+def test_an_envelope_too_deep_for_the_parser() -> None:
+    """It is as with any other field: what Python cannot parse is no JSON object."""
+    for opening in ("[", '{"a":'):
+        payload = f'{{"type":"OrderEvent.Slotted","text":"x","_":{opening * 100_000}'
+        for text in (payload, payload + "0" + {"[": "]"}.get(opening, "}") * 100_000 + "}"):
+            message = infra.Message("c", None, text)
+            assert (message.id, message.at, message.traceparent) == (None, None, None)
+            with pytest.raises(infra.SerializationError, match="the payload is no JSON object"):
+                message.deserialize(OrderEvent)
+
+
+def test_a_message_of_what_is_no_text() -> None:
+    payloads: list[Any] = [5, None, b'{"_":{"id":"1"}}']
+    for payload in payloads:
+        assert infra.Message("c", None, payload).id is None
+
+
+def test_the_clock_of_a_bus() -> None:
+    """Its own, else the client's; a bundle gives its own."""
+    late = NOON + timedelta(days=1)
+    client = fakes.FakeRedisClient(clock=fakes.FakeClock(NOON))
+
+    class Services(fakes.FakeInfrastructure):
+        @infra.provided
+        def redis(self) -> fakes.FakeRedisClient:
+            return client
+
+    services = Services(clock=fakes.FakeClock(late))
+    for bus, at in (
+        (infra.RedisEventBus(client), NOON),
+        (fakes.FakeEventBus(client), NOON),
+        (infra.RedisEventBus(client, clock=fakes.FakeClock(late)), late),
+        (services.bus, late),
+    ):
+        times: list[datetime | None] = []
+        with bus, bus.subscribe("c", lambda message: times.append(message.at)):
+            bus.publish("c", Slotted("x"))
+        assert times == [at]
+
+
+def test_an_id_is_a_uuid_of_the_clock() -> None:
+    id = uuid.UUID(infra.Message("c", None, text_of(Slotted("x"))).id or "")
+    assert id.version == 7
+    assert id.int >> 80 == NOON.timestamp() * 1000
+
+
+def test_a_marker_of_keyword_fields_is_no_field() -> None:
+    """``_: KW_ONLY`` is how a dataclass separates them."""
+
+    class Marked(infra.Event):
+        pass
+
+    @dataclass(frozen=True)
+    class Made(Marked):
+        name: str
+        _: KW_ONLY
+        size: int
+
+    event = Made("x", size=5)
+    assert read(text_of(event), Marked) == event
 
 
 def test_old_and_new_programs_can_talk() -> None:
@@ -350,6 +431,10 @@ def test_families_that_cannot_be_written() -> None:
         type: str
 
     @dataclass(frozen=True)
+    class Enveloped(Odd):
+        _: dict[str, str]
+
+    @dataclass(frozen=True)
     class Local(Odd):
         local: Unknown  # type: ignore[name-defined] # noqa: F821
 
@@ -374,12 +459,23 @@ def test_families_that_cannot_be_written() -> None:
         kind: type[str]
 
     events = [Complex(1j), Pair((1, 2)), Either(1), Typed("x"), Local(1), Absent(1), Garbled(1)]
-    events += [Tags({"a"}), Words("a text, which is a sequence too"), Kind(str)]
+    events += [
+        Enveloped({"id": "1"}),
+        Tags({"a"}),
+        Words("a text, which is a sequence too"),
+        Kind(str),
+    ]
     for event in events:
         with pytest.raises(infra.ConfigurationError):
             text_of(event)
         with pytest.raises(infra.ConfigurationError):
             read(f'{{"type":"Odd.{type(event).__name__}"}}', Odd)
+
+    for event, name in ((Typed("x"), "type"), (Enveloped({}), "_")):
+        with pytest.raises(infra.ConfigurationError) as caught:
+            text_of(event)
+        words = f"Odd.{type(event).__name__} has a field called {name}: that name is taken"
+        assert str(caught.value) == words
 
     @dataclass(frozen=True)
     class Nothing(Odd):

@@ -683,15 +683,17 @@ def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for(
 
 def test_the_bundle_is_one() -> None:
     """Its parts share a Redis, two databases and the clock."""
-    services, heard = fakes.FakeInfrastructure(), list[tuple[str, str]]()
+    services, heard = fakes.FakeInfrastructure(), list[infra.Message]()
     clock = services.clock
     clock.advance(3600.5)
     services.cache.set("k", 1)
     services.verification.store_code(PHONE, "123456")
-    with services.redis.listen(lambda channel, _, payload: heard.append((channel, payload))) as ear:
+    event = infra.SystemEvent.CacheCleared("*")
+    with services.redis.listen(lambda *message: heard.append(infra.Message(*message))) as ear:
         ear.subscribe("c")
-        assert services.bus.publish("c", infra.SystemEvent.CacheCleared("*")) == 1
-    assert heard == [("c", '{"type":"SystemEvent.CacheCleared","pattern":"*"}')]
+        assert services.bus.publish("c", event) == 1
+    assert [(message.channel, message.at) for message in heard] == [("c", clock.now())]
+    assert heard[0].deserialize(infra.SystemEvent) == event
     assert len([*services.redis.scan()]) == 2
     clock.advance(300)
     assert [*services.redis.scan()] == ["cache:k"]
