@@ -6114,6 +6114,10 @@ class _Dialect(ABC):
     ) -> None:
         """Insert rows that a server has written as text."""
 
+    def from_rendered(self, rendered: bytes) -> bytes:
+        """Return what a server has written as ``insert_rendered`` takes it, in any thread."""
+        return rendered
+
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
@@ -6992,11 +6996,14 @@ class _PostgresDialect(_Dialect):
     def insert_rendered(
         self, session: _Session, table: str, names: _Names, rendered: bytes
     ) -> None:
-        self._copy(session, table, names, io.BytesIO(_replaced(rendered, _TO_COPY) + b"\n"))
+        self._copy(session, table, names, io.BytesIO(rendered))
+
+    def from_rendered(self, rendered: bytes) -> bytes:
+        return _replaced(rendered, _TO_COPY) + b"\n"
 
     def _copy(self, session: _Session, table: str, names: _Names, source: Any) -> None:
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
-        self._watched(session, session.raw.cursor().copy_expert, command, source)
+        self._watched(session, session.raw.cursor().copy_expert, command, source, 1 << 18)
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -17799,12 +17806,16 @@ class TableSource(_KeyedSource):
     def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
         return self._rows.page(self.names, after, limit)
 
-    def _read_rendered(self, position: Any, limit: int) -> _Batch:
+    def _read_rendered(
+        self, prepare: Callable[[bytes], bytes], position: Any, limit: int
+    ) -> _Batch:
         """Let the server write the next rows as text; read them if it cannot."""
         rows: Any = self._rows
         after = position and [_KEY_READERS[name](text) for name, text in position]
         portion = rows.rendered_page(self.names, after, limit, judge=True)
-        if portion.rendered is None and portion.until is not None:
+        if portion.rendered is not None:
+            portion = portion._replace(rendered=prepare(portion.rendered))
+        elif portion.until is not None:
             portion = rows.page_up_to(self.names, after, portion)
         return self._batch(position, after, portion)
 
@@ -19442,7 +19453,10 @@ class _MoveRun:
     def _move_batches(self, point: _Checkpoint, reader: Executor) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
         source: Any = self._move.source
-        read = source._read if self._slow_reason else source._read_rendered
+        read = source._read
+        if self._slow_reason == "":
+            target: Any = self._move.database
+            read = functools.partial(source._read_rendered, target._dialect.from_rendered)
         asked: Future[_Batch] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
             self._check_stop()
