@@ -15857,7 +15857,7 @@ class _S3Requests(StorageProvider):
             return ask(client)
 
         # Any request leaves and returns the same if it is sent twice.
-        return self.policy.call(operation, attempt, until=until, repeatable=True)
+        return self._policy.call(operation, attempt, until=until, repeatable=True)
 
     def _request(self, operation: str, method: str, **arguments: Any) -> Any:
         """Return what a method of boto3's client answers."""
@@ -15868,7 +15868,7 @@ class _S3Requests(StorageProvider):
             name = f"{method.lower()}_object"
             return str(self._signer.get().generate_presigned_url(name, place, seconds))
 
-        return self.policy.call("get_presigned_url", attempt)
+        return self._policy.call("get_presigned_url", attempt)
 
     def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         def read(answer: dict[str, Any]) -> ObjectMetadata:
@@ -15890,7 +15890,7 @@ class _S3Requests(StorageProvider):
 
         The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
         """
-        until, status = self.policy.until(), 0
+        until, status = self._policy.until(), 0
 
         def look(client: Any) -> None:
             client.get_object(**place, Range="bytes=0-0")["Body"].close()

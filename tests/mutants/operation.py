@@ -245,9 +245,9 @@ MUTANTS: list[Mutant] = [
     on_servers(
         "breaker: the rest of a stream is refused",
         Replace(
-            "_RowStream._call",
-            "self.pool._policy.call('stream', step, retries=0, unguarded=True)",
-            "self.pool._policy.call('stream', step, retries=0)",
+            "ConnectionPool._stream",
+            "functools.partial(self._policy.call, 'stream', retries=0, unguarded=True)",
+            "functools.partial(self._policy.call, 'stream', retries=0)",
         ),
         "test_breaker.py::test_what_uses_an_open_connection_goes_on",
     ),
