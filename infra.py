@@ -6262,7 +6262,57 @@ def _one_step(base: Any) -> Any:
 
 
 @functools.cache
-def _stoppable(base: Any, packet: Any) -> Any:
+def _rows_in_one_step(base: Any) -> Any:
+    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) that reads a row in one step."""
+
+    class OneStepResult(base):  # type: ignore[misc]
+        def _read_row_from_packet(self: Any, packet: Any) -> tuple[Any, ...]:
+            data, start, row = packet._data, packet._position, []
+            for encoding, convert in self.converters:
+                start += 1
+                end = start + data[start - 1]
+                value = data[start:end]
+                if end - start > 250:  # NULL, or a long value
+                    packet._position = start - 1
+                    value = packet.read_length_coded_string()
+                    end = packet._position
+                if value is not None:
+                    value = value if encoding is None else value.decode(encoding)
+                    value = value if convert is None else convert(value)
+                row.append(value)
+                start = end
+            return tuple(row)
+
+    return OneStepResult
+
+
+@functools.cache
+def _quick(base: Any, packet: Any, result: Any) -> Any:
+    """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) that uses these classes.
+
+    A page of 100 records takes 10 % less client CPU (bench/repositories.py).
+    """
+
+    class QuickConnection(base):  # type: ignore[misc]
+        def _read_packet(self, packet_type: Any = packet) -> Any:
+            return super()._read_packet(packet_type)
+
+        def _read_query_result(self, unbuffered: Any = False) -> Any:
+            if unbuffered:
+                return super()._read_query_result(unbuffered)
+            self._result = None
+            found = result(self)
+            found.read()
+            self._result = found
+            if found.server_status is not None:
+                self.server_status = found.server_status
+            return found.affected_rows
+
+    return QuickConnection
+
+
+@functools.cache
+def _stoppable(base: Any) -> Any:
     """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) with ``await_answer``."""
 
     class StoppableConnection(base):  # type: ignore[misc]
@@ -6290,9 +6340,6 @@ def _stoppable(base: Any, packet: Any) -> Any:
                 raise
             finally:
                 self._read_timeout = read_timeout
-
-        def _read_packet(self, packet_type: Any = packet) -> Any:
-            return super()._read_packet(packet_type)
 
         def _create_ssl_ctx(self, ssl: Any) -> Any:
             return super()._create_ssl_ctx(ssl) if ssl else _unverified_context()
@@ -6351,7 +6398,8 @@ class _MySqlLogin:
         elif not self._prefers_tls:
             self._tls = {"ssl": tls_context or _tls_context(url.options, mode)}
         packet = _one_step(driver.protocol.MysqlPacket)
-        self._connection = _stoppable(driver.connections.Connection, packet)
+        result = _rows_in_one_step(driver.connections.MySQLResult)
+        self._connection = _stoppable(_quick(driver.connections.Connection, packet, result))
         types = driver.constants.FIELD_TYPE
         self._conversions = {
             **driver.converters.conversions,
@@ -10746,10 +10794,12 @@ class SqlRepository(Repository[R]):
         tries = 10
         while True:
             tries -= 1
+            if self._change(operation, where, merge.changes):
+                if found := self._rows(operation, self._shown, where, limit=1):
+                    return found[0]
+                continue  # another caller has deleted it meanwhile
             try:
                 with self.database.transaction():  # a lock of the refused INSERT ends with it
-                    if self._change(operation, where, merge.changes):
-                        return self._rows(operation, self._shown, where, limit=1)[0]
                     self._insert_numbered(operation, merge.row)
                     return None
             except ConflictError as error:
