@@ -337,7 +337,7 @@ class TestTheBreaker:
         with breaker:
             child = os.fork()
             if child == 0:
-                os._exit(breaker.call(lambda: 7))
+                os._exit(contextvars.Context().run(breaker.call, lambda: 7))
             assert os.waitpid(child, 0)[1] == 7 << 8
             (error,) = in_threads(1, lambda _: breaker.call(print))
             assert isinstance(error, infra.CircuitOpenError)
@@ -396,30 +396,30 @@ class Service:
 
 class TestInTheCallPolicy:
     @pytest.fixture
-    def service(self, clock: fakes.FakeClock) -> Service:
+    def subject(self, clock: fakes.FakeClock) -> Service:
         return Service(clock)
 
     @pytest.fixture
-    def open_service(self, service: Service) -> Service:
+    def cut_off(self, subject: Service) -> Service:
         for _ in range(3):
             with pytest.raises(infra.ConnectionError, match="lost"):
-                service.get()
-        service.asked = 0
-        service.calls.clear()
-        return service
+                subject.get()
+        subject.asked = 0
+        subject.calls.clear()
+        return subject
 
-    def test_an_open_breaker_sends_nothing(self, open_service: Service) -> None:
+    def test_an_open_breaker_sends_nothing(self, cut_off: Service) -> None:
         with pytest.raises(infra.CircuitOpenError) as caught:
-            open_service.get()
-        assert open_service.asked == 0
+            cut_off.get()
+        assert cut_off.asked == 0
         assert (caught.value.service, caught.value.operation) == ("svc", "get")
-        assert open_service.calls == [infra.Call("svc", "get", "CircuitOpenError", 0.0, 1)]
+        assert cut_off.calls == [infra.Call("svc", "get", "CircuitOpenError", 0.0, 1)]
 
-    def test_a_probe_closes_it(self, open_service: Service, clock: fakes.FakeClock) -> None:
-        open_service.down = False
+    def test_a_probe_closes_it(self, cut_off: Service, clock: fakes.FakeClock) -> None:
+        cut_off.down = False
         clock.advance(10)
-        assert open_service.get() == "answer"
-        assert open_service.breaker.state == "closed"
+        assert cut_off.get() == "answer"
+        assert cut_off.breaker.state == "closed"
 
     def test_each_attempt_counts_and_the_one_that_opens_it_is_the_last(
         self, clock: fakes.FakeClock
@@ -446,21 +446,19 @@ class TestInTheCallPolicy:
         assert str(caught.value.__cause__) == "lost"
 
     @pytest.mark.parametrize("operation", ["health_check", "compare_and_delete"])
-    def test_what_passes(self, open_service: Service, operation: str) -> None:
+    def test_what_passes(self, cut_off: Service, operation: str) -> None:
         with pytest.raises(infra.ConnectionError, match="lost"):
-            open_service.get(operation)
-        assert open_service.breaker.retry_after == 10.0
-        open_service.down = False
-        assert open_service.get(operation) == "answer"
-        assert open_service.breaker.state == "closed"
+            cut_off.get(operation)
+        assert cut_off.breaker.retry_after == 10.0
+        cut_off.down = False
+        assert cut_off.get(operation) == "answer"
+        assert cut_off.breaker.state == "closed"
 
-    def test_what_passes_puts_no_probe_off(
-        self, open_service: Service, clock: fakes.FakeClock
-    ) -> None:
+    def test_what_passes_puts_no_probe_off(self, cut_off: Service, clock: fakes.FakeClock) -> None:
         clock.advance(9)
         with pytest.raises(infra.ConnectionError, match="lost"):
-            open_service.get(unguarded=True)
-        assert open_service.breaker.retry_after == 1.0
+            cut_off.get(unguarded=True)
+        assert cut_off.breaker.retry_after == 1.0
 
     def test_a_deadline_that_passed_before_the_service_was_asked(
         self, clock: fakes.FakeClock
@@ -480,17 +478,17 @@ class TestInTheCallPolicy:
         assert service.breaker.state == "open"
 
     def test_a_mistake_in_the_code_changes_nothing(
-        self, open_service: Service, clock: fakes.FakeClock
+        self, cut_off: Service, clock: fakes.FakeClock
     ) -> None:
         def mistake(_: infra.Attempt) -> None:
             raise KeyError
 
         clock.advance(10)
         with pytest.raises(KeyError) as caught:
-            open_service.policy.call("get", mistake)
-        assert open_service.breaker.state == "half_open"
-        open_service.down = False
-        assert open_service.get() == "answer"
+            cut_off.policy.call("get", mistake)
+        assert cut_off.breaker.state == "half_open"
+        cut_off.down = False
+        assert cut_off.get() == "answer"
         assert caught.value.__traceback__ is not None  # it keeps the attempt alive
 
 

@@ -135,7 +135,7 @@ def test_faults_are_failed_calls(recorder: Recorder) -> None:
         services.redis.fail_next("set", infra.TimeoutError, after_apply=True)
         with pytest.raises(infra.CacheError):
             services.cache.set("k", 1)
-        services.phone_users.fail_next("find_by_id", infra.DatabaseError)
+        services.phone_users.fail_next("find_by_id", infra.DatabaseError, after_apply=True)
         with pytest.raises(infra.DatabaseError):
             services.phone_users.find_by_id(infra.new_id())
         services.storage.down = True
