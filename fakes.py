@@ -213,7 +213,7 @@ class Faults:
     """
 
     _service = "fake"
-    _observer: infra.Observer | None = None
+    _observer: Any = None
     _reports = True  # whether a fault of it is a failed call of a server
     _wraps = False  # whether each method is a call of a server
     _called: ClassVar[Mapping[str, str]] = {}  # by method: the operation of the real adapter

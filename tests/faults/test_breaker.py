@@ -37,7 +37,8 @@ class Subject:
             config = infra.Config(cache=infra.CacheConfig(url=url, **settings))
         else:
             database = infra.DatabaseConfig(url=url, **settings)
-            config = infra.Config(**{database.engine: database})
+            engine: dict[str, Any] = {database.engine: database}
+            config = infra.Config(**engine)
         self.services = infra.Infrastructure(config, clock=clock, observer=self.calls.append)
 
     def __enter__(self) -> Subject:
@@ -45,6 +46,12 @@ class Subject:
 
     def __exit__(self, *_: object) -> None:
         self.services.close()
+
+    @property
+    def pool(self) -> infra.ConnectionPool:
+        pool = self.services.database
+        assert isinstance(pool, infra.ConnectionPool)
+        return pool
 
     def ask(self) -> object:
         if self.name == "redis":
@@ -151,7 +158,7 @@ def test_a_silent_server_counts_and_its_query_timeout_does_not(
     private_server: Callable[[str], Server],
 ) -> None:
     server = private_server("postgres")
-    options = {"query_timeout": 0.2, "connect_timeout": 1, "acquire_timeout": 3}
+    options: dict[str, Any] = {"query_timeout": 0.2, "connect_timeout": 1, "acquire_timeout": 3}
     with Subject(server.url, **options) as subject:
         for _ in range(4):
             with pytest.raises(infra.TimeoutError):
@@ -171,9 +178,9 @@ def test_a_silent_server_counts_and_its_query_timeout_does_not(
 
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_full_pool_does_not_count(private_server: Callable[[str], Server], name: str) -> None:
-    options = {"max_connections": 1, "min_connections": 1, "acquire_timeout": 0.2}
+    options: dict[str, Any] = {"max_connections": 1, "acquire_timeout": 0.2}
     with Subject(private_server(name).url, **options) as subject:
-        database = subject.services.database
+        database = subject.pool
         with database.connection():
             found = in_threads(5, lambda _: subject.ask())
         assert [type(each) for each in found] == [infra.PoolTimeoutError] * 5
@@ -227,9 +234,9 @@ def test_threads_that_wait_for_a_connection_do_not_ask_a_dead_server(
     private_server: Callable[[str], Server], name: str
 ) -> None:
     server = private_server(name)
-    options = {"max_connections": 1, "min_connections": 1, "breaker_failures": 1}
+    options: dict[str, Any] = {"max_connections": 1, "breaker_failures": 1}
     with Subject(server.url, **options) as subject:
-        database = subject.services.database
+        database = subject.pool
         with database.connection():
             waiting = [in_background(subject.ask) for _ in range(9)]
             eventually(lambda: database.stats().waiting == 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -62,12 +63,11 @@ def test_fakes_tell_what_real_adapters_tell(
         infra.Migrator(pool).apply()
     env = {"REDIS_URL": redis.url, "POSTGRES_URL": postgres.url, "PHONE_HASH_KEY": "k" * 32}
     told = []
-    for make in (
-        lambda each: infra.Infrastructure.from_env(env, observer=each),
-        lambda each: fakes.FakeInfrastructure(engine="postgres", observer=each),
-    ):
+    for is_real in (True, False):
         recorder = Recorder()
-        with make(recorder) as services:
+        fake = functools.partial(fakes.FakeInfrastructure, engine="postgres")
+        make: Any = functools.partial(infra.Infrastructure.from_env, env) if is_real else fake
+        with make(observer=recorder) as services:
             recorder.told()
             script(services)
             told.append((recorder.told(), recorder.counts))

@@ -65,7 +65,8 @@ def test_the_base_class_ignores_everything() -> None:
 
 def test_several_observers_of_both_kinds(recorder: Recorder) -> None:
     calls: list[infra.Call] = []
-    for several in ([recorder, calls.append], (recorder, calls.append)):
+    pair: tuple[Any, ...] = (recorder, calls.append)
+    for several in ([*pair], pair):
         with fakes.FakeRedisClient(observer=several) as client:
             client.get("k")
     assert calls == [infra.Call("redis", "get", "ok", 0.0, 1)] * 2
