@@ -236,7 +236,10 @@ def test_redis_is_down(client: Client, services: fakes.FakeInfrastructure) -> No
 def test_health(client: Client) -> None:
     reply = client.send("GET", "/healthz")
     assert (reply.status, reply.headers["Cache-Control"]) == (200, "no-store")
-    pool = {"max_connections": None, "open": 0, "in_use": 0, "idle": 0, "waiting": 0}
+    pool = {
+        "max_connections": None, "open": 0, "in_use": 0, "idle": 0, "waiting": 0,
+        "longest_wait": 0.0, "opened": 0, "closed": 0, "timed_out": 0,
+    }  # fmt: skip
     up = {"up": True, "latency": 0.0, "error": "", "reason": "", "pool": pool, "pending": None}
     database = {**up, "version": "FakeDatabase", "pending": []}
     assert reply.body == {

@@ -346,7 +346,17 @@ def test_health_as_json(run: Run, both: dict[str, str], shop: Path) -> None:
         "up": True,
         "error": "",
         "reason": "",
-        "pool": {"max_connections": 10, "open": 1, "in_use": 0, "idle": 1, "waiting": 0},
+        "pool": {
+            "max_connections": 10,
+            "open": 1,
+            "in_use": 0,
+            "idle": 1,
+            "waiting": 0,
+            "longest_wait": 0.0,
+            "opened": 1,
+            "closed": 0,
+            "timed_out": 0,
+        },
         "pending": [
             {**pending, "number": 1, "name": "orders"},
             {**pending, "number": 2, "name": "totals"},

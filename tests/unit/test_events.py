@@ -7,6 +7,7 @@ import enum
 import inspect
 import json
 import pickle
+import sys
 import uuid
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, FrozenInstanceError, dataclass, field, fields
@@ -232,6 +233,10 @@ def test_a_marker_of_keyword_fields_is_no_field() -> None:
         size: int
 
     event = Made("x", size=5)
+    if sys.version_info < (3, 11):  # its typing takes the marker for a wrong type
+        with pytest.raises(infra.ConfigurationError):
+            text_of(event)
+        return
     assert read(text_of(event), Marked) == event
 
 
