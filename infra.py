@@ -14495,7 +14495,8 @@ class RedisCacheProvider:
         ``MISSING`` as the default tells an absent key from a cached None.
         """
         text = self._try("get", None, self._client.get, self._name(key))
-        self._count_hits(text is not None)
+        if self._observer is not None:
+            self._count_hits(text is not None)
         return default if text is None else _value_of(text, "get")
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:

@@ -328,7 +328,7 @@ class Day:
         self.subject = subject
         self.over = threading.Event()
         self.longest = 0.0
-        self.found: collections.deque[tuple[float, str]] = collections.deque()
+        self.found: list[tuple[float, str]] = []
         self._joins = [in_background(self._work) for _ in range(threads)]
 
     def _work(self) -> None:
