@@ -13002,6 +13002,8 @@ class _RedisServer:
             return replies
         errors = self._driver.errors
         errors.check_connection(replies)
+        # After a protocol error the server ends the connection, perhaps a moment later.
+        connection.unread = any(str(reply).startswith("Protocol error") for reply in replies)
         if not errors.are_demoted(replies):
             return replies
         if was_new:
