@@ -76,7 +76,6 @@ import sys
 import threading
 import time
 import types
-import unicodedata
 import uuid
 import warnings
 import weakref
@@ -786,6 +785,8 @@ def _folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
+    import unicodedata
+
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
@@ -6011,12 +6012,10 @@ class _Dialect(ABC):
             known = self.converters
             try:
                 return [
-                    value
-                    if (converter := known.get(value.__class__, self.convert_one)) is None
-                    else converter(value)
+                    value if (converter := known[value.__class__]) is None else converter(value)
                     for value in params
                 ]
-            except InfrastructureError:
+            except (InfrastructureError, KeyError):
                 return list(self.convert_named(enumerate(params, 1)).values())
         if isinstance(params, Mapping):
             return self.convert_named(params.items())
@@ -7519,7 +7518,11 @@ class _SqlStatements(Database):
     def _statement(
         self, operation: str, sql: str, params: Any, fetch: _Fetch[T], *, repeatable: bool = False
     ) -> T:
-        params = self._labelled(operation, self._dialect.convert, params)
+        try:
+            params = self._dialect.convert(params)
+        except InfrastructureError as error:
+            error.service, error.operation = self.engine, operation
+            raise
         block = self._current()
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
@@ -10864,29 +10867,38 @@ class SqlRepository(Repository[R]):
     ) -> list[_Row]:
         # A parameter costs more than a constant, and 1 is the limit of most.
         constant = limit is None or limit == 1
-        bounds = limit if constant else 0, offset > 0, len(after), lock
-        shape = names, self._shape(where), tuple(order), bounds
-        beyond, place = "", list[Any]()
-        if after:
-            columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
-            beyond, place = _beyond(self.database._dialect, columns, after, sign)
+        fixed = limit if constant else 0
+        condition, params = self._parts(where)
+        shape = names, condition, (*order,), fixed, offset > 0, len(after), lock
         found = self._texts.get(shape)
         if found is None:
-            sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)}"
-            if after:
-                sql += (" AND " if where else " WHERE ") + beyond
-            if order:
-                terms = [self._names[name] + " DESC" * descending for name, descending in order]
-                sql += " ORDER BY " + ", ".join(terms)
+            sql = self._selection(names, where, order, after)
             sql += self._bounds(limit, offset) + " FOR UPDATE" * lock
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
-        params = self._parameters(where) + place
+        if after:
+            params += self._beyond(order, after)[1]
         if not constant:
             params.append(limit)
         if offset:
             params.append(offset)
         return self.database._statement(operation, text, params, fetch, repeatable=True)
+
+    def _selection(
+        self, names: _Names, where: _ByColumn, order: _Order, after: Sequence[Any]
+    ) -> str:
+        sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)[0]}"
+        if after:
+            sql += (" AND " if where else " WHERE ") + self._beyond(order, after)[0]
+        if order:
+            terms = [self._names[name] + " DESC" * descending for name, descending in order]
+            sql += " ORDER BY " + ", ".join(terms)
+        return sql
+
+    def _beyond(self, order: _Order, after: Sequence[Any]) -> tuple[str, list[Any]]:
+        """Return the condition that a record comes after this place, and its parameters."""
+        columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
+        return _beyond(self.database._dialect, columns, after, sign)
 
     def _list(self, names: Iterable[str]) -> str:
         return ", ".join(map(self._sql_name, names))
@@ -10911,7 +10923,7 @@ class SqlRepository(Repository[R]):
         readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]
         converters = [(at, reader) for at, reader in readers if reader is not None]
         if not converters:
-            return _all_rows
+            return operator.methodcaller("fetchall")
         return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
 
     def _reader(self, name: str) -> _Converter | None:
@@ -10930,40 +10942,60 @@ class SqlRepository(Repository[R]):
                 sum_of, value = f"{column} + ", value.amount
             settings.append(f"{column} = {sum_of}%s")
             params.append(value)
-        sql = f"UPDATE {self._quoted_table} SET {', '.join(settings)}{self._condition(where)}"
-        params += self._parameters(where)
-        return self.database._statement(operation, sql, params, _row_count)
+        condition, values = self._condition(where)
+        sql = f"UPDATE {self._quoted_table} SET {', '.join(settings)}{condition}"
+        return self.database._statement(operation, sql, params + values, _row_count)
 
     def _remove(self, operation: str, where: _ByColumn) -> int:
-        sql = f"DELETE {self._from}{self._condition(where)}"
-        return self.database._statement(operation, sql, self._parameters(where), _row_count)
+        condition, params = self._condition(where)
+        sql = f"DELETE {self._from}{condition}"
+        return self.database._statement(operation, sql, params, _row_count)
 
     def _number(self, operation: str, where: _ByColumn) -> int:
-        sql = f"SELECT count(*) {self._from}{self._condition(where)}"
-        params = self._parameters(where)
+        condition, params = self._condition(where)
+        sql = f"SELECT count(*) {self._from}{condition}"
         ((found,),) = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
         return int(found)
 
     @classmethod
-    def _shape(cls, where: Mapping[Any, Any]) -> _Row:
-        """Return what the text of a condition depends on."""
+    def _parts(cls, where: Mapping[Any, Any]) -> tuple[_Row, list[Any]]:
+        """Return what the text of a condition depends on, and its parameters."""
         shape: list[Any] = []
+        params: list[Any] = []
         for name, value in where.items():
             kind = value.__class__
             shape += name, kind
-            if kind is _Among:
-                shape += value.repository.table, value.column, cls._shape(value.where)
-            elif kind is Not or kind is AnyOf:
-                shape.append(cls._shape(dict(enumerate(value._values))))
-        return tuple(shape)
+            if kind in _VALUE_TYPES:  # the usual case
+                params.append(value)
+            elif value is not None:
+                more, values = cls._parts_of(value)
+                shape.append(more)
+                params += values
+        return tuple(shape), params
 
-    def _condition(self, where: _ByColumn) -> str:
-        shape = self._shape(where)
+    @classmethod
+    def _parts_of(cls, value: Any) -> tuple[_Row, Sequence[Any]]:
+        """Return the same for one condition; a value of any other type is its own parameter."""
+        if isinstance(value, _Among):
+            shape, params = cls._parts(value.where)
+            return (value.repository.table, value.column, shape), params
+        if isinstance(value, Contains | StartsWith):
+            text = re.sub("[|%_]", r"|\g<0>", *value._values)
+            return (), [value._pattern.format(text)]
+        if isinstance(value, OneOf):
+            return (), [value._values]
+        if isinstance(value, _Condition):
+            return cls._parts(dict(enumerate(value._values)))
+        return (), [value]
+
+    def _condition(self, where: _ByColumn) -> tuple[str, list[Any]]:
+        """Return the condition's SQL, and its parameters."""
+        shape, params = self._parts(where)
         text: str | None = self._texts.get(shape)
         if text is None:
             terms = [self._term(self._sql_name(name), value) for name, value in where.items()]
             text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
-        return text
+        return text, params
 
     def _term(self, column: str, value: Any) -> str:
         """Return the SQL of a value or condition, with %s for each of its parameters."""
@@ -10971,7 +11003,7 @@ class SqlRepository(Repository[R]):
             return f"{column} IS NULL"
         if isinstance(value, _Among):
             other: Any = value.repository
-            source, condition = other._names[value.column], other._condition(value.where)
+            source, (condition, _) = other._names[value.column], other._condition(value.where)
             return f"{column} IN (SELECT {source} {other._from}{condition})"
         if isinstance(value, Not):
             return f"NOT ({self._term(column, *value._values)})"
@@ -10979,22 +11011,6 @@ class SqlRepository(Repository[R]):
             terms = [self._term(column, one) for one in value._values]
             return f"({' OR '.join(terms)})"
         return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
-
-    def _parameters(self, where: Mapping[Any, Any]) -> list[Any]:
-        params: list[Any] = []
-        for value in where.values():
-            if isinstance(value, _Among):
-                params += self._parameters(value.where)
-            elif not isinstance(value, _Condition):
-                params += () if value is None else (value,)
-            elif isinstance(value, OneOf):
-                params.append(value._values)
-            elif isinstance(value, Contains | StartsWith):
-                text = re.sub("[|%_]", r"|\g<0>", *value._values)
-                params.append(value._pattern.format(text))
-            else:
-                params += self._parameters(dict(enumerate(value._values)))
-        return params
 
 
 ConnectionPool._backend = SqlRepository
@@ -12271,9 +12287,9 @@ class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
         ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT {limit}"""
 
     def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
-        condition = self._condition(where)
+        condition, params = self._condition(where)
         sql = self._ranking.format(condition=condition, users=self._users, limit=self._last_limit)
-        params = [*where.values(), limit, limit]
+        params += limit, limit
         fetch = self._fetcher(("id", *LeaderboardEntry._fields[2:]))
         return self.database._statement("leaderboard", sql, params, fetch, repeatable=True)
 
