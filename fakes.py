@@ -183,6 +183,9 @@ _failing_fakes: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.Context
 )
 
 
+_UNOBSERVED = contextlib.nullcontext()
+
+
 class Faults:
     """A mixin that makes a fake fail on demand.
 
@@ -314,8 +317,13 @@ class Faults:
         operation = self._called.get(operation, operation)
         observer.call(infra.Call(self._service, operation, outcome, 0.0, 1))
 
+    def _reporting(self, operation: str) -> contextlib.AbstractContextManager[None]:
+        """Report the call that the block stands for, if anybody observes."""
+        is_observed = self._observer is not None or self._below is not None
+        return self._reported(operation) if is_observed else _UNOBSERVED
+
     @contextlib.contextmanager
-    def _reporting(self, operation: str) -> Iterator[None]:
+    def _reported(self, operation: str) -> Iterator[None]:
         """Report the call that the block stands for. What was refused unsent is no call."""
         try:
             yield
