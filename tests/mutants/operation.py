@@ -207,7 +207,7 @@ MUTANTS: list[Mutant] = [
     observer(
         "a fake tells of what was not sent",
         Replace(
-            "Faults._reporting",
+            "Faults._reported",
             "(infra.ValidationError, infra.ConfigurationError, infra.SerializationError)",
             "infra.ConfigurationError",
         ),
