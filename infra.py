@@ -5344,6 +5344,8 @@ class _Catalogue(ABC):
     table_transactional: ClassVar[str]
     #: the name of a column's sequence; "": inserted ids advance the sequence themselves
     sequence_of = ""
+    #: gives a session the memory to make large indexes, unless it has more; "": nothing does
+    index_memory = ""
     #: by the name of the type
     column_types: ClassVar[Mapping[str, _ColumnType]]
 
@@ -5549,6 +5551,10 @@ class _PostgresCatalogue(_Catalogue):
     )
     table_transactional = "SELECT count(to_regclass(%s))"
     sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
+    index_memory = (
+        "SELECT set_config('maintenance_work_mem', '256MB', false) "
+        "WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes('256MB')"
+    )
     #: the types of a table's columns; those of domains and arrays are resolved
     column_query = (
         "WITH RECURSIVE held AS (SELECT attname, atttypid AS type, atttypmod AS size, '' AS ends "
@@ -8214,7 +8220,7 @@ class _SqlTable(_TableRows):
     def alter(self, statements: Iterable[str]) -> None:
         pool = self._pool
         with pool._migration_session([pool._lock_name(f"indexes of {self._table}")]) as session:
-            for sql in statements:
+            for sql in filter(None, (self._catalogue.index_memory, *statements)):
                 session.execute(sql)
 
     def pass_ids(self) -> None:

@@ -218,6 +218,25 @@ def test_indexes_afterwards(pools: Callable[[str], infra.ConnectionPool], name: 
     assert (shape(new), books(new)) == (before, books(old))
 
 
+@pytest.mark.parametrize(("own", "used"), [("64MB", "256MB"), ("1GB", "1GB")])
+def test_the_memory_for_indexes_afterwards(
+    pools: Callable[[str], infra.ConnectionPool], own: str, used: str
+) -> None:
+    """An index of the table itself says how much there is while it is made."""
+    old, new = pools("postgres"), pools("postgres")
+    for pool in (old, new):
+        make_books(pool)
+    old.execute("INSERT INTO books VALUES (1, 'a', NULL)")
+    new.execute(
+        "CREATE FUNCTION memory(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN "
+        f"ASSERT current_setting('maintenance_work_mem') = '{used}'; RETURN $1; END $$"
+    )
+    new.execute("CREATE INDEX books_memory ON books (memory(title))")  # there are no rows yet
+    ((database,),) = new.fetch_all("SELECT current_database()")
+    new.execute(f"ALTER DATABASE {database} SET maintenance_work_mem = '{own}'")
+    assert books_move(old, new).run().done
+
+
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_row_that_breaks_an_index_afterwards(
     pools: Callable[[str], infra.ConnectionPool], name: str

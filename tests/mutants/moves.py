@@ -269,6 +269,12 @@ MUTANTS: list[Mutant] = [
         (f"{FAST}::test_the_report_names_the_path",),
     ),
     OnServers(
+        "moves: indexes are made afterwards with the usual memory",
+        INFRA,
+        Replace("_SqlTable.alter", "self._catalogue.index_memory", "''"),
+        (f"{FAST}::test_the_memory_for_indexes_afterwards",),
+    ),
+    OnServers(
         "moves: what a transform changes is written as it was",
         INFRA,
         Never(
