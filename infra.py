@@ -10989,7 +10989,7 @@ class SqlRepository(Repository[R]):
             text = re.sub("[|%_]", r"|\g<0>", *value._values)
             return (), [value._pattern.format(text)]
         if isinstance(value, OneOf):
-            return (), [value._values]
+            return (), [tuple(map(_in_list, value._values))]
         if isinstance(value, _Condition):
             return cls._parts(dict(enumerate(value._values)))
         return (), [value]
@@ -11017,6 +11017,12 @@ class SqlRepository(Repository[R]):
             terms = [self._term(column, one) for one in value._values]
             return f"({' OR '.join(terms)})"
         return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
+
+
+def _in_list(value: Any) -> Any:
+    """Return a number that fits no BIGINT as a fraction: MySQL reads 2**63 in a list as -2**63."""
+    is_beyond = value.__class__ is int and not -(2**63) <= value < 2**63
+    return Decimal(2**63) + Decimal("0.5") if is_beyond else value
 
 
 ConnectionPool._backend = SqlRepository

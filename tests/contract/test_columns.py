@@ -488,6 +488,22 @@ class Cases:
                 call()
         assert fulls.select() == [full]
 
+    def test_a_list_of_numbers_that_no_column_holds(self, backend: Backend) -> None:
+        """MySQL 9.7 finds -2**63 in a list that holds 2**63 and some other numbers."""
+        fulls = Fulls.on(backend.database)
+        least, none = -(2**63), [2**63, -(2**63) - 1]
+        for big in (least, 5):
+            fulls.create(replace(Full(**Fulls.defaults), big=big))
+        cases: list[tuple[infra.OneOf | infra.Not, set[int]]] = [
+            (infra.OneOf([6, *none]), set()),
+            (infra.OneOf([5, *none]), {5}),
+            (infra.OneOf([least, *none, 2**70]), {least}),
+            (infra.Not(infra.OneOf([5, *none])), {least}),
+            (infra.Not(infra.OneOf(none)), {least, 5}),
+        ]
+        for condition, found in cases:
+            assert {full.big for full in fulls.select({"big": condition})} == found
+
     def test_a_default_is_not_for_none(self, backend: Backend) -> None:
         """``create`` sends each value: None too."""
 

@@ -140,6 +140,12 @@ READS: list[Mutant] = [
         Replace("SqlRepository.__init__", "dialect.name(self._column(name))", "dialect.name(name)"),
         COLUMNS,
     ),
+    OnServers(
+        "columns: a list holds numbers that no column does",
+        INFRA,
+        Never("_in_list", "is_beyond"),
+        (f"{COLUMNS[0]}::TestMySQL::test_a_list_of_numbers_that_no_column_holds",),
+    ),
 ]
 
 TABLES: list[Mutant] = [
