@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -41,7 +40,6 @@ def test_no_output_of_a_real_bundle_has_a_marker(
     private_server: Callable[[str], Server],
     strict_s3: s3_stand_in.StrictS3,
     outputs: Outputs,
-    tmp_path: Path,
     engine: str,
 ) -> None:
     redis, server = private_server("redis"), private_server(engine)
@@ -59,7 +57,7 @@ def test_no_output_of_a_real_bundle_has_a_marker(
     }
     with infra.Infrastructure.from_env(env, observer=outputs.observers) as bundle:
         infra.Migrator(bundle.exchange).apply()
-        secrets = use_all(bundle, outputs, tmp_path)
+        secrets = use_all(bundle, outputs)
         use_sql(bundle.exchange)
         eventually(lambda: bundle.bus.handler_errors == 1)
         bundle.redis.publish("plain", MESSAGE)

@@ -7,7 +7,6 @@ import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,10 +131,10 @@ def use_accounts(services: infra.Infrastructure, sms: infra.SmsService) -> list[
     user = users.create_for_phone(PHONE)
     refused(users.create_for_phone, PHONE)
     first = tokens.issue(user.id, 60, infra.Device(device_name=NAME)).token
-    second = tokens.rotate(first, 60).token
+    rotated = tokens.rotate(first, 60).issued
+    assert rotated is not None
     tokens.rotate(first, 60)  # a replay, which revokes the family
-    assert second is not None
-    return [first, second, user.phone_hash]
+    return [first, rotated.token, user.phone_hash]
 
 
 def use_exchange(services: infra.Infrastructure) -> None:
@@ -177,32 +176,29 @@ def use_bus(services: infra.Infrastructure, outputs: Outputs) -> None:
         services.bus.publish(CHANNEL, infra.SystemEvent.CacheCleared(MESSAGE))
 
 
-def use_moves(services: infra.Infrastructure, folder: Path) -> None:
-    rows = [
-        {"email": f"{number}-{EMAIL}", "username": f"{NAME}-{number}" if number else None}
-        for number in range(3)
-    ]
-    counts = (
-        infra.RowMove(
-            "people",
-            source=infra.IterableSource(rows),
-            target=infra.RepositoryTarget(services.users),
-            transform=lambda row: infra.User(**row),
-            rejects=folder / "rejects",
-        )
-        .run()
-        .counts
-    )
-    assert (counts.written, counts.rejected) == (2, 1)
+def use_moves(services: infra.Infrastructure) -> None:
+    def to_user(row: dict[str, str]) -> infra.User:
+        if row["username"].endswith("old"):
+            raise ValueError(VALUE)
+        return infra.User(row["username"] + "@example.org", **row)
+
+    def moved(name: str, *names: str) -> infra.RowMove:
+        source = infra.IterableSource([{"username": name} for name in names])
+        target = infra.RepositoryTarget(services.users)
+        return infra.RowMove(name, source=source, target=target, transform=to_user)
+
+    assert moved("people", f"{NAME}-new").run().counts.written == 1
+    refused(moved("again", f"{NAME}-new").run)  # the name is taken
+    refused(moved("others", f"{NAME}-old").run)
 
 
-def use_all(services: infra.Infrastructure, outputs: Outputs, folder: Path) -> list[str]:
+def use_all(services: infra.Infrastructure, outputs: Outputs) -> list[str]:
     use_cache(services)
     secrets = use_accounts(services, services.sms)
     use_exchange(services)
     use_storage(services)
     use_bus(services, outputs)
-    use_moves(services, folder)
+    use_moves(services)
     outputs.ask_health(services)
     return secrets
 
@@ -212,7 +208,7 @@ def check(outputs: Outputs, secrets: list[str]) -> None:
     found = outputs.all()
     leaks = {(name, marker) for name, text in found.items() for marker in markers if marker in text}
     assert leaks == set()
-    for word in ("health_check", "create_for_phone", "upload", "publish", "process", "Error"):
+    for word in ("health_check", "create", "upload", "publish", "process", "Error"):
         assert word in found["spans"], word  # all was seen
     assert "a handler of channel orders raised" in found["logs"]
     assert "redis" in found["health"]
@@ -221,9 +217,9 @@ def check(outputs: Outputs, secrets: list[str]) -> None:
 # --- on the fakes
 
 
-def test_no_output_of_a_fake_bundle_has_a_marker(outputs: Outputs, tmp_path: Path) -> None:
+def test_no_output_of_a_fake_bundle_has_a_marker(outputs: Outputs) -> None:
     with fakes.FakeInfrastructure(observer=outputs.observers) as services:
-        secrets = use_all(services, outputs, tmp_path)
+        secrets = use_all(services, outputs)
         services.redis.down = True
         refused(services.cache.get, KEY)
         refused(services.redis.set, KEY, VALUE)

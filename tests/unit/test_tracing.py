@@ -290,7 +290,7 @@ def test_the_wire_form_names_the_publishers_span(traces: Traces) -> None:
         bus.publish("c", EVENT)
         other.publish("c", EVENT)
     context = request.get_span_context()
-    expected = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    expected = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     assert [message.traceparent for message in messages] == [expected, own]
     link = traces.spans("process")[1].links[0]
     assert (link.context.trace_id, link.context.span_id, link.context.is_remote) == (
