@@ -258,11 +258,11 @@ MUTANTS: list[Mutant] = [
         Drop("OpenTelemetryObserver._end", "span.set_status(self._api.StatusCode.ERROR)"),
     ),
     traces(
-        "a span records what an exception says",
+        "a status has words",
         Replace(
             "OpenTelemetryObserver._end",
-            "self._api.StatusCode.ERROR",
-            "self._api.StatusCode.ERROR, outcome",
+            "span.set_status(self._api.StatusCode.ERROR)",
+            "span.set_status(self._api.StatusCode.ERROR, outcome)",
         ),
     ),
     traces(

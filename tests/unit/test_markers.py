@@ -177,7 +177,7 @@ def use_bus(services: infra.Infrastructure, outputs: Outputs) -> None:
 
 
 def use_moves(services: infra.Infrastructure) -> None:
-    def to_user(row: dict[str, str]) -> infra.User:
+    def to_user(row: dict[str, Any]) -> infra.User:
         if row["username"].endswith("old"):
             raise ValueError(VALUE)
         return infra.User(row["username"] + "@example.org", **row)
