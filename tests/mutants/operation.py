@@ -275,7 +275,11 @@ MUTANTS: list[Mutant] = [
     ),
     traces(
         "a handler's span stays current",
-        Drop("OpenTelemetryObserver.handled", "block.__exit__(None, None, None)"),
+        Replace(
+            "OpenTelemetryObserver.handled",
+            "block.__exit__(None, None, None)",
+            "vars(self._thread).setdefault('kept', []).append(block)",
+        ),
     ),
     traces(
         "an event has no trace",
