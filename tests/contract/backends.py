@@ -41,7 +41,7 @@ class KeyValueBackend:
     """``connect()`` makes clients of the same server; ``advance(seconds)`` ages the keys."""
 
     client: infra.KeyValueClient
-    connect: Callable[[], infra.KeyValueClient]
+    connect: Callable[..., infra.KeyValueClient]
     age: Callable[..., None]
     wait: Callable[[float], None] = time.sleep
     prefix: str = field(default_factory=lambda: f"test:{uuid.uuid4().hex}:")
@@ -112,7 +112,7 @@ def fake_key_value_backend() -> KeyValueBackend:
     server = fakes.FakeRedisServer(clock)
     return KeyValueBackend(
         fakes.FakeRedisClient(server),
-        lambda: fakes.FakeRedisClient(server),
+        lambda **more: fakes.FakeRedisClient(server, **more),
         lambda seconds, *_: clock.advance(seconds),
         clock.advance,
     )
@@ -121,8 +121,8 @@ def fake_key_value_backend() -> KeyValueBackend:
 def real_key_value_backend(
     url: str, clients: list[infra.RedisClient], **options: Any
 ) -> KeyValueBackend:
-    def connect() -> infra.RedisClient:
-        clients.append(infra.RedisClient(infra.CacheConfig(url=url, **options)))
+    def connect(**more: Any) -> infra.RedisClient:
+        clients.append(infra.RedisClient(infra.CacheConfig(url=url, **options), **more))
         return clients[-1]
 
     return KeyValueBackend(

@@ -168,8 +168,9 @@ class BusBackend:
     make: Callable[..., infra.RedisEventBus]
     made: list[infra.RedisEventBus] = field(default_factory=list)
 
-    def bus(self, *options: Any, **more: Any) -> infra.RedisEventBus:
-        self.made.append(self.make(self.redis.connect(), *options, **more))
+    def bus(self, *options: Any, observer: Any = None, **more: Any) -> infra.RedisEventBus:
+        client = self.redis.connect(observer=observer)
+        self.made.append(self.make(client, *options, **more))
         return self.made[-1]
 
     def channel(self, name: str) -> str:
@@ -178,6 +179,22 @@ class BusBackend:
     def close(self) -> None:
         for bus in self.made:
             bus.close()
+
+
+class Tracer(infra.Observer):
+    """Has a current span, and keeps what it hears of handlers."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str | None, str]] = []
+
+    def traceparent(self) -> str | None:
+        return TRACE
+
+    def handling(self, message: infra.Message) -> None:
+        self.heard.append((message.traceparent, "before"))
+
+    def handled(self, message: infra.Message, outcome: str) -> None:
+        self.heard.append((message.traceparent, outcome))
 
 
 def family_of(event: infra.Event) -> type[infra.Event]:
@@ -356,6 +373,28 @@ class RedisEventBusContract(Contract):
             assert message.deserialize(infra.SystemEvent) == note(1)
         assert caplog.text.count("traceparent raised") == 1  # the first time only
         assert bus.handler_errors == 0
+
+    def test_an_observer_gives_the_traceparent_and_hears_of_handlers(
+        self, backend: BusBackend
+    ) -> None:
+        def broken(message: infra.Message) -> None:
+            raise ValueError
+
+        channel, tracer = backend.channel("c"), Tracer()
+        bus = backend.bus(observer=tracer)
+        bus.subscribe(channel, lambda message: tracer.heard.append((message.traceparent, "in it")))
+        bus.subscribe(channel, broken)
+        bus.publish(channel, note(1))
+        eventually(lambda: len(tracer.heard) == 5)
+        words = ["before", "in it", "ok", "before", "ValueError"]
+        assert tracer.heard == [(TRACE, word) for word in words]
+
+    def test_a_traceparent_of_the_bus_comes_before_the_observers(self, backend: BusBackend) -> None:
+        channel, kept, own = backend.channel("c"), Kept(), f"cc{TRACE[2:]}-later"
+        bus = backend.bus(observer=Tracer(), traceparent=lambda: own)
+        bus.subscribe(channel, kept)
+        bus.publish(channel, note(1))
+        assert [message.traceparent for message in kept.wait(1)] == [own]
 
     @pytest.mark.parametrize("handler", handlers.SEEN)
     def test_a_tracer_that_would_run_nothing_is_refused(

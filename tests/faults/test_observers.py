@@ -15,6 +15,7 @@ import infra
 from tests.contract.backends import eventually
 from tests.services import Server
 from tests.unit.test_observers import Recorder
+from tests.unit.test_tracing import EVENT, Traces
 
 pytestmark = pytest.mark.real
 
@@ -72,6 +73,38 @@ def test_fakes_tell_what_real_adapters_tell(
             script(services)
             told.append((recorder.told(), recorder.counts))
     assert told[1] == told[0]
+
+
+def test_handlers_of_a_real_bus_run_in_spans(private_server: Callable[[str], Server]) -> None:
+    traces = Traces()
+    config = infra.CacheConfig(url=private_server("redis").url)
+    with (
+        infra.RedisClient(config, observer=traces.observer) as client,
+        infra.RedisEventBus(client) as bus,
+    ):
+        bus.subscribe("c", lambda message: client.get("k"))
+        published = []
+        for _ in range(2):
+            with traces.tracer.start_as_current_span("request") as request:
+                bus.publish("c", EVENT)
+            published.append(request.get_span_context().span_id)
+        spans: dict[str, list[Any]] = {}
+
+        def are_handled() -> bool:
+            for span in traces.spans():
+                spans.setdefault(span.name, []).append(span)
+            return len(spans.get("process", ())) == 2
+
+        eventually(are_handled)
+    process = spans["process"]
+    assert [span.links[0].context.span_id for span in process] == published
+    assert [span.parent for span in process] == [None, None]
+    assert [span.parent.span_id for span in spans["get"]] == [
+        span.context.span_id for span in process
+    ]
+    assert [span.parent.span_id for span in spans["publish"]] == published
+    assert spans["get"][0].attributes["server.address"] in config.url
+    traces.provider.shutdown()
 
 
 @pytest.mark.parametrize("name", ["postgres", "mariadb"])

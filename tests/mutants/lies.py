@@ -1943,7 +1943,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "RedisEventBus: only the first error of a handler counts",
-        Replace("RedisEventBus._receive", "self.handler_errors += 1", "self.handler_errors = 1"),
+        Replace("RedisEventBus._handle", "self.handler_errors += 1", "self.handler_errors = 1"),
         BUS,
     ),
     shared(
@@ -1999,11 +1999,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "RedisEventBus: a coroutine that nobody awaits is no error",
-        Replace(
-            "RedisEventBus._receive",
-            "_not_deferred(subscription._handler(message))",
-            "subscription._handler(message)",
-        ),
+        Replace("RedisEventBus._handle", "_not_deferred(handler(message))", "handler(message)"),
         BUS,
     ),
     shared(

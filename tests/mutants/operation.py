@@ -14,6 +14,10 @@ def observer(name: str, edit: Edit, file: str = INFRA) -> Mutant:
     return OnFakes(f"observer: {name}", file, edit, ("unit/test_observers.py",))
 
 
+def traces(name: str, edit: Edit, test: str = "unit/test_tracing.py") -> Mutant:
+    return OnFakes(f"traces: {name}", INFRA, edit, (test,))
+
+
 def on_servers(name: str, edit: Edit, *tests: str) -> Mutant:
     return OnServers(name, INFRA, edit, tuple(f"faults/{test}" for test in tests))
 
@@ -160,7 +164,7 @@ MUTANTS: list[Mutant] = [
     ),
     observer(
         "hears of no handler that a bus calls",
-        Drop("RedisEventBus._receive", "_count(self._observer, 'redis', 'handler_errors')"),
+        Drop("RedisEventBus._handle", "_count(observer, 'redis', 'handler_errors')"),
     ),
     observer(
         "hears of no reconnect",
@@ -217,6 +221,101 @@ MUTANTS: list[Mutant] = [
         "a fake tells its own names of operations",
         Replace("FakeRedisClient", "_called = _simpler", "_called: Any = {}"),
         FAKES,
+    ),
+    traces(
+        "an attempt that is retried is a span of its own",
+        Never("OpenTelemetryObserver.call", "call.retried"),
+    ),
+    traces("no call tells that it is retried", Replace("CallPolicy.call", "not is_last", "False")),
+    traces(
+        "an interrupted call's attempts go to the next one",
+        Replace("OpenTelemetryObserver.call", "call.attempt > 1", "True"),
+    ),
+    traces(
+        "threads share their attempts",
+        Replace("OpenTelemetryObserver.__init__", "threading.local()", "types.SimpleNamespace()"),
+    ),
+    traces(
+        "a span begins with the end of its first attempt",
+        Replace(
+            "OpenTelemetryObserver.call", "ended - round(first.seconds * 1000000000.0)", "ended"
+        ),
+    ),
+    traces(
+        "a span ends whenever it is made",
+        Replace("OpenTelemetryObserver.call", "self._end(span, call.outcome, now)", "span.end()"),
+    ),
+    traces(
+        "Postgres is not called as in the conventions",
+        Replace("_DB_SYSTEMS", "'postgresql'", "'postgres'"),
+    ),
+    traces(
+        "a port belongs to the address",
+        Never("OpenTelemetryObserver._attributes", "host and port.isdecimal()"),
+    ),
+    traces(
+        "a failed span is not marked",
+        Drop("OpenTelemetryObserver._end", "span.set_status(self._api.StatusCode.ERROR)"),
+    ),
+    traces(
+        "a status has words",
+        Replace(
+            "OpenTelemetryObserver._end",
+            "span.set_status(self._api.StatusCode.ERROR)",
+            "span.set_status(self._api.StatusCode.ERROR, outcome)",
+        ),
+    ),
+    traces(
+        "a handler's span has no link",
+        Never("OpenTelemetryObserver.handling", "publisher is not None"),
+    ),
+    traces(
+        "a handler's span is not current",
+        Drop("OpenTelemetryObserver.handling", "block.__enter__()"),
+    ),
+    traces(
+        "a handler's span stays current",
+        Replace(
+            "OpenTelemetryObserver.handled",
+            "block.__exit__(None, None, None)",
+            "vars(self._thread).setdefault('kept', []).append(block)",
+        ),
+    ),
+    traces(
+        "an event has no trace",
+        Never("RedisEventBus.__init__", "traceparent is None and self._observer is not None"),
+    ),
+    traces(
+        "Ctrl-C in a handler leaves its span open",
+        Replace("RedisEventBus._handle", "BaseException", "Exception"),
+    ),
+    traces(
+        "a traceparent that is given is not used",
+        Replace(
+            "RedisEventBus.__init__",
+            "traceparent is None and self._observer is not None",
+            "self._observer is not None",
+        ),
+        "contract/test_event_bus.py",
+    ),
+    traces(
+        "observers hear of no handler's end",
+        Drop("_Observers.handled", "self._tell('handled', message, outcome)"),
+        "contract/test_event_bus.py",
+    ),
+    traces(
+        "markers: a span has the message",
+        Replace("OpenTelemetryObserver.handling", "'handle'", "message.payload"),
+        "unit/test_markers.py",
+    ),
+    traces(
+        "markers: a label has the key",
+        Replace(
+            "RedisCacheProvider.get",
+            "self._count_hits(text is not None)",
+            "self._observer.count(self._name(key), 'cache_hits')",
+        ),
+        "unit/test_markers.py",
     ),
     on_servers(
         "breaker: threads that have waited connect to a dead server",
@@ -297,6 +396,11 @@ MUTANTS: list[Mutant] = [
         "sql: the log has the strings of statements",
         Replace("_log_sql", "''.join(dialect.syntax.code(sql))", "sql"),
         "test_observers.py::test_statements_are_logged_without_what_they_hold",
+    ),
+    on_servers(
+        "markers: the log has the strings of statements",
+        Replace("_log_sql", "''.join(dialect.syntax.code(sql))", "sql"),
+        "test_markers.py",
     ),
     on_servers(
         "sql: the log has the numbers of statements",

@@ -85,7 +85,7 @@ GOOD: Mapping[str, Any] = {
     "pool": infra.create_pool(NO_DATABASE),
     "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
     "field": "n", "low": 1, "high": 2, "values": [1], "target": (STORAGE, "new", ""),
-    "call": infra.Call("redis", "get", "ok", 0.1, 1),
+    "call": infra.Call("redis", "get", "ok", 0.1, 1), "outcome": "ok",
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {

@@ -287,7 +287,7 @@ def test_the_observer_and_the_log_see_each_attempt(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.DEBUG, "infra"):
         assert policy(clock, observer=seen.append, backoff=0.0).call("get", attempt) == "answer"
     assert seen == [
-        infra.Call("svc", "get", "ConnectionError", 0.5, 1),
+        infra.Call("svc", "get", "ConnectionError", 0.5, 1, retried=True),
         infra.Call("svc", "get", "ok", 0.5, 2),
     ]
     assert [(r.levelname, r.outcome, r.attempt) for r in caplog.records] == [  # type: ignore[attr-defined]

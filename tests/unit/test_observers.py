@@ -50,6 +50,15 @@ class Broken(infra.Observer):
     def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
         raise RuntimeError("tell nobody")
 
+    def traceparent(self) -> str | None:
+        raise RuntimeError("tell nobody")
+
+    def handling(self, message: infra.Message) -> None:
+        raise RuntimeError("tell nobody")
+
+    def handled(self, message: infra.Message, outcome: str) -> None:
+        raise RuntimeError("tell nobody")
+
 
 @pytest.fixture
 def recorder() -> Recorder:
@@ -61,6 +70,10 @@ def test_the_base_class_ignores_everything() -> None:
     observer.call(infra.Call("redis", "get", "ok", 0.1, 1))
     observer.count("redis", "retries")
     observer.watch("redis.pool", dict)
+    message = infra.Message("c", None, "{}")
+    observer.handling(message)
+    observer.handled(message, "ok")
+    assert observer.traceparent() is None
 
 
 def test_several_observers_of_both_kinds(recorder: Recorder) -> None:
@@ -78,12 +91,16 @@ def test_several_observers_of_both_kinds(recorder: Recorder) -> None:
 def test_one_that_raises_is_logged_once_and_breaks_nothing(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    received: list[infra.Message] = []
     with fakes.FakeInfrastructure(observer=[Broken(), recorder]) as services:
+        services.bus.subscribe("c", received.append)
         for _ in range(3):
             services.cache.get("k")
             services.sms.send_sms("+14155550100", "m")
-    assert len(recorder.calls) == 6
+            services.bus.publish("c", infra.SystemEvent.CacheCleared("*"))
+    assert len(recorder.calls) == 10  # and "listen"
     assert recorder.counts == {("cache", "cache_misses"): 3}
+    assert [message.traceparent for message in received] == [None] * 3
     messages = [each.getMessage() for each in caplog.records]
     assert messages == ["the observer raised, which is logged once"]
 

@@ -14,7 +14,7 @@ FILES = ("infra.py", "fakes.py", "schema.sql")
 
 BLOCK_DRIVERS = """
 import importlib.abc, sys
-drivers = {"redis", "pymysql", "psycopg2", "boto3", "botocore", "cryptography"}
+drivers = {"redis", "pymysql", "psycopg2", "boto3", "botocore", "cryptography", "opentelemetry"}
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in drivers:
@@ -48,6 +48,12 @@ try:
 except infra.ConfigurationError as error:
     assert "pip install 'boto3'" in str(error), error
     assert isinstance(error.__cause__, ImportError)
+else:
+    raise AssertionError("a driver was found")
+try:
+    infra.OpenTelemetryObserver()
+except infra.ConfigurationError as error:
+    assert "pip install 'opentelemetry-api'" in str(error), error
 else:
     raise AssertionError("a driver was found")
 for url, package in (("mysql://h/d", "PyMySQL[rsa]"), ("postgres://h/d", "psycopg2-binary")):
