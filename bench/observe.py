@@ -113,7 +113,7 @@ def tracing() -> infra.Observer | None:
         provider: Any = importlib.import_module("opentelemetry.sdk.trace").TracerProvider()
     except ImportError:
         return None
-    return None if made is None else made(provider)  # type: ignore[no-any-return]
+    return None if made is None else made(provider)
 
 
 def with_each(bench: Bench, prometheus: infra.Observer) -> list[Extra]:

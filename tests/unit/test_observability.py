@@ -14,10 +14,7 @@ from typing import Any
 
 import prometheus_client
 import pytest
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as openmetrics_families,
-)
+from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
 
 import fakes
@@ -361,8 +358,10 @@ def test_openmetrics_and_a_part_of_the_metrics(
 ) -> None:
     observer.call(infra.Call("redis", "get", "ok", 0.1, 1))
     observer.watch("redis.pool", lambda: {"open": 1, "longest_wait": 1.5})
-    text = openmetrics.generate_latest(registry).decode()
-    kinds = {family.name: family.type for family in openmetrics_families(text)}
+    writer: Any = exposition  # both are untyped
+    reader: Any = parser
+    text = writer.generate_latest(registry).decode()
+    kinds = {family.name: family.type for family in reader.text_string_to_metric_families(text)}
     assert kinds == {
         "infra_calls": "counter",
         "infra_call_seconds": "histogram",
