@@ -232,7 +232,11 @@ MUTANTS: list[Mutant] = [
     ),
     metrics(
         "several rows count as one",
-        Replace("PrometheusObserver.count", "inc(amount)", "inc()"),
+        Replace(
+            "PrometheusObserver.count",
+            "self._metrics.counts[name].labels(service).inc(amount)",
+            "self._metrics.counts[name].labels(service).inc()",
+        ),
     ),
     metrics(
         "a misspelt kind of sources",
