@@ -20048,9 +20048,8 @@ class _PrometheusMetrics:
             service, _, kind = place[0].rpartition(".")
             for figure, value in figures.items():
                 found = totals.setdefault((kind, figure), {})
-                before = found.get(service, 0.0)
-                is_longest = figure == "longest_wait"
-                found[service] = max(before, value) if is_longest else before + value
+                joined = max if figure == "longest_wait" else operator.add
+                found[service] = joined(found.get(service, 0.0), value)
         return totals
 
 

@@ -244,14 +244,14 @@ MUTANTS: list[Mutant] = [
     ),
     metrics(
         "the last pool of a service hides the others",
-        Replace("_PrometheusMetrics._totals", "before + value", "value"),
+        Replace("_PrometheusMetrics._totals", "operator.add", "max"),
     ),
     metrics(
         "the longest waits of two pools are added up",
         Replace(
             "_PrometheusMetrics._totals",
-            "max(before, value) if is_longest else before + value",
-            "before + value",
+            "max if figure == 'longest_wait' else operator.add",
+            "operator.add",
         ),
     ),
     metrics(

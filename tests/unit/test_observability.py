@@ -188,7 +188,9 @@ def test_pools_and_breakers_while_they_live(
         "infra_breaker_open{redis}": 1,
         "infra_breaker_half_open{redis}": 0,
     }
-    clients.pop(0).close()
+    clients[0].close()
+    assert exported(registry, "infra_pool") == both
+    clients.pop(0)
     gc.collect()
     assert exported(registry, "infra_pool") == {**both, "infra_pool_max_connections{redis}": 5}
     assert exported(registry, "infra_breaker") == {
