@@ -55,7 +55,7 @@ check: $(VENV)/test
 	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-BENCHES := imports fakes cache storage bus pool repositories exchange splitter move
+BENCHES := imports fakes cache storage bus pool observe repositories exchange splitter move
 
 bench: pgloader
 bench bench-check: $(VENV)/bench servers

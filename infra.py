@@ -44,7 +44,7 @@ sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, 
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
-observability      OpenTelemetryObserver
+observability      PrometheusObserver, OpenTelemetryObserver
 infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
 =================  ================================================================================
@@ -136,17 +136,18 @@ __all__ = [
     "OrganizationRepository", "Page", "PhoneUser", "PhoneUserRepository", "PoolStats",
     "PoolTimeoutError", "PostgresBenchmarkRepository", "PostgresOrganizationRepository",
     "PostgresPhoneUserRepository", "PostgresSubmissionRepository", "PostgresTokenRepository",
-    "PostgresUserRepository", "Query", "QuerySource", "RateLimit", "RateLimitedError",
-    "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus", "RedisEventBusConfig",
-    "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation", "RowMove",
-    "S3StorageConfig", "S3StorageProvider", "SerializationError", "ServiceHealth", "SmsConfig",
-    "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository", "SqliteSource",
-    "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission", "SubmissionEvent",
-    "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent", "TableSource",
-    "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted", "User", "UserEvent",
-    "UserRepository", "ValidationError", "Verification", "VerificationCache", "VerificationConfig",
-    "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone", "main", "mask_phone",
-    "new_id", "normalize_phone", "provided", "read_migrations", "split_statements", "table_ddl",
+    "PostgresUserRepository", "PrometheusObserver", "Query", "QuerySource", "RateLimit",
+    "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus",
+    "RedisEventBusConfig", "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation",
+    "RowMove", "S3StorageConfig", "S3StorageProvider", "SerializationError", "ServiceHealth",
+    "SmsConfig", "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository",
+    "SqliteSource", "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission",
+    "SubmissionEvent", "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent",
+    "TableSource", "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted",
+    "User", "UserEvent", "UserRepository", "ValidationError", "Verification", "VerificationCache",
+    "VerificationConfig", "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone",
+    "main", "mask_phone", "new_id", "normalize_phone", "provided", "read_migrations",
+    "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -20031,6 +20032,131 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
 
 
 # === observability ================================================================================
+
+
+#: upper bounds in seconds, as OpenTelemetry's conventions for database clients recommend
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+#: the names that ``Observer.count`` gets
+_COUNTS = {
+    "retries": "failed attempts that are repeated",
+    "cache_hits": "keys that a cache has found",
+    "cache_misses": "keys that a cache has not found",
+    "reconnects": "listeners that have subscribed again",
+    "handler_errors": "handlers of events that raised",
+    "rows_moved": "rows and objects that data moves have written",
+}
+#: the sources that ``Observer.watch`` gets, with their figures
+_SOURCES = {
+    "pool": [each.name for each in fields(PoolStats)],
+    "breaker": ["closed", "open", "half_open"],
+}
+
+
+class _PrometheusMetrics:
+    """All metrics of a namespace: one collector, which a registry takes whole or not at all."""
+
+    infra_version = __version__  # distinguishes it from collectors of other programs and versions
+
+    def __init__(self, client: Any, namespace: str) -> None:
+        options: Any = {"namespace": namespace, "registry": None}
+        by_call = ["service", "operation"]
+        self._calls = client.Counter("calls", "attempts at calls", [*by_call, "outcome"], **options)
+        self._seconds = client.Histogram(
+            "call_seconds", "duration of attempts", by_call, buckets=_BUCKETS, **options
+        )
+        self.of_call = functools.cache(self._of_call)  # ``labels`` takes half of an observer's time
+        self.counts = {
+            name: client.Counter(name, about, ["service"], **options)
+            for name, about in _COUNTS.items()
+        }
+        self._new_gauge, self._namespace = client.metrics_core.GaugeMetricFamily, namespace
+        self._sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
+
+    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
+        self._sources[name, id(source)] = source  # by id: one that two observers add counts once
+
+    def _of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
+        """Return what counts a call with these labels, and what takes its seconds."""
+        counter = self._calls.labels(service, operation, outcome)
+        return counter.inc, self._seconds.labels(service, operation).observe
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the metrics with their current values."""
+        for metric in (self._calls, self._seconds, *self.counts.values()):
+            yield from metric.collect()
+        totals = self._totals()
+        for kind, figures in _SOURCES.items():
+            for figure in figures:
+                unit = "seconds" if figure == "longest_wait" else ""
+                name, about = f"{self._namespace}_{kind}_{figure}", f"{figure} of each {kind}"
+                gauge = self._new_gauge(name, about, labels=["service"], unit=unit)
+                for service, value in totals.get((kind, figure), {}).items():
+                    gauge.add_metric([service], value)
+                yield gauge
+
+    describe = collect  # a registry asks for the names
+
+    def _totals(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Return by kind and figure: what the sources of each service have together."""
+        totals: dict[tuple[str, str], dict[str, float]] = {}
+        for place, source in self._sources.copy().items():
+            figures = source()
+            if not figures:  # the adapter is gone
+                self._sources.pop(place, None)
+            service, _, kind = place[0].rpartition(".")
+            for figure, value in figures.items():
+                found = totals.setdefault((kind, figure), {})
+                joined = max if figure == "longest_wait" else operator.add
+                found[service] = joined(found.get(service, 0.0), value)
+        return totals
+
+
+class PrometheusObserver(Observer):
+    """Keeps metrics for Prometheus: calls, counts, pools and breakers; see docs/operation.md.
+
+    Observers of one registry and namespace share the metrics, also after a reload of this module.
+    The labels are names of services, operations and outcomes: nothing that a caller passes.
+
+    Args:
+        registry: a ``CollectorRegistry`` of prometheus_client; None: its ``REGISTRY``.
+        namespace: the beginning of each metric's name.
+
+    Raises ConfigurationError for an invalid argument, if the registry has metrics of another
+    program, or another version of this module, with such a name, and if prometheus_client is not
+    installed.
+    """
+
+    def __init__(self, registry: Any = None, namespace: str = "infra") -> None:
+        package = "prometheus_client>=0.20"
+        client = _import_driver("prometheus_client", package, "PrometheusObserver")
+        registry = client.REGISTRY if registry is None else registry
+        namespace = _plain(namespace)
+        if not isinstance(registry, client.CollectorRegistry):
+            raise ConfigurationError("registry should be a prometheus_client.CollectorRegistry")
+        if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
+            raise ConfigurationError("namespace should be ASCII letters, digits and _")
+        self._metrics = _PrometheusMetrics(client, namespace)
+        try:
+            registry.register(self._metrics)
+        except ValueError:
+            # Private, and the only way to a registered collector: prometheus_client 0.20 to 0.26.
+            self._metrics = registry._names_to_collectors.get(f"{namespace}_calls")
+            if getattr(self._metrics, "infra_version", None) != __version__:
+                raise ConfigurationError(
+                    f"the registry has other metrics called {namespace}_…: use another namespace"
+                ) from None
+
+    def call(self, call: Call) -> None:
+        count, observe = self._metrics.of_call(call.service, call.operation, call.outcome)
+        count()
+        observe(call.seconds)
+
+    def count(self, service: str, name: str, amount: int = 1) -> None:
+        if name in self._metrics.counts:
+            self._metrics.counts[name].labels(service).inc(amount)
+
+    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
+        self._metrics.watch(name, source)
 
 
 #: "db.system.name" of the conventions for databases, by service

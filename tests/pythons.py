@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDS = ["pytest>=8", "hypothesis>=6.100"]
+NEEDS = ["pytest>=8", "hypothesis>=6.100", "prometheus_client>=0.20"]
 #: tests that give the same on every Python: growth of times, and the check of the mutants
 SKIPPED = "not grows_with and not test_mutants"
 PARTS = [
@@ -54,7 +54,8 @@ def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
     venv = ROOT / ".venv" / f"python-{name}"
     python = venv / "bin" / "python"
     commands = []
-    if not (venv / "ready").exists():
+    ready = venv / "ready"  # holds what is installed
+    if not ready.exists() or ready.read_text() != " ".join(NEEDS):
         install = [
             str(python),
             "-m",
@@ -94,7 +95,7 @@ def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
             output += done.stdout
             if done.returncode:
                 return name, False, output
-    (venv / "ready").touch()
+    ready.write_text(" ".join(NEEDS))
     return name, True, output
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Flask, abort, request
 from flask.typing import ResponseReturnValue as Answer
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from werkzeug.exceptions import HTTPException
 
 import fakes
@@ -15,7 +16,9 @@ MONTH = 30 * 86400  # seconds that a token is valid
 NO_STORE = {"Cache-Control": "no-store"}  # a cache may keep neither a token nor a state
 
 
-def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
+def create_app(
+    services: infra.Infrastructure, sms: infra.SmsService, registry: CollectorRegistry = REGISTRY
+) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 512  # too short for JSON that is deeper than Python's stack
 
@@ -46,6 +49,10 @@ def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
     def health() -> Answer:
         report = services.health(deadline=2)  # shorter than the probe's own timeout
         return report.as_dict(), 200 if report.up else 503, NO_STORE
+
+    @app.get("/metrics")
+    def metrics() -> Answer:
+        return generate_latest(registry), {"Content-Type": CONTENT_TYPE_LATEST, **NO_STORE}
 
     @app.errorhandler(infra.ValidationError)
     def invalid(error: infra.ValidationError) -> Answer:
@@ -80,7 +87,11 @@ if __name__ == "__main__":
     parser.add_argument("--real", action="store_true", help="use the servers of the environment")
     parser.add_argument("--port", type=int, default=8000, help="0: any free port")
     options = parser.parse_args()
-    real, clock = options.real, fakes.RunningClock()
-    with infra.Infrastructure.from_env() if real else fakes.FakeInfrastructure(clock) as services:
+    real, observer = options.real, infra.PrometheusObserver()
+    with (
+        infra.Infrastructure.from_env(observer=observer)
+        if real
+        else fakes.FakeInfrastructure(fakes.RunningClock(), observer=observer)
+    ) as services:
         sms = services.sms if real else infra.MockSmsService()
         create_app(services, sms).run(port=options.port, debug=False)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.serving import make_server
 
 import fakes
@@ -33,11 +35,18 @@ class Client:
     def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}
     ) -> Reply:
+        status, found, text = self.exchange(method, path, body, headers)
+        return Reply(status, found, json.loads(text))
+
+    def exchange(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request; return the status, headers and body of the reply."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, dict(headers))
             reply = connection.getresponse()
-            return Reply(reply.status, dict(reply.getheaders()), json.loads(reply.read()))
+            return reply.status, dict(reply.getheaders()), reply.read()
         finally:
             connection.close()
 
@@ -49,8 +58,8 @@ class Client:
 
 
 @contextmanager
-def serving(services: fakes.FakeInfrastructure) -> Iterator[Client]:
-    app = create_app(services, services.sms)
+def serving(services: fakes.FakeInfrastructure, registry: CollectorRegistry) -> Iterator[Client]:
+    app = create_app(services, services.sms, registry)
     server = make_server("127.0.0.1", 0, app, threaded=True)  # 0: any free port
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -67,14 +76,22 @@ def clock() -> fakes.FakeClock:
 
 
 @pytest.fixture
-def services(clock: fakes.FakeClock) -> Iterator[fakes.FakeInfrastructure]:
-    with fakes.FakeInfrastructure(clock) as services:
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()  # of this test: the default one lasts as long as the process
+
+
+@pytest.fixture
+def services(
+    clock: fakes.FakeClock, registry: CollectorRegistry
+) -> Iterator[fakes.FakeInfrastructure]:
+    observer = infra.PrometheusObserver(registry)
+    with fakes.FakeInfrastructure(clock, observer=observer) as services:
         yield services
 
 
 @pytest.fixture
-def client(services: fakes.FakeInfrastructure) -> Iterator[Client]:
-    with serving(services) as client:
+def client(services: fakes.FakeInfrastructure, registry: CollectorRegistry) -> Iterator[Client]:
+    with serving(services, registry) as client:
         yield client
 
 
@@ -278,6 +295,40 @@ def test_health_shows_no_secret(client: Client, services: fakes.FakeInfrastructu
     assert not [secret for secret in (PHONE[1:], code, token) if secret in shown]
 
 
+def metrics(client: Client) -> dict[tuple[str, ...], float]:
+    """Return what a Prometheus server reads: by the name and the values of the labels."""
+    status, headers, text = client.exchange("GET", "/metrics")
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_metrics(client: Client, services: fakes.FakeInfrastructure) -> None:
+    token_for(client, services)
+    services.phone_users.fail_next("find_by_phone", infra.TimeoutError("no reply"))
+    code = code_for(client, services, "+14155550101")
+    assert client.post("/sign-in", phone="+14155550101", code=code).status == 503
+    found = metrics(client)
+    assert found["infra_calls_total", "find_by_phone", "ok", "mysql"] == 1
+    assert found["infra_calls_total", "find_by_phone", "TimeoutError", "mysql"] == 1
+    assert found["infra_calls_total", "send_verification_code", "ok", "sms"] == 2
+    assert found["infra_call_seconds_count", "find_by_phone", "mysql"] == 2
+    assert found["infra_pool_in_use", "mysql"] == 0
+    assert client.post("/metrics").status == 405
+
+
+def test_metrics_show_no_secret(client: Client, services: fakes.FakeInfrastructure) -> None:
+    code = code_for(client, services)
+    token = token_for(client, services, "+14155550101")
+    shown = client.exchange("GET", "/metrics")[2].decode()
+    assert "infra_calls_total" in shown
+    assert not [secret for secret in (PHONE[1:], code, token) if secret in shown]
+
+
 @pytest.mark.parametrize("outcome", ["rejected", "unknown"])
 def test_the_message_fails(
     client: Client, services: fakes.FakeInfrastructure, outcome: str
@@ -313,11 +364,12 @@ def test_eight_clients_at_once(client: Client, services: fakes.FakeInfrastructur
 
 def test_logs_hold_no_secret(
     services: fakes.FakeInfrastructure,
+    registry: CollectorRegistry,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with serving(services) as client:
+    with serving(services, registry) as client:
         code = code_for(client, services)
         services.tokens.fail_next("issue", infra.TimeoutError("no reply"))
         assert client.post("/sign-in", phone=PHONE, code=code).status == 503

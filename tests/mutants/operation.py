@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.edits import Drop, Edit, Never, Replace
+from tests.mutants.edits import Always, Drop, Edit, Never, Replace, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 
@@ -16,6 +16,10 @@ def observer(name: str, edit: Edit, file: str = INFRA) -> Mutant:
 
 def traces(name: str, edit: Edit, test: str = "unit/test_tracing.py") -> Mutant:
     return OnFakes(f"traces: {name}", INFRA, edit, (test,))
+
+
+def metrics(name: str, edit: Edit) -> Mutant:
+    return OnFakes(f"metrics: {name}", INFRA, edit, ("unit/test_observability.py",))
 
 
 def on_servers(name: str, edit: Edit, *tests: str) -> Mutant:
@@ -316,6 +320,99 @@ MUTANTS: list[Mutant] = [
             "self._observer.count(self._name(key), 'cache_hits')",
         ),
         "unit/test_markers.py",
+    ),
+    metrics(
+        "failed calls count as successful",
+        Replace("PrometheusObserver.call", "call.outcome", "'ok'"),
+    ),
+    metrics(
+        "a retry has the number of its attempt instead of its seconds",
+        Replace("PrometheusObserver.call", "call.seconds", "call.attempt"),
+    ),
+    metrics(
+        "several rows count as one",
+        Replace(
+            "PrometheusObserver.count",
+            "self._metrics.counts[name].labels(service).inc(amount)",
+            "self._metrics.counts[name].labels(service).inc()",
+        ),
+    ),
+    metrics(
+        "a misspelt kind of sources",
+        Text("_SOURCES", "breaker", "breakers"),
+    ),
+    metrics(
+        "the last pool of a service hides the others",
+        Replace("_PrometheusMetrics._totals", "operator.add", "max"),
+    ),
+    metrics(
+        "the longest waits of two pools are added up",
+        Replace(
+            "_PrometheusMetrics._totals",
+            "max if figure == 'longest_wait' else operator.add",
+            "operator.add",
+        ),
+    ),
+    metrics(
+        "a pool that is gone is asked for ever",
+        Drop("_PrometheusMetrics._totals", "self._sources.pop(place, None)"),
+    ),
+    metrics(
+        "the figures of each pool count once for each observer",
+        Replace(
+            "_PrometheusMetrics.watch",
+            "self._sources[name, id(source)] = source",
+            "self._sources[name, len(self._sources)] = source",
+        ),
+    ),
+    metrics(
+        "a service ends at its first dot",
+        Replace(
+            "_PrometheusMetrics._totals", "place[0].rpartition('.')", "place[0].partition('.')"
+        ),
+    ),
+    metrics(
+        "waits have no unit",
+        Replace(
+            "_PrometheusMetrics.collect", "'seconds' if figure == 'longest_wait' else ''", "''"
+        ),
+    ),
+    metrics(
+        "metrics of another program or version count as ours",
+        Never(
+            "PrometheusObserver.__init__",
+            "getattr(self._metrics, 'infra_version', None) != __version__",
+        ),
+    ),
+    metrics(
+        "the second observer of a registry is refused",
+        Always(
+            "PrometheusObserver.__init__",
+            "getattr(self._metrics, 'infra_version', None) != __version__",
+        ),
+    ),
+    metrics(
+        "the second observer of a registry counts for itself",
+        Replace(
+            "PrometheusObserver.__init__",
+            "self._metrics = registry._names_to_collectors.get(f'{namespace}_calls')",
+            "pass",
+        ),
+    ),
+    metrics(
+        "a registry is ignored",
+        Replace(
+            "PrometheusObserver.__init__",
+            "client.REGISTRY if registry is None else registry",
+            "client.REGISTRY",
+        ),
+    ),
+    metrics(
+        "a namespace is not checked",
+        Never(
+            "PrometheusObserver.__init__",
+            "not isinstance(namespace, str) or not _NAME.fullmatch(namespace)",
+        ),
     ),
     on_servers(
         "breaker: threads that have waited connect to a dead server",

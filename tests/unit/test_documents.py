@@ -81,7 +81,7 @@ def run_page(page: Path, folder: Path, **env: str) -> None:
 
 
 def needs_server(page: Path) -> bool:
-    return bool(re.search(r"os\.environ\[|from_env\(\)", program(page)))
+    return bool(re.search(r"os\.environ\[|from_env\((?:observer|\))", program(page)))
 
 
 def s3_login(service: Callable[[str], str]) -> dict[str, str]:
@@ -343,6 +343,7 @@ def sign_in_over_http(*arguments: str, **env: str) -> None:
             first = post(f"{url}/sign-in", {**phone, "code": code})["token"]
             second = post(f"{url}/refresh", {"token": first})["token"]
             assert post(f"{url}/healthz")["up"] is True
+            assert 'service="redis"' in read(f"{url}/metrics")
         finally:
             app.send_signal(signal.SIGINT)
         _, logged = app.communicate(timeout=60)
@@ -353,12 +354,17 @@ def sign_in_over_http(*arguments: str, **env: str) -> None:
 
 def post(url: str, body: dict[str, str] | None = None) -> dict[str, Any]:
     """Send the body, or without one a GET."""
-    data = None if body is None else json.dumps(body).encode()
+    answer: dict[str, Any] = json.loads(
+        read(url, None if body is None else json.dumps(body).encode())
+    )
+    return answer
+
+
+def read(url: str, data: bytes | None = None) -> str:
     request = urllib.request.Request(url, data)  # noqa: S310 - http, to itself
     straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with straight.open(request, timeout=60) as reply:
-        answer: dict[str, Any] = json.load(reply)
-    return answer
+        return str(reply.read().decode())
 
 
 def test_the_web_example_on_fakes(flask: None) -> None:
