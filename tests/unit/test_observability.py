@@ -141,6 +141,7 @@ def test_moved_rows(
     assert counts(registry) == {"infra_rows_moved_total{postgres}": 30}
 
 
+@pytest.mark.real  # it needs redis-py
 def test_retries(
     registry: prometheus_client.CollectorRegistry, observer: infra.PrometheusObserver
 ) -> None:
@@ -164,6 +165,7 @@ def test_other_counts_are_left_out(
     assert exported(registry) == {"infra_retries_total{mine}": 3}
 
 
+@pytest.mark.real  # it needs redis-py
 def test_pools_and_breakers_while_they_live(
     registry: prometheus_client.CollectorRegistry, observer: infra.PrometheusObserver
 ) -> None:
@@ -226,11 +228,13 @@ def test_sources_of_your_own(
 
     for source in (first, second):
         observer.watch("my.own.pool", source)
+    observer.watch("mine.breaker", lambda: {"open": 1})
     observer.watch("mine.queue", first)
     observer.watch("mine", first)
     assert exported(registry) == {
         "infra_pool_in_use{my.own}": 5,
         "infra_pool_longest_wait_seconds{my.own}": 0.5,
+        "infra_breaker_open{mine}": 1,
     }
 
 
@@ -266,9 +270,8 @@ def test_what_two_observers_watch_counts_once(
     registry: prometheus_client.CollectorRegistry, observer: infra.PrometheusObserver
 ) -> None:
     both = [observer, infra.PrometheusObserver(registry)]
-    config = infra.CacheConfig(url=NOBODY)
-    with infra.RedisClient(config, observer=both):
-        assert exported(registry)["infra_pool_max_connections{redis}"] == 5
+    with fakes.FakeDatabase("postgres", observer=both) as database, database.transaction():
+        assert exported(registry)["infra_pool_in_use{postgres}"] == 1
 
 
 def at_once(work: Callable[[], object]) -> None:
