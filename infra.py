@@ -20350,6 +20350,7 @@ class ServiceHealth(_ByValue):
         error: the name of the error's class, such as "ConnectionError"; "" if it is up.
         reason: the error's message. It holds no secret.
         pool: its connections, if it has a pool.
+        breaker: the state of its circuit breaker, if it has one; of a cluster's the worst.
         pending: the migrations that are pending, partial, dirty or edited; None if unknown.
     """
 
@@ -20359,6 +20360,7 @@ class ServiceHealth(_ByValue):
     error: str = ""
     reason: str = ""
     pool: PoolStats | None = None
+    breaker: str | None = None
     pending: Sequence[MigrationStatus] | None = None
 
 
@@ -20697,6 +20699,10 @@ class Infrastructure(_Closeable):
         service = self._built_by_name().get(part)
         if isinstance(service, (Database, KeyValueClient)):
             found["pool"] = service.stats()
+        if isinstance(service, _Closeable):
+            states = {each.state for each in service._breakers().values()}
+            worst_first = (state for state in ("open", "half_open", "closed") if state in states)
+            found["breaker"] = next(worst_first, None)
         if error is not None:
             is_own = isinstance(error, InfrastructureError)
             found["reason"] = str(error) if is_own else "its text is withheld: it may be secret"

@@ -257,7 +257,8 @@ def test_health(client: Client) -> None:
         "max_connections": None, "open": 0, "in_use": 0, "idle": 0, "waiting": 0,
         "longest_wait": 0.0, "opened": 0, "closed": 0, "timed_out": 0,
     }  # fmt: skip
-    up = {"up": True, "latency": 0.0, "error": "", "reason": "", "pool": pool, "pending": None}
+    up = {"up": True, "latency": 0.0, "error": "", "reason": "", "pool": pool, "breaker": None}
+    up |= {"pending": None}
     database = {**up, "version": "FakeDatabase", "pending": []}
     assert reply.body == {
         "up": True,

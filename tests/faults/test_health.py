@@ -231,6 +231,16 @@ def test_a_missing_driver(service: Callable[[str], str], monkeypatch: pytest.Mon
     )
 
 
+def test_the_state_of_the_breaker(service: Callable[[str], str]) -> None:
+    """A health check passes an open breaker, and its answer counts."""
+    away = {"DATABASE_URL": f"postgresql://user@127.0.0.1:{free_port()}/shop"}
+    with bundle(**away, REDIS_URL=service("redis"), BREAKER_FAILURES="1") as services:
+        found = services.health(WAIT).services
+        assert (found["postgres"].up, found["postgres"].breaker) == (False, "open")
+        assert (found["redis"].up, found["redis"].breaker) == (True, "closed")
+        assert services.health(WAIT).as_dict()["services"]["postgres"]["breaker"] == "open"
+
+
 def test_a_pool_that_is_used_up(database: Callable[[str], str]) -> None:
     """The check has a connection of its own, so it sees what other callers would see."""
     url = database("postgres")

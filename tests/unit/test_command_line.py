@@ -357,6 +357,7 @@ def test_health_as_json(run: Run, both: dict[str, str], shop: Path) -> None:
             "closed": 0,
             "timed_out": 0,
         },
+        "breaker": None,
         "pending": [
             {**pending, "number": 1, "name": "orders"},
             {**pending, "number": 2, "name": "totals"},

@@ -68,8 +68,8 @@ def test_the_document_of_a_report() -> None:
         "max_connections": None, "open": 0, "in_use": 0, "idle": 0, "waiting": 0,
         "longest_wait": 0.0, "opened": 0, "closed": 0, "timed_out": 0,
     }  # fmt: skip
-    up = {"up": True, "latency": 0.0, "error": "", "reason": ""}
-    down = {"up": False, "latency": None, "version": "", "pool": None, "pending": None}
+    up = {"up": True, "latency": 0.0, "error": "", "reason": "", "breaker": None}
+    down = {**up, "up": False, "latency": None, "version": "", "pool": None, "pending": None}
     refused = {"error": "StorageError", "reason": "refused (HTTP 403)"}
     database = {**up, "version": "FakeDatabase", "pool": pool, "pending": []}
     assert found == {
