@@ -570,6 +570,7 @@ _TEXT = _Validator("non-empty text", _is_text)
 _COUNT, _COUNT_OR_0 = map(_counts_from, (1, 0))
 _YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
 _SECONDS = _Validator("a number of seconds", lambda v: _is_number(v, 0, _YEAR))
+_WAIT_OR_0 = _SECONDS._replace(expected="a number of seconds, at least 0, at most a year")
 _WAIT = _Validator(
     "a number of seconds above 0, at most a year", lambda v: _is_number(v, 1e-6, _YEAR), float
 )
@@ -8648,10 +8649,7 @@ class Migrator:
             )
         self.pool = pool
         self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
-        if not _is_number(lock_timeout, 0, _YEAR):
-            raise ConfigurationError(
-                "lock_timeout should be a number of seconds, at least 0, at most a year"
-            )
+        _WAIT_OR_0.require("lock_timeout", lock_timeout)
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
@@ -11412,8 +11410,7 @@ class TokenRepository(Repository[RefreshToken]):
         a theft.
         """
         identity, lifetime = self._of(token), self._lifetime(ttl)
-        if not _is_number(grace, 0, _YEAR):
-            raise ValidationError("grace should be a number of seconds, at least 0, at most a year")
+        _WAIT_OR_0.check("grace", grace)
         self.database._outside("rotate", "has an effect that no rollback may undo")
         return self.database.run(lambda: self._rotate(identity, lifetime, timedelta(seconds=grace)))
 
@@ -18839,8 +18836,8 @@ class _ResumableMove(Move):
 
     _RANGES = 100  # of a verification, at most
 
-    @abstractmethod
-    def _run_of(self, *options: Any) -> _MoveRun: ...
+    #: makes one call of ``run``
+    _run_of: ClassVar[Callable[..., _MoveRun]]
 
     def run(
         self,
@@ -18871,7 +18868,7 @@ class _ResumableMove(Move):
         """
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        run = self._run_of(shows, end, resume, restart, accept_change)
+        run = self._run_of(self, shows, end, resume, restart, accept_change)
         try:
             return run.rehearse() if dry_run else run.execute()
         finally:
@@ -19003,9 +19000,6 @@ class RowMove(_ResumableMove):
         targets = {name or "target": target._describe() for name, target in self.targets.items()}
         described = {"version": self.version, "source": self.source._describe(), "targets": targets}
         return cast("dict[str, Any]", json.loads(json.dumps(described)))
-
-    def _run_of(self, *options: Any) -> _MoveRun:
-        return _MoveRun(self, *options)
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys.
@@ -19484,6 +19478,7 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
         yield place.removeprefix(".")
 
 
+RowMove._run_of = _MoveRun
 _MANIFESTS = ".infra-moves/"  # in the keys of manifests, which no move moves
 
 
@@ -19562,12 +19557,9 @@ class ObjectMove(_ResumableMove):
         if old == new and inner.startswith(outer):
             raise ConfigurationError("target should not be inside source")
 
-    def _run_of(self, *options: Any) -> _ObjectRun:
-        return _ObjectRun(cast("Any", self), *options)
-
     def verify(self) -> Verification:
         """Compare the SHA-256 of the target's bytes with the manifest's, or else the source's."""
-        run = self._run_of(False, 0, True, False, False)
+        run = _ObjectRun(cast("Any", self), False, 0, True, False, False)
         planned = run.plan()
         states = [*run.in_threads(run.compare, planned)]
         unequal = [one["key"] for one, state in zip(planned, states) if state != "equal"]
@@ -19720,6 +19712,7 @@ class _ObjectRun(_MoveRun):
         return "equal" if held == sha256 else "different"
 
 
+ObjectMove._run_of = _ObjectRun
 #: a literal of a catalogue, which Postgres casts; in quotes it means the same on both engines
 _LITERAL = _lazy(r"(?:('(?:[^'\\]|'')*'|true|false)|(-?[\d.]+))(?:::[\w ]+(?:\([\d,]+\))?)?")
 _RULE_LINE = _lazy(r"(?m)^ *((?!CREATE TABLE|PRIMARY KEY|[ `)]).+?|`.+ CHECK \((?!json_v).+?),?$")
