@@ -2368,9 +2368,10 @@ class CallPolicy:
             except BaseException as exc:
                 failure = exc
             else:
-                is_told = self._observer or self._slow or current._periods
-                if is_told or logger.isEnabledFor(logging.DEBUG):
-                    self._succeeded(operation, current, began, started, number)
+                for asked in current._periods:
+                    asked._settle(current, False)
+                if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
+                    self._succeeded(operation, began, started, number)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
@@ -2410,11 +2411,7 @@ class CallPolicy:
         is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
         return last if is_late and not attempt.sent else error
 
-    def _succeeded(
-        self, operation: str, attempt: Attempt, began: float, started: float, number: int
-    ) -> None:
-        for breaker in attempt._periods:
-            breaker._settle(attempt, False)
+    def _succeeded(self, operation: str, began: float, started: float, number: int) -> None:
         now = self._monotonic()
         self._report(operation, "ok", now - started, number)
         self._log_if_slow(operation, now - began)

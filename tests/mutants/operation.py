@@ -105,7 +105,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "an answer to the policy does not close it",
-        Replace("CallPolicy._succeeded", "breaker._settle(attempt, False)", "pass"),
+        Drop("CallPolicy.call", "asked._settle(current, False)"),
     ),
     breaker(
         "nothing passes it",
