@@ -4216,7 +4216,7 @@ class _TableShape(NamedTuple):
 class _Portion(NamedTuple):
     """Rows of a table that follow a key, in the order of the primary key."""
 
-    rows: Sequence[_Row]
+    rows: Sequence[Any]  # tuples, or dicts
     keys: Sequence[_Key]
     #: the key behind which the next portion begins; None: there is no row
     until: _Key | None
