@@ -30,9 +30,9 @@ MUTANTS: list[Mutant] = [
     report(
         "a wrong deadline is taken",
         Replace(
-            "Infrastructure.health",
-            "_SECONDS.check('deadline', deadline)",
-            "deadline",
+            "_SECONDS",
+            "_is_number(v, 0, _YEAR)",
+            "_is_number(v, -9, 10**10)",
         ),
     ),
     report(
