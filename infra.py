@@ -185,8 +185,8 @@ class InfrastructureError(Exception):
     code: str | int | None = None
     #: the row of an INSERT of many rows that the server refuses; 0: it does not say
     _row = 0
-    #: whether it means that no answer came; None: it tells nothing about the service
-    _unanswered: bool | None = False
+    #: whether no answer came. See ``_is_unanswered``.
+    _unanswered = False
 
     def __init__(
         self,
@@ -205,8 +205,6 @@ class InfrastructureError(Exception):
 class ConfigurationError(InfrastructureError):
     """A setting is wrong or missing, or a driver is not installed. The message says which."""
 
-    _unanswered = None
-
 
 class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """The service is unreachable, refused the login or ended the connection.
@@ -215,10 +213,15 @@ class ConnectionError(InfrastructureError, builtins.ConnectionError):
     """
 
     retryable = True
-    _unanswered: bool | None = True
 
 
-class CircuitOpenError(ConnectionError):
+class _RetryLaterError(InfrastructureError):
+    def __init__(self, message: str = "", *, retry_after: float = 0.0, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+
+class CircuitOpenError(_RetryLaterError, ConnectionError):
     """Nothing was sent: earlier calls got no answer. See :class:`CircuitBreaker`.
 
     Attributes:
@@ -226,24 +229,16 @@ class CircuitOpenError(ConnectionError):
     """
 
     retryable = False
-    _unanswered = None
-
-    def __init__(self, message: str = "", *, retry_after: float = 0.0, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.retry_after = retry_after
 
 
 class TimeoutError(InfrastructureError, builtins.TimeoutError):
     """The service did not answer in time. A write may have taken effect nevertheless."""
 
     retryable = True
-    _unanswered: bool | None = True
 
 
 class PoolTimeoutError(TimeoutError):
     """Every connection was in use until the deadline. The message has the pool's size."""
-
-    _unanswered = None
 
 
 class DatabaseError(InfrastructureError):
@@ -342,8 +337,6 @@ class MoveError(InfrastructureError):
 class SerializationError(InfrastructureError):
     """A value cannot be written to, or read from, the format of its store."""
 
-    _unanswered = None
-
 
 class NotFoundError(InfrastructureError):
     """The record or object to change or fetch does not exist; ``resource`` names its type."""
@@ -359,17 +352,11 @@ class ValidationError(InfrastructureError, ValueError):
     The message says what was expected and does not quote the value.
     """
 
-    _unanswered = None
 
-
-class RateLimitedError(InfrastructureError):
+class RateLimitedError(_RetryLaterError):
     """Too many requests. Retry after ``retry_after`` seconds."""
 
     retryable = True
-
-    def __init__(self, message: str = "", *, retry_after: float = 0.0, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.retry_after = retry_after
 
 
 # === clock ========================================================================================
@@ -530,11 +517,13 @@ class _Validator(NamedTuple):
     #: says why a value is invalid, without quoting it
     problem: Callable[[Any], str] = lambda value: ""
 
-    def refusal(self, name: str, value: Any) -> ConfigurationError:
-        problem = self.problem(value)
-        return ConfigurationError(
-            f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
-        )
+    def require(self, name: str, value: Any) -> None:
+        """Raise ConfigurationError if a setting is invalid."""
+        if not self.valid(value):
+            problem = self.problem(value)
+            raise ConfigurationError(
+                f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
+            )
 
     def read(self, variable: str, text: str) -> Any:
         """Return the value of an environment variable. Raises ConfigurationError."""
@@ -582,6 +571,8 @@ def _counts_from(lowest: int) -> _Validator:
 _TEXT = _Validator("non-empty text", _is_text)
 _COUNT, _COUNT_OR_0 = map(_counts_from, (1, 0))
 _YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
+_SECONDS = _Validator("a number of seconds", lambda v: _is_number(v, 0, _YEAR))
+_WAIT_OR_0 = _SECONDS._replace(expected="a number of seconds, at least 0, at most a year")
 _WAIT = _Validator(
     "a number of seconds above 0, at most a year", lambda v: _is_number(v, 1e-6, _YEAR), float
 )
@@ -1548,10 +1539,10 @@ class _Settings(_ByValue):
             value = _plain(getattr(self, setting.name))
             object.__setattr__(self, setting.name, value)
             unset = value is None and setting.default is None
-            if validator and not unset and not validator.valid(value):
+            if validator and not unset:
                 variables = " or ".join(setting.metadata["variables"])
                 named = f"{type(self).__name__}.{setting.name}"
-                raise validator.refusal(f"{named} ({variables})" if variables else named, value)
+                validator.require(f"{named} ({variables})" if variables else named, value)
 
     def _text_of(self, field: Any) -> str:
         value = getattr(self, field.name)
@@ -1895,6 +1886,14 @@ def _not_deferred(result: T) -> T:
     return _not_awaitable(result)
 
 
+def _warn(
+    service: str, operation: str, outcome: str, message: str, *values: Any, **more: Any
+) -> None:
+    """Log a WARNING with these details; ``more`` of them by name."""
+    details = {"service": service, "operation": operation, "outcome": outcome, **more}
+    logger.warning(message, *values, extra=details, stacklevel=2)
+
+
 def _notify(name: str, function: Callable[..., Any], *arguments: Any) -> bool:
     """Call a caller's function; return whether it succeeded. What it raises is logged only."""
     try:
@@ -1977,7 +1976,7 @@ class _Observers(Observer):
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
-        self._failed: list[Observer] = []
+        self._failed: set[int] = set()  # ids of those that have raised
 
     def call(self, call: Call) -> None:
         self._tell("call", call)
@@ -2007,8 +2006,8 @@ class _Observers(Observer):
                 if result is not None:
                     found.append(_not_deferred(result))
             except Exception:
-                if not any(observer is failed for failed in self._failed):
-                    self._failed.append(observer)
+                if id(observer) not in self._failed:
+                    self._failed.add(id(observer))
                     logger.warning("the observer raised, which is logged once", exc_info=True)
         return found
 
@@ -2029,9 +2028,11 @@ def _count(observer: Observer | None, service: str, name: str, amount: int = 1) 
 
 def _watch(observer: Observer | None, service: str, adapter: Any) -> None:
     """Let the observer ask for the adapter's figures. It does not keep the adapter alive."""
-    for kind in ("pool", "breaker") if observer is not None else ():
+    if observer is None:
+        return
+    for kind in ("pool", "breaker"):
         source = functools.partial(_figures, weakref.ref(adapter), kind)
-        if observer is not None and source():
+        if source():
             observer.watch(f"{service}.{kind}", source)
 
 
@@ -2078,6 +2079,9 @@ class PoolStats(_ByValue):
     timed_out: int = field(default=0, compare=False)
 
 
+_NO_PERIODS: Mapping[CircuitBreaker, int] = types.MappingProxyType({})
+
+
 class Attempt:
     """One attempt at a call, which a :class:`CallPolicy` makes.
 
@@ -2093,10 +2097,14 @@ class Attempt:
         note: data of the adapter for its ``translate``.
     """
 
-    __slots__ = ("_monotonic", "_permit", "deadline", "final", "note", "sent", "shared")
+    __slots__ = (
+        "__weakref__", "_monotonic", "_passes", "_periods", "deadline", "final", "note", "sent",
+        "shared",
+    )  # fmt: skip
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
-        self._permit: Any = None  # of a circuit breaker
+        self._passes = False  # open breakers too
+        self._periods: Mapping[CircuitBreaker, int] = _NO_PERIODS  # when they let it pass
         self.deadline = deadline
         self.sent = self.shared = self.final = False
         self.note: Any = None
@@ -2113,6 +2121,13 @@ class Attempt:
             raise TimeoutError("the deadline passed")
         return left
 
+    def _check_breakers(self, node: object = None) -> None:
+        """Raise CircuitOpenError if one has opened while the call waited for a connection."""
+        for breaker, period in self._periods.items():
+            is_open = breaker._until is not None and breaker._period != period
+            if is_open and breaker._node in (None, node) and not self._passes:
+                raise breaker._refusal()
+
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -2124,26 +2139,6 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-class _Permit:
-    """A breaker's permission of one call, whose result counts in the same period only."""
-
-    __slots__ = ("__weakref__", "breaker", "passes", "period")
-
-    def __init__(self, breaker: CircuitBreaker, passes: bool) -> None:
-        self.breaker, self.passes, self.period = breaker, passes, breaker._period
-
-    def check(self, address: object = None) -> None:
-        """Raise CircuitOpenError if it opened while the call waited for a connection."""
-        breaker = self.breaker
-        if self.period != breaker._period and breaker._until is not None and not self.passes:
-            raise breaker._refusal()
-
-    def settle(self, unanswered: bool | None, address: object = None) -> bool:
-        """Tell the breaker the result. Return whether it is open now."""
-        self.breaker._settle(self, unanswered)
-        return self.breaker._until is not None
 
 
 class CircuitBreaker:
@@ -2168,6 +2163,8 @@ class CircuitBreaker:
     Raises ConfigurationError for an invalid argument.
     """
 
+    _node: Any = None  # the address of the node of a cluster that it is for
+
     def __init__(
         self,
         failures: int = 5,
@@ -2177,10 +2174,9 @@ class CircuitBreaker:
         service: str = "the service",
         unanswered: tuple[type[Exception], ...] = (builtins.ConnectionError, builtins.TimeoutError),
     ) -> None:
-        settings = ("failures", failures, _COUNT), ("reset_after", reset_after, _WAIT)
-        for name, value, validator in (*settings, ("service", service, _TEXT)):
-            if not validator.valid(value):
-                raise validator.refusal(name, value)
+        _COUNT.require("failures", failures)
+        _WAIT.require("reset_after", reset_after)
+        _TEXT.require("service", service)
         kinds = unanswered if isinstance(unanswered, tuple) else (None,)
         if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
             raise ConfigurationError("unanswered should be a tuple of classes of exceptions")
@@ -2188,8 +2184,8 @@ class CircuitBreaker:
         self._service, self._monotonic = service, _clock(clock).monotonic
         self._count = self._period = 0  # failures in a row; how often it has opened and closed
         self._until: float | None = None  # when the first probe may pass; None: it is closed
-        #: the permits of ``with`` blocks that this thread or task is in
-        self._entered: contextvars.ContextVar[tuple[_Permit, ...]] = contextvars.ContextVar(
+        #: the ``with`` blocks that this thread or task is in
+        self._entered: contextvars.ContextVar[tuple[Attempt, ...]] = contextvars.ContextVar(
             "infra-breaker", default=()
         )
         self._forget_parent()
@@ -2197,8 +2193,8 @@ class CircuitBreaker:
 
     def _forget_parent(self) -> None:
         self._lock = threading.RLock()  # guards changes; re-entrant, for signal handlers
-        #: A weak reference: the permit of an interrupted call is garbage, and the next may probe.
-        self._probe: Callable[[], _Permit | None] = lambda: None
+        #: A weak reference: an interrupted attempt is garbage, and the next may be the probe.
+        self._probe: Callable[[], Attempt | None] = lambda: None
 
     @property
     def state(self) -> str:
@@ -2221,33 +2217,35 @@ class CircuitBreaker:
 
     def __enter__(self) -> CircuitBreaker:
         """Begin a call. Raises CircuitOpenError if the breaker does not let it pass."""
-        entered = self._entered.get()
+        entered, attempt = self._entered.get(), self._probe()
         # A block in the probe's passes. So does the next if an interrupt has lost the probe's end.
-        is_in_probe = bool(entered) and self._probe() is entered[-1]
-        self._entered.set((*entered, entered[-1] if is_in_probe else self._admit()))
+        if attempt is None or attempt not in entered:
+            attempt = Attempt(math.inf, self._monotonic)
+            self._admit(attempt)
+        self._entered.set((*entered, attempt))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        *outer, permit = self._entered.get()
+        *outer, attempt = self._entered.get()
         self._entered.set(tuple(outer))
         unanswered: bool | None = isinstance(error, self._kinds)
         if isinstance(error, InfrastructureError):
             unanswered = _is_unanswered(error)
         elif not isinstance(error, Exception | None):
             unanswered = None  # Ctrl-C
-        self._settle(permit, unanswered)
+        self._settle(attempt, unanswered)
 
-    def _admit(self, passes: bool = False) -> _Permit:
-        """Permit a call. ``passes``: also while it is open."""
-        permit = _Permit(self, passes)
-        if self._until is not None and not passes:
+    def _admit(self, attempt: Attempt) -> None:
+        """Let an attempt pass, whose result counts in this period. Raises CircuitOpenError."""
+        period = self._period
+        if self._until is not None and not attempt._passes:
             with self._lock:
                 if self._until is not None:
                     if self.retry_after or self._probe() is not None:
                         raise self._refusal()
-                    self._probe = weakref.ref(permit)
-                permit.period = self._period
-        return permit
+                    self._probe = weakref.ref(attempt)
+                period = self._period
+        attempt._periods = {**attempt._periods, self: period}
 
     def _refusal(self) -> CircuitOpenError:
         left, service = self.retry_after, self._service
@@ -2255,15 +2253,15 @@ class CircuitBreaker:
         message = f"{service} did not answer several times in a row, so nothing was sent: {when}"
         return CircuitOpenError(message, service=service, retry_after=left or 1.0)
 
-    def _settle(self, permit: _Permit, unanswered: bool | None) -> None:
+    def _settle(self, attempt: Attempt, unanswered: bool | None) -> None:
         if unanswered is False and not self._count and self._until is None:
             return  # the usual case takes no lock
         with self._lock:
-            was_open, is_probe = self._until is not None, self._probe() is permit
+            was_open, is_probe = self._until is not None, self._probe() is attempt
             if is_probe:
                 self._probe = lambda: None
             # A late result says nothing about the service as it is now.
-            if unanswered is None or permit.period != self._period:
+            if unanswered is None or attempt._periods[self] != self._period:
                 return
             self._count = self._count + 1 if unanswered else 0
             if not unanswered:
@@ -2272,24 +2270,25 @@ class CircuitBreaker:
                 self._until = self._monotonic() + self._reset_after
             self._period += changes
         if changes:
-            outcome = "open" if unanswered else "closed"
-            extra = {"service": self._service, "operation": "breaker", "outcome": outcome}
-            logger.warning("the circuit of %s is %s", self._service, outcome, extra=extra)
+            service, outcome = self._service, "open" if unanswered else "closed"
+            _warn(service, "breaker", outcome, "the circuit of %s is %s", service, outcome)
+
+
+#: errors that tell nothing about the service
+_UNRELATED = (ConfigurationError, PoolTimeoutError, SerializationError, ValidationError)
 
 
 def _is_unanswered(error: InfrastructureError) -> bool | None:
     """Return whether no answer came; None if the error tells nothing about the service."""
-    is_final = isinstance(error, (ConnectionError, TimeoutError)) and not error.retryable
-    return None if is_final else error._unanswered
+    is_lost = isinstance(error, (ConnectionError, TimeoutError))
+    is_final = is_lost and not error.retryable
+    return None if is_final or isinstance(error, _UNRELATED) else is_lost or error._unanswered
 
 
 def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBreaker | None:
     """Return a breaker as an adapter's configuration has it; None: it has none."""
-    if not config.breaker_failures:
-        return None
-    return CircuitBreaker(
-        config.breaker_failures, config.breaker_reset, clock=clock, service=service
-    )
+    failures, reset = config.breaker_failures, config.breaker_reset
+    return CircuitBreaker(failures, reset, clock=clock, service=service) if failures else None
 
 
 #: operations that a breaker lets pass: a lock's release (it would stay), and the question itself
@@ -2313,7 +2312,7 @@ class CallPolicy:
         deadline: the seconds that a call may take, with its retries.
         retries: how often a call is retried at most.
         clock: for the deadline and the pauses.
-        observer: an :class:`Observer`, a function that takes a :class:`Call`, or a list of them.
+        observer: see :class:`Observer`.
         backoff, backoff_max: in seconds.
         breaker: counts each attempt, and refuses calls while it is open.
         slow: a call that takes more seconds is logged as a WARNING; 0: none is.
@@ -2345,16 +2344,14 @@ class CallPolicy:
             raise ConfigurationError("service should be a name")
         if not isinstance(repeatable, (set, frozenset)):
             raise ConfigurationError("repeatable should be a set of operations")
-        if not _is_number(deadline, 0, _YEAR):
-            raise ConfigurationError("deadline should be a number of seconds")
+        _SECONDS.require("deadline", deadline)
         if not _COUNT_OR_0.valid(retries):
             raise ConfigurationError("retries should be a whole number, 0 or more")
         if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
-        if not callable(getattr(breaker, "_admit", None)) and breaker is not None:
+        if not isinstance(breaker, CircuitBreaker | None):
             raise ConfigurationError("breaker should be a CircuitBreaker")
-        if not _is_number(slow, 0, _YEAR):
-            raise ConfigurationError("slow should be a number of seconds")
+        _SECONDS.require("slow", slow)
         if not isinstance(server, str):
             raise ConfigurationError("server should be a host and a port")
         self.service = service
@@ -2370,7 +2367,6 @@ class CallPolicy:
         self.breaker = breaker
         self._slow = slow
         self._server = server
-        self._is_watched = bool(observer or breaker or slow)
 
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
@@ -2398,20 +2394,22 @@ class CallPolicy:
         number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
+            current._passes = unguarded or operation in _UNGUARDED
             try:
                 if breaker is not None:
-                    current._permit = breaker._admit(unguarded or operation in _UNGUARDED)
+                    breaker._admit(current)
                 result = attempt(current)
             except BaseException as exc:
                 failure = exc
             else:
-                if self._is_watched or logger.isEnabledFor(logging.DEBUG):
-                    self._succeeded(operation, current, began, started, number)
+                for asked in current._periods:
+                    asked._settle(current, False)
+                if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
+                    self._succeeded(operation, began, started, number)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
-            if current._permit is not None:
-                self._settle(current, failure, error)
+            self._settle(current, failure, error)
             now = monotonic()
             pause = self.pause(number)
             may_repeat = repeatable or operation in self.repeatable or not current.sent
@@ -2448,32 +2446,28 @@ class CallPolicy:
         is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
         return last if is_late and not attempt.sent else error
 
-    def _succeeded(
-        self, operation: str, attempt: Attempt, began: float, started: float, number: int
-    ) -> None:
-        if attempt._permit is not None:
-            attempt._permit.settle(False)
+    def _succeeded(self, operation: str, began: float, started: float, number: int) -> None:
         now = self._monotonic()
         self._report(operation, "ok", now - started, number)
         self._log_if_slow(operation, now - began)
 
-    @staticmethod
     def _settle(
-        attempt: Attempt, failure: BaseException, error: InfrastructureError | None
+        self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
     ) -> None:
-        """Tell the breaker about a failed attempt. The one that opens it is not retried."""
+        """Tell the breakers about a failed attempt. One that opens the policy's is not retried."""
         unanswered = None if error is None else _is_unanswered(error)
         if error is failure and isinstance(error, TimeoutError) and not attempt.sent:
             unanswered = None  # the deadline has passed before the service was asked
-        if attempt._permit.settle(unanswered, attempt.note) and unanswered:
-            attempt.final = True
+        for breaker in attempt._periods:
+            is_other = breaker._node not in (None, attempt.note)  # a node that may have answered
+            breaker._settle(attempt, None if is_other and unanswered else unanswered)
+            if unanswered and breaker is self.breaker and breaker._until is not None:
+                attempt.final = True
 
     def _log_if_slow(self, operation: str, seconds: float) -> None:
-        if not self._slow or seconds <= self._slow or operation in _ENDLESS:
-            return
-        service, details = self.service, {"outcome": "slow", "seconds": seconds}
-        extra = {"service": service, "operation": operation, **details}
-        logger.warning("%s %s took %.3f s", service, operation, seconds, extra=extra)
+        if 0 < self._slow < seconds and operation not in _ENDLESS:
+            service, message = self.service, "%s %s took %.3f s"
+            _warn(service, operation, "slow", message, service, operation, seconds, seconds=seconds)
 
     def _error_of(
         self, failure: BaseException, attempt: Attempt, operation: str
@@ -2517,11 +2511,9 @@ class CallPolicy:
     def _log_retry(
         self, operation: str, error: InfrastructureError, number: int, pause: float
     ) -> None:
-        service, name = self.service, type(error).__name__
-        extra = {"service": service, "operation": operation, "outcome": "retry", "attempt": number}
-        logger.warning(
-            "%s %s: %s, trying again in %.3f s", service, operation, name, pause, extra=extra
-        )
+        service, message = self.service, "%s %s: %s, trying again in %.3f s"
+        values = service, operation, type(error).__name__, pause
+        _warn(service, operation, "retry", message, *values, attempt=number)
         _count(self._observer, service, "retries")
 
     def _report(
@@ -3035,14 +3027,10 @@ class _Lease(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
-class _PoolHistory:
-    """What has happened to a pool so far. See PoolStats."""
-
-    longest_wait = 0.0
-    opened = closed = timed_out = 0
-
-    def figures(self) -> tuple[float, int, int, int]:
-        return self.longest_wait, self.opened, self.closed, self.timed_out
+#: what has happened to a pool so far; see PoolStats
+_no_history = functools.partial(
+    types.SimpleNamespace, longest_wait=0.0, opened=0, closed=0, timed_out=0
+)
 
 
 class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
@@ -3132,14 +3120,14 @@ class _Pool(Generic[T]):
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
         self._queue = _WaitQueue()
-        self._history = _PoolHistory()
+        self._history = _no_history()
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
         for slot in idle:
             self._close(slot)  # must close only this process's descriptor
-        self._history = _PoolHistory()
+        self._history = _no_history()
 
     @property
     def size(self) -> int:
@@ -3300,7 +3288,7 @@ class _Pool(Generic[T]):
     def stats(self) -> PoolStats:
         size, idle = self.size, len(self._idle)
         current = size, max(0, size - idle), idle, len(self._queue)
-        return PoolStats(self.max_size, *current, *self._history.figures())
+        return PoolStats(self.max_size, *current, **vars(self._history))
 
     def close(self) -> None:
         self.closed = True
@@ -4265,20 +4253,34 @@ class _TableShape(NamedTuple):
 class _Portion(NamedTuple):
     """Rows of a table that follow a key, in the order of the primary key."""
 
-    rows: Sequence[_Row]
+    rows: Sequence[Any]  # tuples, or dicts
     keys: Sequence[_Key]
     #: the key behind which the next portion begins; None: there is no row
     until: _Key | None
     last: bool
-    #: the rows as the server has written them, instead of rows and keys, and how many they are
-    rendered: bytes | None = None
     size: int = 0
+    #: the rows as the server has written them, instead of rows and keys
+    rendered: bytes | None = None
+    #: the key behind which such a portion begins
+    after: Sequence[Any] | None = None
     #: by column: its values, and their texts if the server has written them
     columns: Mapping[str, tuple[Sequence[Any], Sequence[str]]] = {}
+    #: set by the source of a move: the names of the key, and where the next portion begins
+    key_names: _Names = ()
+    position: Any = None
+
+    def key(self, at: int) -> str:
+        return _key_words(self.key_names, self.keys[at])
 
 
-def _portion(rows: Sequence[_Row], keys: Sequence[_Key], limit: int) -> _Portion:
-    return _Portion(rows, keys, keys[-1] if keys else None, len(rows) < limit)
+def _key_words(names: _Names, values: Sequence[Any]) -> str:
+    """Return a key for a message: "id=7"."""
+    return ", ".join(f"{name}={value}" for name, value in zip(names, values))
+
+
+def _portion(rows: Sequence[Any], keys: Sequence[_Key], limit: int, **more: Any) -> _Portion:
+    until = keys[-1] if keys else None
+    return _Portion(rows, keys, until, len(rows) < limit, len(rows), **more)
 
 
 class _TableRows(ABC):
@@ -6279,126 +6281,80 @@ def _open_unix_socket(path: str, timeout: float) -> socket.socket:
     return raw
 
 
-@functools.cache
-def _one_step(base: Any) -> Any:
-    """Return a subclass of PyMySQL's packet (tried on 1.2) that reads a short value in one step.
+class _MySqlResult:
+    """What this library adds to PyMySQL's result (tried on 1.1 and 1.2)."""
 
-    ``fetch_all`` of 100 rows takes 10 % less CPU.
-    """
+    #: Reads no rest of a stream. PyMySQL's destructors of results and cursors would, also after
+    #: Ctrl-C. ``bool``: in Python code that a destructor calls, Ctrl-C would be lost.
+    _finish_unbuffered_query = bool
 
-    class OneStepPacket(base):  # type: ignore[misc]
-        __slots__ = ()
-
-        def read_length_coded_string(self: Any) -> Any:
-            start = self._position + 1
-            size = self._data[start - 1]
-            if size > 250:
-                return super().read_length_coded_string()
-            self._position = end = start + size
-            return self._data[start:end]
-
-    return OneStepPacket
-
-
-@functools.cache
-def _rows_in_one_step(base: Any) -> Any:
-    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) that reads a row in one step."""
-
-    class OneStepResult(base):  # type: ignore[misc]
-        def _read_row_from_packet(self: Any, packet: Any) -> tuple[Any, ...]:
-            data, start, row = packet._data, packet._position, []
-            for encoding, convert in self.converters:
-                start += 1
-                end = start + data[start - 1]
-                value = data[start:end]
-                if end - start > 250:  # NULL, or a long value
-                    packet._position = start - 1
-                    value = packet.read_length_coded_string()
-                    end = packet._position
-                if value is not None:
-                    value = value if encoding is None else value.decode(encoding)
-                    value = value if convert is None else convert(value)
-                row.append(value)
-                start = end
-            return tuple(row)
-
-    return OneStepResult
+    def _read_row_from_packet(self: Any, packet: Any) -> tuple[Any, ...]:
+        """Read a row in one step: a page of 100 records takes 10 % less client CPU."""
+        data, start, row = packet._data, packet._position, []
+        for encoding, convert in self.converters:
+            start += 1
+            end = start + data[start - 1]
+            value = data[start:end]
+            if end - start > 250:  # NULL, or a long value
+                packet._position = start - 1
+                value = packet.read_length_coded_string()
+                end = packet._position
+            if value is not None:
+                value = value if encoding is None else value.decode(encoding)
+                value = value if convert is None else convert(value)
+            row.append(value)
+            start = end
+        return tuple(row)
 
 
-@functools.cache
-def _quick(base: Any, packet: Any, result: Any) -> Any:
-    """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) that uses these classes.
+class _MySqlConnection(cast("Any", object)):  # type: ignore[misc]
+    """What this library adds to PyMySQL's connection (tried on 1.1 and 1.2)."""
 
-    A page of 100 records takes 10 % less client CPU (bench/repositories.py).
-    """
+    #: called with the connection before it reads a reply; None: the server limits statements
+    await_answer: Callable[[Any], None] | None = None
+    #: whether the statement was stopped; None: that was not tried
+    stopped: bool | None = None
+    peer: Any = None  # the server's address
+    _result_class: Any
+    _read_timeout: float
 
-    class QuickConnection(base):  # type: ignore[misc]
-        def _read_packet(self, packet_type: Any = packet) -> Any:
-            return super()._read_packet(packet_type)
+    def connect(self, sock: Any = None) -> None:
+        if sock is None and self.unix_socket:
+            sock = _open_unix_socket(self.unix_socket, self.connect_timeout)
+            self._secure = True  # PyMySQL may send a plain password over a Unix socket
+        super().connect(sock)
 
-        def _read_query_result(self, unbuffered: Any = False) -> Any:
-            if unbuffered:
-                return super()._read_query_result(unbuffered)
-            self._result = None
-            found = result(self)
-            found.read()
-            self._result = found
-            if found.server_status is not None:
-                self.server_status = found.server_status
-            return found.affected_rows
+    def query(self, sql: Any, unbuffered: bool = False) -> Any:
+        read_timeout, self.stopped = self._read_timeout, None
+        try:
+            return super().query(sql, unbuffered)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: the next statement would read this one's reply
+            self._force_close()
+            raise
+        finally:
+            self._read_timeout = read_timeout
 
-    return QuickConnection
+    def _read_query_result(self, unbuffered: bool = False) -> Any:
+        self._result = None
+        result = self._result_class(self)
+        if unbuffered:
+            result.init_unbuffered_query()
+        else:
+            result.read()
+        self._result = result
+        if result.server_status is not None:
+            self.server_status = result.server_status
+        return result.affected_rows
 
+    def _create_ssl_ctx(self, ssl: Any) -> Any:
+        return super()._create_ssl_ctx(ssl) if ssl else _unverified_context()
 
-@functools.cache
-def _stoppable(base: Any) -> Any:
-    """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) with ``await_answer``."""
-
-    class StoppableConnection(base):  # type: ignore[misc]
-        #: called with the connection before it reads a reply; None: the server limits statements
-        await_answer: Callable[[Any], None] | None = None
-        #: whether the statement was stopped; None: that was not tried
-        stopped: bool | None = None
-        peer: Any = None  # the server's address
-        _read_timeout: float
-
-        def connect(self, sock: Any = None) -> None:
-            if sock is None and self.unix_socket:
-                sock = _open_unix_socket(self.unix_socket, self.connect_timeout)
-                self._secure = True  # PyMySQL may send a plain password over a Unix socket
-            super().connect(sock)
-
-        def query(self, sql: Any, unbuffered: bool = False) -> Any:
-            read_timeout, self.stopped = self._read_timeout, None
-            try:
-                return super().query(sql, unbuffered)
-            except Exception:
-                raise
-            except BaseException:  # Ctrl-C: the next statement would read this one's reply
-                self._force_close()
-                raise
-            finally:
-                self._read_timeout = read_timeout
-
-        def _create_ssl_ctx(self, ssl: Any) -> Any:
-            return super()._create_ssl_ctx(ssl) if ssl else _unverified_context()
-
-        def _execute_command(self, command: Any, sql: Any) -> None:
-            super()._execute_command(command, sql)
-            if self.await_answer is not None:  # no part of the reply is buffered yet
-                self.await_answer(self)
-
-    return StoppableConnection
-
-
-@functools.cache
-def _forgetful(base: Any) -> Any:
-    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) that never drains a stream.
-
-    PyMySQL's destructors of results and cursors would, also after Ctrl-C. ``bool`` does nothing: in
-    Python code that a destructor calls, Ctrl-C would be lost.
-    """
-    return type("ForgetfulResult", (base,), {"_finish_unbuffered_query": bool})
+    def _execute_command(self, command: Any, sql: Any) -> None:
+        super()._execute_command(command, sql)
+        if self.await_answer is not None:  # no part of the reply is buffered yet
+            self.await_answer(self)
 
 
 class _InsertTexts(_RowTexts):
@@ -6436,9 +6392,10 @@ class _MySqlLogin:
             self._tls = {"ssl_disabled": True}
         elif not self._prefers_tls:
             self._tls = {"ssl": tls_context or _tls_context(url.options, mode)}
-        packet = _one_step(driver.protocol.MysqlPacket)
-        result = _rows_in_one_step(driver.connections.MySQLResult)
-        self._connection = _stoppable(_quick(driver.connections.Connection, packet, result))
+        theirs = driver.connections
+        result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
+        classes = _MySqlConnection, theirs.Connection
+        self._connection: Any = type("_Connection", classes, {"_result_class": result})
         types = driver.constants.FIELD_TYPE
         self._conversions = {
             **driver.converters.conversions,
@@ -6769,7 +6726,6 @@ class _MySqlDialect(_Dialect):
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
         cursor.execute(statement)
-        session.raw._result.__class__ = _forgetful(self.driver.connections.MySQLResult)
         return cursor
 
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
@@ -7415,8 +7371,7 @@ class _Sessions:
 
     def open(self, attempt: Attempt) -> _Session:
         self.pool.check_open()
-        if attempt._permit is not None:
-            attempt._permit.check()
+        attempt._check_breakers()
         seconds = min(self._config.connect_timeout, attempt.remaining())
         generation = self._generation  # as it is before the login, which may take long
         attempt.note = _Sent()
@@ -7430,18 +7385,6 @@ class _Sessions:
         until = None if timeout is None else self._monotonic() + timeout
         acquire = functools.partial(self.acquire, lease)
         return self._policy.call("connection", acquire, until=until)
-
-    def warm(self) -> None:
-        """Open ``min_connections``. A failure is logged: the pool opens them when needed."""
-        leases: list[_Lease[_Session]] = [_Lease() for _ in range(self.pool.keep)]
-        try:
-            for lease in leases[: self.pool.max_size]:
-                self.wait(lease)
-        except InfrastructureError as error:
-            logger.warning("%s: no connection was opened in advance", error.service, exc_info=True)
-        finally:
-            for lease in leases:
-                self.give_back(lease, lease.resource, True)
 
     def give_back(self, lease: _Lease[_Session], session: _Session | None, sound: bool) -> None:
         """Return the session to the pool. It is closed unless the next borrower can use it."""
@@ -7477,10 +7420,8 @@ class _Sessions:
     def _is_dead(self, session: _Session) -> bool:
         if session.is_readable(0):  # to an idle client a server sends only its goodbye
             engine = self._dialect.engine
-            extra = {"service": engine, "operation": "connection", "outcome": "reconnect"}
-            logger.warning(
-                "%s ended a connection while it was idle: it is replaced", engine, extra=extra
-            )
+            message = "%s ended a connection while it was idle: it is replaced"
+            _warn(engine, "connection", "reconnect", message, engine)
             return True
         if session.generation != self._generation:
             return True
@@ -7516,9 +7457,8 @@ class _SqlStatements(Database):
     ) -> None:
         """Check the settings; connect on first use.
 
-        ``observer`` is an :class:`Observer`, a function that takes a :class:`Call`, or a list of
-        them. Raises ConfigurationError for an invalid argument, a driver that is not installed or a
-        TLS file that is not readable.
+        For ``observer`` see :class:`Observer`. Raises ConfigurationError for an invalid argument, a
+        driver that is not installed or a TLS file that is not readable.
         """
         if config is None:
             raise ConfigurationError(
@@ -7554,16 +7494,22 @@ class _SqlStatements(Database):
         _fork_aware.add(self)
         _watch(self._observer, self.engine, self)
         if config.warm:
-            _start_thread(self._sessions.warm, "infra-warm")
+            _start_thread(self._warm, "infra-warm")
+
+    def _warm(self) -> None:
+        """Open ``min_connections``. A failure is logged: the pool opens them when needed."""
+        with contextlib.ExitStack() as lent:
+            try:
+                for _ in range(min(self.config.min_connections, self.config.max_connections)):
+                    lent.enter_context(_SessionLease(self))
+            except InfrastructureError:
+                message = "%s: no connection was opened in advance"
+                logger.warning(message, self.engine, exc_info=True)
 
     def _statement(
         self, operation: str, sql: str, params: Any, fetch: _Fetch[T], *, repeatable: bool = False
     ) -> T:
-        try:
-            params = self._dialect.convert(params)
-        except InfrastructureError as error:
-            error.service, error.operation = self.engine, operation
-            raise
+        params = self._labelled(operation, self._dialect.convert, params)
         block = self._current()
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
@@ -7893,8 +7839,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
         dialect = self._dialect
-        if dialect.config.log_sql:
-            _log_sql(dialect, sql)
+        _log_sql(dialect, sql)
         attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
         attempt.sent = True
         if dialect.syntax.may_change_session(sql):
@@ -7908,8 +7853,8 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         this thread's transaction. A transaction left open is rolled back; settings changed with SET
         stay. Waits at most ``timeout`` seconds for it (None: ``acquire_timeout``).
         """
-        if timeout is not None and not _is_number(timeout, 0, _YEAR):
-            raise ValidationError("timeout should be a number of seconds")
+        if timeout is not None:
+            _SECONDS.check("timeout", timeout)
         return _SessionLease(self, timeout)
 
     def health_check(self) -> Health:
@@ -8095,7 +8040,7 @@ class _SqlTable(_TableRows):
             portion = self.rendered_page(wanted, after, limit)
             if portion.rendered is not None:
                 return self._split(portion, wanted, len(names))
-            return self.page_up_to(names, after, portion)
+            return self.page_up_to(names, portion)
         rows, keys = self._fetch(names, self._beyond(after), f"LIMIT {limit}")
         return _portion(rows, keys, limit)
 
@@ -8107,8 +8052,9 @@ class _SqlTable(_TableRows):
         ``rendered`` is None if only Python can read them, or should ``judge`` one of their values.
         """
         until, last = self._end_of_page(after, limit)
+        portion = _Portion([], [], until, last, after=after)
         if until is None:
-            return _Portion([], [], None, True)
+            return portion
         columns, catalogue = self.shape().columns, self._catalogue
         quoted, values, doubts, marks = [*map(self._name, names)], [], ["0"], ["0"]
         for name, column in zip(names, quoted):
@@ -8131,13 +8077,13 @@ class _SqlTable(_TableRows):
         sound = [count * (len(names) - 1), max(0, count - 1), *numbers[:2]]
         doubtful = warned or numbers[2] or b"\0" in rendered
         if doubtful or [*map(rendered.count, marked)] != sound:
-            return _Portion([], [], until, last)
-        return _Portion([], [], until, last, rendered, count)
+            return portion
+        return portion._replace(rendered=rendered, size=count)
 
-    def page_up_to(self, names: _Names, after: Sequence[Any] | None, portion: _Portion) -> _Portion:
+    def page_up_to(self, names: _Names, portion: _Portion) -> _Portion:
         """Read the rows of a portion that the server could not write."""
-        rows, keys = self._fetch(names, self._beyond(after, portion.until), "")
-        return portion._replace(rows=rows, keys=keys, rendered=None)
+        rows, keys = self._fetch(names, self._beyond(portion.after, portion.until), "")
+        return portion._replace(rows=rows, keys=keys, size=len(rows), rendered=None)
 
     def _end_of_page(self, after: Sequence[Any] | None, limit: int) -> tuple[_Key | None, bool]:
         """Return the key of the last of the next ``limit`` rows, and whether it is the table's."""
@@ -8745,10 +8691,7 @@ class Migrator:
             )
         self.pool = pool
         self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
-        if not _is_number(lock_timeout, 0, _YEAR):
-            raise ConfigurationError(
-                "lock_timeout should be a number of seconds, at least 0, at most a year"
-            )
+        _WAIT_OR_0.require("lock_timeout", lock_timeout)
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
@@ -11515,8 +11458,7 @@ class TokenRepository(Repository[RefreshToken]):
         a theft.
         """
         identity, lifetime = self._of(token), self._lifetime(ttl)
-        if not _is_number(grace, 0, _YEAR):
-            raise ValidationError("grace should be a number of seconds, at least 0, at most a year")
+        _WAIT_OR_0.check("grace", grace)
         self.database._outside("rotate", "has an effect that no rollback may undo")
         return self.database.run(lambda: self._rotate(identity, lifetime, timedelta(seconds=grace)))
 
@@ -13016,8 +12958,7 @@ class _RedisDriver:
         """Return a connection that is logged in, within the attempt's deadline."""
         if self.closed:
             raise _closed("RedisClient")
-        if attempt._permit is not None:
-            attempt._permit.check(address)
+        attempt._check_breakers(address)
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
@@ -13032,6 +12973,8 @@ class _RedisDriver:
 
 class _RedisServer:
     """The pool of connections to one server."""
+
+    breaker: CircuitBreaker | None = None  # a node's; that of a single server is the policy's
 
     def __init__(self, driver: _RedisDriver, address: _Address, **pool_options: Any) -> None:
         self.address = address
@@ -13180,13 +13123,10 @@ class _RedisTransport:
             server="{}:{}".format(*self.driver.address),
         )
 
-    def _open(self) -> Any:
-        """Make the servers; return the policy's breaker, or what stands for those of the nodes."""
+    def _open(self) -> CircuitBreaker | None:
+        """Make the servers; return the policy's breaker."""
         self._server = _RedisServer(self.driver, self.driver.address)
         return self.new_breaker("redis")
-
-    def breakers(self) -> Mapping[str, CircuitBreaker]:
-        return {"": self.policy.breaker} if self.policy.breaker is not None else {}
 
     def servers(self) -> Sequence[_RedisServer]:
         return [self._server]
@@ -13311,14 +13251,15 @@ class _ClusterNode(_RedisServer):
     ) -> None:
         self._topology = topology
         self.breaker = breaker
+        if breaker is not None:
+            breaker._node = address
         self._has_left = False
         super().__init__(driver, address, is_stale=lambda _: self._has_left, keep=0)
 
     def admit(self, attempt: Attempt) -> None:
-        """Get the breaker's permit, if there is one. Raises CircuitOpenError."""
-        permits = attempt._permit
-        if self.breaker is not None and self.address not in permits:
-            permits[self.address] = self.breaker._admit(permits.passes)
+        """Ask the breaker, if there is one, once. Raises CircuitOpenError."""
+        if self.breaker is not None and self.breaker not in attempt._periods:
+            self.breaker._admit(attempt)
 
     def leave(self) -> None:
         """Close the connections: those in use once they are returned."""
@@ -13328,28 +13269,6 @@ class _ClusterNode(_RedisServer):
 
     def _stays_demoted(self, attempt: Attempt) -> None:
         self._topology.report_failure(self.address)  # other nodes may know its successor
-
-
-class _NodePermits(dict[_Address, _Permit]):
-    """Permits of the breakers of nodes for one attempt. They stand for that of a single server."""
-
-    def __init__(self, passes: bool) -> None:
-        self.passes = passes
-
-    def check(self, address: _Address) -> None:
-        self[address].check()
-
-    def settle(self, unanswered: bool | None, address: object = None) -> bool:
-        """``address``: of the node that did not answer. The policy retries: others may answer."""
-        for node, permit in self.items():
-            permit.settle(None if unanswered and node != address else unanswered)
-        return False
-
-
-class _NodeBreakers:
-    """Stands for the breaker of a policy: each node of a cluster has its own."""
-
-    _admit = _NodePermits
 
 
 class _ClusterNodes:
@@ -13448,15 +13367,10 @@ class _ClusterTransport(_RedisTransport):
 
     REDIRECTS = 5  # in one attempt
 
-    def _open(self) -> Any:
+    def _open(self) -> None:
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
         self._nodes = _ClusterNodes(self.driver, self.new_breaker)
         self._topology = self._nodes.topology
-        return _NodeBreakers() if self.driver.config.breaker_failures else None
-
-    def breakers(self) -> Mapping[str, CircuitBreaker]:
-        found = {"{}:{}".format(*node.address): node.breaker for node in self._nodes}
-        return {name: breaker for name, breaker in found.items() if breaker is not None}
 
     def servers(self) -> Sequence[_RedisServer]:
         return list(self._nodes)
@@ -13595,9 +13509,8 @@ class RedisClient(KeyValueClient):
     ) -> None:
         """Check the settings; connect on first use. The default is ``CacheConfig()``.
 
-        ``observer`` is an :class:`Observer`, a function that takes a :class:`Call`, or a list of
-        them: the cache and the bus on this client use it too. Raises ConfigurationError for an
-        invalid argument, or if redis-py is not installed.
+        The cache and the bus on this client use the ``observer`` too; see :class:`Observer`. Raises
+        ConfigurationError for an invalid argument, or if redis-py is not installed.
         """
         if not isinstance(config, CacheConfig | None):
             raise ConfigurationError(
@@ -13612,11 +13525,14 @@ class RedisClient(KeyValueClient):
         self._transport = (_ClusterTransport if is_cluster else _RedisTransport)(
             config, self._clock, self._observer
         )
+        self._policy = self._transport.policy
         self._send = self._transport.send
         _watch(self._observer, "redis", self)
 
     def _breakers(self) -> Mapping[str, CircuitBreaker]:
-        return self._transport.breakers()
+        servers = self._transport.servers()
+        nodes = {"{}:{}".format(*one.address): one.breaker for one in servers if one.breaker}
+        return nodes or super()._breakers()
 
     def close(self) -> None:
         self._closed = True
@@ -14069,12 +13985,8 @@ class _RedisListener(Listener):
             self._subscriptions.disconnected()
             self._disconnect()
             if not self._closed:
-                details = {"service": "redis", "operation": "listen", "outcome": reason}
-                logger.warning(
-                    "listener lost its connection (%s); connecting again",
-                    reason,
-                    extra={**details, "attempt": failures},
-                )
+                message = "listener lost its connection (%s); connecting again"
+                _warn("redis", "listen", reason, message, reason, attempt=failures)
                 self._ending.wait(policy.pause(failures))
         self._release()
 
@@ -14365,19 +14277,13 @@ class CacheLock:
 
     def __exit__(self, *_: object) -> None:
         """Release the lock. Never raises, because the work is done: logs a WARNING instead."""
-        extra = {"service": "cache", "operation": "lock", "outcome": "lost"}
         try:
             if hasattr(self._held, "lock") and not self.release():
-                logger.warning(
-                    "a lock was not its owner's any more: another may have had it meanwhile",
-                    extra=extra,
-                )
+                message = "a lock was not its owner's any more: another may have had it meanwhile"
+                _warn("cache", "lock", "lost", message)
         except CacheError as error:
-            logger.warning(
-                "a lock stays for the rest of its ttl: %s",
-                error,
-                extra={**extra, "outcome": "CacheError"},
-            )
+            message = "a lock stays for the rest of its ttl: %s"
+            _warn("cache", "lock", "CacheError", message, error)
 
     def _acquire(
         self, timeout: float, is_unneeded: _LockCheck = lambda other: False
@@ -14755,12 +14661,8 @@ class RedisCacheProvider:
         if not (self._fail_open and is_outage):
             raise error
         outcome = type(error.__cause__ or error).__name__
-        logger.warning(
-            "%s goes on without the cache: %s",
-            operation,
-            error,
-            extra={"service": "cache", "operation": operation, "outcome": outcome},
-        )
+        message = "%s goes on without the cache: %s"
+        _warn("cache", operation, outcome, message, operation, error)
 
 
 def _value_of(text: Any, operation: str) -> Any:
@@ -16246,8 +16148,7 @@ class S3StorageProvider(_S3Requests):
                 those of ``AWS_CA_BUNDLE``.
             keeps_folders: overrides that of the config.
             clock: for retries.
-            observer: an :class:`Observer`, a function that takes a :class:`Call`, or a list of
-                them.
+            observer: see :class:`Observer`.
 
         Raises ConfigurationError for an invalid argument, or if boto3 is not installed.
         """
@@ -17776,11 +17677,6 @@ def _encode_key(values: Sequence[Any]) -> list[list[str]]:
     return encoded
 
 
-def _key_words(names: _Names, values: Sequence[Any]) -> str:
-    """Return a key for a message: "id=7"."""
-    return ", ".join(f"{name}={value}" for name, value in zip(names, values))
-
-
 def _row_error(place: str, key: str, reason: str, **details: Any) -> MoveError:
     return MoveError(f"{place}, row {key}: {reason}", key=key, **details)
 
@@ -17794,30 +17690,6 @@ def _check_known(owner: str, names: _Names, known: _Names | Mapping[str, Any]) -
     for name in names:
         if name not in known:
             raise MoveError(f"{owner} has no column {name}", column=name)
-
-
-class _Batch(NamedTuple):
-    """Rows of a source with their keys, and the position of the next batch."""
-
-    key_names: _Names
-    keys: Sequence[Sequence[Any]]
-    #: tuples in the order of the source's ``names``, or dicts where it has none
-    rows: Sequence[Any]
-    position: Any
-    last: bool
-    #: instead of rows and keys: a portion that the server has written as text
-    portion: Any = None
-    #: the key behind which a portion begins
-    after: Any = None
-    #: as those of a portion
-    columns: Mapping[str, tuple[Sequence[Any], Sequence[str]]] = {}
-
-    @property
-    def size(self) -> int:
-        return len(self.rows) if self.portion is None else int(self.portion.size)
-
-    def key(self, at: int) -> str:
-        return _key_words(self.key_names, self.keys[at])
 
 
 class Source(ABC):
@@ -17841,8 +17713,11 @@ class Source(ABC):
         return {**self._place}
 
     @abstractmethod
-    def _read(self, position: Any, limit: int) -> _Batch:
-        """Return up to ``limit`` rows from this position on; None is the beginning."""
+    def _read(self, position: Any, limit: int) -> _Portion:
+        """Return up to ``limit`` rows from this position on; None is the beginning.
+
+        Rows are tuples in the order of ``names``, or dicts if there are none.
+        """
 
     def _total(self) -> int | None:
         """Return the number of rows, or None if it is unknown."""
@@ -17868,16 +17743,12 @@ class _KeyedSource(Source):
     def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
         """Return the rows that follow a key."""
 
-    def _read(self, position: Any, limit: int) -> _Batch:
+    def _read(self, position: Any, limit: int) -> _Portion:
         after = position and [_KEY_READERS[name](text) for name, text in position]
-        return self._batch(position, after, self._page(after, limit))
-
-    def _batch(self, position: Any, after: Any, portion: _Portion) -> _Batch:
-        position = position if portion.until is None else _encode_key(portion.until)
-        batch = _Batch(self._key, portion.keys, portion.rows, position, portion.last)
-        if portion.rendered is not None:
-            return batch._replace(portion=portion, after=after)
-        return batch._replace(columns=portion.columns)
+        portion = self._page(after, limit)
+        if portion.until is not None:
+            position = _encode_key(portion.until)
+        return portion._replace(key_names=self._key, position=position)
 
 
 def _check_table(table: str) -> str:
@@ -17904,6 +17775,8 @@ class TableSource(_KeyedSource):
     """
 
     _reads_ahead = True
+    #: makes what the target's server reads of what the source's has written; None: Python reads
+    _prepare: Callable[[bytes], bytes] | None = None
 
     def __init__(
         self, database: Database, table: str, columns: Sequence[str] | None = None
@@ -17914,7 +17787,8 @@ class TableSource(_KeyedSource):
         self._columns = _check_columns(columns)
 
     def _open(self) -> None:
-        self._rows = self.database._rows_of(self.table)
+        self._prepare = None
+        self._rows: Any = self.database._rows_of(self.table)
         shape = self._rows.shape()
         self._key = shape.key
         if not shape.key:
@@ -17931,29 +17805,15 @@ class TableSource(_KeyedSource):
         _check_known(self.table, self.names, shape.columns)
         self._types = _described(shape, self.names)
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
-        return self._rows.page(self.names, after, limit)
-
-    def _read_rendered(
-        self, prepare: Callable[[bytes], bytes], position: Any, limit: int
-    ) -> _Batch:
-        """Let the server write the next rows as text; read them if it cannot."""
-        rows: Any = self._rows
-        after = position and [_KEY_READERS[name](text) for name, text in position]
-        portion = rows.rendered_page(self.names, after, limit, judge=True)
+    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+        if self._prepare is None:
+            return self._rows.page(self.names, after, limit)
+        portion = self._rows.rendered_page(self.names, after, limit, judge=True)
         if portion.rendered is not None:
-            portion = portion._replace(rendered=prepare(portion.rendered))
-        elif portion.until is not None:
-            portion = rows.page_up_to(self.names, after, portion)
-        return self._batch(position, after, portion)
+            return portion._replace(rendered=self._prepare(portion.rendered))
+        return portion if portion.until is None else self._rows.page_up_to(self.names, portion)
 
-    def _read_again(self, batch: _Batch) -> _Batch:
-        """Read the rows of a batch that the server has written as text."""
-        rows: Any = self._rows
-        portion = rows.page_up_to(self.names, batch.after, batch.portion)
-        return batch._replace(rows=portion.rows, keys=portion.keys, portion=None)
-
-    def _total(self) -> int | None:
+    def _total(self) -> Any:
         return self._rows.count()
 
 
@@ -17994,7 +17854,7 @@ class IterableSource(Source):
     def _open(self) -> None:
         self._at = -1  # rows read from the iterator; -1: it has not begun
 
-    def _read(self, position: Any, limit: int) -> _Batch:
+    def _read(self, position: Any, limit: int) -> _Portion:
         start = position or 0
         if self._at != start:
             self._begin_at(start)
@@ -18004,7 +17864,8 @@ class IterableSource(Source):
         for values, (number,) in zip(rows, keys):
             if not isinstance(values, Mapping):
                 raise MoveError(f"row {number} should be a dict", key=f"row={number}")
-        return _Batch(("row",), keys, [*map(dict, rows)], self._at, len(rows) < limit)
+        rows = [*map(dict, rows)]
+        return _portion(rows, keys, limit, key_names=("row",), position=self._at)
 
     def _begin_at(self, start: int) -> None:
         given = self._given
@@ -18066,7 +17927,7 @@ class _FileSource(Source):
     def _parse(self) -> Iterator[Any]:
         """Return the records that follow in the file."""
 
-    def _read(self, position: Any, limit: int) -> _Batch:
+    def _read(self, position: Any, limit: int) -> _Portion:
         place = position or {"record": 0}
         if place["record"] != self._record:
             self._go_to(place)
@@ -18077,7 +17938,7 @@ class _FileSource(Source):
         keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
         digest = self._read_so_far.hexdigest()
         position = {"record": self._record, "offset": self._offset, "digest": digest}
-        return _Batch(("record",), keys, rows, position, len(rows) < limit)
+        return _portion(rows, keys, limit, key_names=("record",), position=position)
 
     def _go_to(self, place: Mapping[str, Any]) -> None:
         self._open()
@@ -18471,7 +18332,7 @@ class Target(ABC):
 class _TargetRows(NamedTuple):
     """Rows for one target, and for each the index of its source row in the batch."""
 
-    batch: _Batch
+    batch: _Portion
     at: list[int]
     rows: list[Any]
     #: the diverted rows by their index, as the rejects file holds them
@@ -19042,8 +18903,10 @@ Transform = Callable[[dict[str, Any]], Any]
 class _ResumableMove(Move):
     """A move whose next run continues."""
 
-    @abstractmethod
-    def _run_of(self, *options: Any) -> _MoveRun: ...
+    _RANGES = 100  # of a verification, at most
+
+    #: makes one call of ``run``
+    _run_of: ClassVar[Callable[..., _MoveRun]]
 
     def run(
         self,
@@ -19074,7 +18937,7 @@ class _ResumableMove(Move):
         """
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        run = self._run_of(shows, end, resume, restart, accept_change)
+        run = self._run_of(self, shows, end, resume, restart, accept_change)
         try:
             return run.rehearse() if dry_run else run.execute()
         finally:
@@ -19125,15 +18988,13 @@ class RowMove(_ResumableMove):
         clock: Clock | None = None,
     ) -> None:
         self.name = _check_text("name", name, blank_ends=False, empty=False, longest=100)
-        if not _COUNT.valid(version):
-            raise _COUNT.refusal("version", version)
+        _COUNT.require("version", version)
         if not isinstance(source, Source):
             raise ConfigurationError("source should be a TableSource or another Source")
         if transform is not None:
             _check_function("transform", transform, "a dict", ConfigurationError, generators=True)
         _check_range("batch", batch, 1, 100_000, ConfigurationError)
-        if not _is_number(lock_timeout, 0, _YEAR):
-            raise ConfigurationError("lock_timeout should be a number of seconds")
+        _SECONDS.require("lock_timeout", lock_timeout)
         self.version, self.source, self.transform = version, source, transform
         self.targets = self._check_targets(target, targets)
         self.database = next(iter(self.targets.values())).database
@@ -19168,13 +19029,16 @@ class RowMove(_ResumableMove):
             target._open(names)
 
     def _slow_reason(self) -> str:
-        """Return why Python has to read the rows, or "" if servers can write them as text."""
+        """Return why Python has to read the rows; "": let the servers write and read them."""
         passing, reason = self._passing()
-        if self.transform is None:
-            return reason
-        for target in self.targets.values():
-            target._kept = passing
-        return "it has a transform"
+        if self.transform is not None:
+            for target in self.targets.values():
+                target._kept = passing
+            return "it has a transform"
+        if not reason:
+            source, database = cast("Any", self.source), cast("Any", self.database)
+            source._prepare = database._dialect.from_rendered
+        return reason
 
     def _passing(self) -> tuple[_Names, str]:
         """Return the columns that servers can write and read as text, and why not all."""
@@ -19206,24 +19070,53 @@ class RowMove(_ResumableMove):
         described = {"version": self.version, "source": self.source._describe(), "targets": targets}
         return cast("dict[str, Any]", json.loads(json.dumps(described)))
 
-    def _run_of(self, *options: Any) -> _MoveRun:
-        return _MoveRun(self, *options)
-
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys.
 
         Raises MoveError for rows that cannot be read or do not fit, and what the databases raise.
         """
+        states = {"equal": 0, "different": 0, "missing": 0}
+        ranges: list[tuple[str, str]] = []
+        is_new = True  # the next row that is not equal begins a range
         try:
-            return _Comparison(self).result()
+            for batch, at, state in self._compared_rows():
+                states[state] += 1
+                if state == "equal":
+                    is_new = True
+                elif not is_new:
+                    ranges[-1] = (ranges[-1][0], batch.key(at))
+                elif len(ranges) < self._RANGES:
+                    ranges.append((batch.key(at), batch.key(at)))
+                    is_new = False
+            equal, different, missing = states.values()
+            extra = self._extra(equal + different)
         finally:
             self.source._close()
+        checked = equal + different + missing
+        return Verification(self.name, checked, different, missing, extra, tuple(ranges))
+
+    def _compared_rows(self) -> Iterator[tuple[_Portion, int, str]]:
+        """Yield for each row that the source gives its batch, its index there, and its state."""
+        self._open()
+        position, last = None, False
+        while not last:
+            batch = self.source._read(position, self._batch)
+            position, last = batch.position, batch.last
+            for at, state in _FittedBatch(self, batch).compare():
+                yield batch, at, state
+
+    def _extra(self, found: int) -> int | None:
+        """Return how many rows only the target has, or None if it is not one whole table."""
+        target = self.targets.get("")
+        if not isinstance(target, TableTarget) or target.write == "update" or self._is_split:
+            return None
+        return target._rows.count() - found
 
 
 class _TransformedBatch:
     """The rows that a move's transform makes of a batch, for each target."""
 
-    def __init__(self, move: RowMove, batch: _Batch) -> None:
+    def __init__(self, move: RowMove, batch: _Portion) -> None:
         self._move, self._batch = move, batch
         self.dropped = 0
         if move.transform is None:
@@ -19291,17 +19184,21 @@ class _TransformedBatch:
 
 
 class _FittedBatch:
-    """A batch as the targets of a move store it."""
+    """A batch as the targets of a move store it, or the text that a server has written."""
 
-    def __init__(self, move: RowMove, batch: _Batch) -> None:
-        self._batch, self._database = batch, move.database
-        transformed = _TransformedBatch(move, batch)
+    def __init__(self, move: RowMove, batch: _Portion) -> None:
+        self._move, self._batch, self._database = move, batch, move.database
         self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
         self.rejects: list[dict[str, str]] = []
+        if batch.rendered is None:
+            self._fit()
+
+    def _fit(self) -> None:
+        batch, targets = self._batch, self._move.targets
+        transformed = _TransformedBatch(self._move, batch)
         for name, part in transformed.parts.items():
             if part.rows:
-                target = move.targets[name]
-                self._fitted.append((target, part.at, target._fit(part)))
+                self._fitted.append((targets[name], part.at, targets[name]._fit(part)))
                 self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
@@ -19312,6 +19209,8 @@ class _FittedBatch:
 
         Inside a transaction. A dry run only returns the counts.
         """
+        if self._batch.rendered is not None:
+            return self._write_rendered()
         counts = self._read
         for target, at, columns in self._fitted:
             count = bisect.bisect_left(at, first)
@@ -19319,6 +19218,13 @@ class _FittedBatch:
         if not dry_run:
             self._database._check_constraints()
         return counts
+
+    def _write_rendered(self) -> MoveCounts:
+        target: Any = self._move.targets[""]
+        with target.database._unlimited():
+            target.database._insert_rendered(target.table, target._names, self._batch.rendered)
+        target.database._check_constraints()
+        return MoveCounts(read=self._batch.size, written=self._batch.size)
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
@@ -19330,6 +19236,10 @@ class _FittedBatch:
 
         Returns None if they refuse none any more: another client has changed rows meanwhile.
         """
+        if self._batch.rendered is not None:  # from now on by rows
+            source: Any = self._move.source
+            self._batch = source._rows.page_up_to(source.names, self._batch)
+            self._fit()
         size = len(self._batch.rows)
         error = self._refusal(size)
         if error is None:
@@ -19361,32 +19271,6 @@ class _FittedBatch:
             raise
         except InfrastructureError as error:
             return error
-
-
-class _RenderedBatch:
-    """A batch that goes from server to server as text, by rows only if the target refuses that."""
-
-    rejects: Sequence[Mapping[str, Any]] = ()
-
-    def __init__(self, move: RowMove, batch: _Batch) -> None:
-        self._move, self._batch = move, batch
-        self._fitted: _FittedBatch | None = None
-
-    def write(self) -> MoveCounts:
-        if self._fitted is not None:
-            return self._fitted.write()
-        target: Any = self._move.targets[""]
-        with target.database._unlimited():
-            rendered = self._batch.portion.rendered
-            target.database._insert_rendered(target.table, target._names, rendered)
-        target.database._check_constraints()
-        return MoveCounts(read=self._batch.size, written=self._batch.size)
-
-    def refused_row(self) -> MoveError | None:
-        source: Any = self._move.source
-        if self._fitted is None:
-            self._fitted = _FittedBatch(self._move, source._read_again(self._batch))
-        return self._fitted.refused_row()
 
 
 #: the kinds of columns that take what a server writes of a kind
@@ -19423,49 +19307,6 @@ def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
 
 class _RollBack(Exception):
     """Raised to roll back a transaction on purpose."""
-
-
-class _Comparison:
-    """Compares the target of a move with its source."""
-
-    RANGES = 100  # at most
-
-    def __init__(self, move: RowMove) -> None:
-        self._move = move
-        self._states = {"equal": 0, "different": 0, "missing": 0}
-        self._ranges: list[tuple[str, str]] = []
-        self._in_range = False
-
-    def result(self) -> Verification:
-        move = self._move
-        move._open()
-        position, last = None, False
-        while not last:
-            batch = move.source._read(position, move._batch)
-            position, last = batch.position, batch.last
-            for at, state in _FittedBatch(move, batch).compare():
-                self._states[state] += 1
-                self._extend_ranges(batch, at, is_equal=state == "equal")
-        equal, different, missing = self._states.values()
-        extra = self._extra(equal + different)
-        checked = equal + different + missing
-        return Verification(move.name, checked, different, missing, extra, tuple(self._ranges))
-
-    def _extend_ranges(self, batch: _Batch, at: int, *, is_equal: bool) -> None:
-        if is_equal:
-            self._in_range = False
-        elif self._in_range:
-            self._ranges[-1] = (self._ranges[-1][0], batch.key(at))
-        elif len(self._ranges) < self.RANGES:
-            self._ranges.append((batch.key(at), batch.key(at)))
-            self._in_range = True
-
-    def _extra(self, found: int) -> int | None:
-        """Return how many rows only the target has, or None if it is not one whole table."""
-        target = self._move.targets.get("")
-        if self._move._is_split or not isinstance(target, TableTarget) or target.write == "update":
-            return None
-        return target._rows.count() - found
 
 
 @dataclass(eq=False, repr=False)
@@ -19580,27 +19421,23 @@ class _MoveRun:
 
     def _move_batches(self, point: _Checkpoint, reader: Executor) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
-        source: Any = self._move.source
-        read = source._read
-        if self._slow_reason == "":
-            target: Any = self._move.database
-            read = functools.partial(source._read_rendered, target._dialect.from_rendered)
-        asked: Future[_Batch] | None = None
+        source = self._move.source
+        asked: Future[_Portion] | None = None
         while not point.is_done and (size := self._size(point.counts.read)):
             self._check_stop()
-            batch = asked.result() if asked else read(point.progress["position"], size)
+            batch = asked.result() if asked else source._read(point.progress["position"], size)
             self._adapt_size(batch)
             following = self._size(point.counts.read + batch.size)
             if source._reads_ahead and not batch.last and following:
-                asked = reader.submit(read, batch.position, following)
+                asked = reader.submit(source._read, batch.position, following)
             if batch.size:
                 point = self._move_batch(point, batch)
             if batch.last:
                 point = self._finish(point)
         return point
 
-    def _move_batch(self, point: _Checkpoint, batch: _Batch) -> _Checkpoint:
-        fitted: Any = (_FittedBatch if batch.portion is None else _RenderedBatch)(self._move, batch)
+    def _move_batch(self, point: _Checkpoint, batch: _Portion) -> _Checkpoint:
+        fitted = _FittedBatch(self._move, batch)
         size = point.progress["rejects"]
         if fitted.rejects:
             size = _add_rejects(self._move._rejects_path, fitted.rejects)
@@ -19620,7 +19457,7 @@ class _MoveRun:
         self._show(following.counts.read)
         return following
 
-    def _committed(self, work: Callable[[], _Checkpoint], fitted: Any) -> _Checkpoint:
+    def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
         """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
         refusal: Exception | None = None
         for _ in range(self.TRIES):
@@ -19672,10 +19509,10 @@ class _MoveRun:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
         return min(self._move._batch, self._rows_that_fit, self._end - read)
 
-    def _adapt_size(self, batch: _Batch) -> None:
+    def _adapt_size(self, batch: _Portion) -> None:
         """Set the number of rows that fit into the memory for one batch."""
-        if batch.portion is not None:
-            count, size = batch.size, len(batch.portion.rendered)
+        if batch.rendered is not None:
+            count, size = batch.size, len(batch.rendered)
         else:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
             count, size = len(sample), sum(map(_bytes_of, sample))
@@ -19710,6 +19547,7 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
         yield place.removeprefix(".")
 
 
+RowMove._run_of = _MoveRun
 _MANIFESTS = ".infra-moves/"  # in the keys of manifests, which no move moves
 
 
@@ -19788,18 +19626,15 @@ class ObjectMove(_ResumableMove):
         if old == new and inner.startswith(outer):
             raise ConfigurationError("target should not be inside source")
 
-    def _run_of(self, *options: Any) -> _ObjectRun:
-        return _ObjectRun(cast("Any", self), *options)
-
     def verify(self) -> Verification:
         """Compare the SHA-256 of the target's bytes with the manifest's, or else the source's."""
-        run = self._run_of(False, 0, True, False, False)
+        run = _ObjectRun(cast("Any", self), False, 0, True, False, False)
         planned = run.plan()
         states = [*run.in_threads(run.compare, planned)]
         unequal = [one["key"] for one, state in zip(planned, states) if state != "equal"]
         different, missing = map(states.count, ("different", "missing"))
         extra = max(0, self.target._total() - len(states) + missing)
-        ranges = tuple(zip(unequal, unequal))[: _Comparison.RANGES]
+        ranges = tuple(zip(unequal, unequal))[: self._RANGES]
         return Verification(self.name, len(states), different, missing, extra, ranges)
 
 
@@ -19946,6 +19781,7 @@ class _ObjectRun(_MoveRun):
         return "equal" if held == sha256 else "different"
 
 
+ObjectMove._run_of = _ObjectRun
 #: a literal of a catalogue, which Postgres casts; in quotes it means the same on both engines
 _LITERAL = _lazy(r"(?:('(?:[^'\\]|'')*'|true|false)|(-?[\d.]+))(?:::[\w ]+(?:\([\d,]+\))?)?")
 _RULE_LINE = _lazy(r"(?m)^ *((?!CREATE TABLE|PRIMARY KEY|[ `)]).+?|`.+ CHECK \((?!json_v).+?),?$")
@@ -20463,10 +20299,10 @@ class Infrastructure(_Closeable):
         Only services that are built, and have a breaker, are there.
         """
         found: dict[CircuitBreaker, str] = {}
-        for part, service in list(self._built.items()):
+        for part, service in self._built_by_name().items():
             if isinstance(service, _Closeable):
                 for name, breaker in service._breakers().items():
-                    found.setdefault(breaker, f"{part._name} {name}".strip())
+                    found.setdefault(breaker, f"{part} {name}".strip())
         return {name: breaker.state for breaker, name in found.items()}
 
     def _once(self, part: provided[Any]) -> Any:
@@ -20641,8 +20477,7 @@ class Infrastructure(_Closeable):
 
         Raises ValidationError for a wrong ``deadline``. Any other error is in the report.
         """
-        if not _is_number(deadline, 0, _YEAR):
-            raise ValidationError("deadline should be a number of seconds")
+        _SECONDS.check("deadline", deadline)
         until = SystemClock.monotonic() + deadline
         names, found = self._names_to_ask(), {}
         checks = [self._start_check(part) for part in names.values()]
@@ -20675,14 +20510,12 @@ class Infrastructure(_Closeable):
 
     def _start_check(self, part: str) -> _HealthCheck:
         with self._checking:
-            check = self._checks.get(part)
-            if check is None or not check[0].is_alive():
+            if part not in self._checks or not self._checks[part][0].is_alive():
                 answers: list[ServiceHealth] = []
-                check = threading.Thread(target=self._ask, args=(part, answers)), answers
-                check[0].daemon = True
-                check[0].start()
-                self._checks[part] = check
-            return check
+                thread = threading.Thread(target=self._ask, args=(part, answers), daemon=True)
+                thread.start()
+                self._checks[part] = thread, answers
+            return self._checks[part]
 
     def _ask(self, part: str, answers: list[ServiceHealth]) -> None:
         try:
@@ -20970,8 +20803,7 @@ def _pool_of_variable(variable: str | None) -> ConnectionPool:
     url = _variable(os.environ, variable)
     if not url:
         raise ConfigurationError(f"the environment variable {variable} is not set")
-    if not _DATABASE_URL.valid(url):
-        raise _DATABASE_URL.refusal(variable, url)
+    _DATABASE_URL.require(variable, url)
     return create_pool(DatabaseConfig(url=url))
 
 

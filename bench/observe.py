@@ -45,13 +45,19 @@ MICROSECONDS = 10.0  # for each call with PrometheusObserver
 class WithoutHooks(ast.NodeTransformer):
     """Remove the statements of a function that ask for an observer or a breaker."""
 
-    HOOKS = {"_is_watched", "breaker"}  # noqa: RUF012
+    HOOKS = {"_observer", "breaker", "_periods"}  # noqa: RUF012
 
     def __init__(self) -> None:
         self.removed = 0
 
     def visit_If(self, node: ast.If) -> ast.stmt:
-        names = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node.test)}
+        return self.without(node, node.test)
+
+    def visit_For(self, node: ast.For) -> ast.stmt:
+        return self.without(node, node.iter)
+
+    def without(self, node: ast.stmt, asked: ast.expr) -> ast.stmt:
+        names = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(asked)}
         if not names & self.HOOKS:
             return node
         self.removed += 1
@@ -62,7 +68,7 @@ def unobserved() -> type[infra.CallPolicy]:
     """Return the class of policies whose ``call`` has no lines for observers and breakers."""
     hooks = WithoutHooks()
     tree = hooks.visit(ast.parse(textwrap.dedent(inspect.getsource(infra.CallPolicy.call))))
-    assert hooks.removed == 2, "CallPolicy.call asks in other words: see WithoutHooks.HOOKS"
+    assert hooks.removed == 3, "CallPolicy.call asks in other words: see WithoutHooks.HOOKS"
     namespace = dict(vars(infra))
     exec(compile(ast.fix_missing_locations(tree), "unobserved", "exec"), namespace)  # noqa: S102
     return type("Unobserved", (infra.CallPolicy,), {"call": namespace["call"]})

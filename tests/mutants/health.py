@@ -30,9 +30,9 @@ MUTANTS: list[Mutant] = [
     report(
         "a wrong deadline is taken",
         Replace(
-            "Infrastructure.health",
-            "_is_number(deadline, 0, _YEAR)",
-            "_is_number(deadline, -9, 10**10)",
+            "_SECONDS",
+            "_is_number(v, 0, _YEAR)",
+            "_is_number(v, -9, 10**10)",
         ),
     ),
     report(
@@ -53,14 +53,17 @@ MUTANTS: list[Mutant] = [
     ),
     report(
         "a silent service is asked by every call",
-        Always("Infrastructure._start_check", "check is None or not check[0].is_alive()"),
+        Always(
+            "Infrastructure._start_check",
+            "part not in self._checks or not self._checks[part][0].is_alive()",
+        ),
     ),
     report(
         "a service is asked once only",
         Replace(
             "Infrastructure._start_check",
-            "check is None or not check[0].is_alive()",
-            "check is None",
+            "part not in self._checks or not self._checks[part][0].is_alive()",
+            "part not in self._checks",
         ),
     ),
     report(

@@ -1047,7 +1047,7 @@ ERROR_CLASSES: list[Mutant] = [
     shared(
         "RateLimitedError: the time to wait in whole seconds",
         Replace(
-            "RateLimitedError.__init__",
+            "_RetryLaterError.__init__",
             "self.retry_after = retry_after",
             "self.retry_after = retry_after // 1",
         ),

@@ -100,7 +100,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a diverted row is not counted",
         INFRA,
-        Replace("_FittedBatch.__init__", "len(self.rejects)", "0"),
+        Replace("_FittedBatch._fit", "len(self.rejects)", "0"),
         on_fakes("test_policies"),
     ),
     OnFakes(
@@ -173,13 +173,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: verify sees no further rows",
         INFRA,
-        Replace("_Comparison._extra", "target._rows.count() - found", "0"),
+        Replace("RowMove._extra", "target._rows.count() - found", "0"),
         on_fakes("test_verify"),
     ),
     OnFakes(
         "moves: verify joins ranges across equal rows",
         INFRA,
-        Never("_Comparison._extend_ranges", "is_equal"),
+        Never("RowMove.verify", "state == 'equal'"),
         on_fakes("test_verify"),
     ),
     OnFakes(
@@ -292,7 +292,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: a refused row of the fast path has no name",
         INFRA,
-        Replace("_RenderedBatch.refused_row", "self._fitted.refused_row()", "None"),
+        Drop("_FittedBatch.refused_row", "self._fit()"),
         (f"{FAST}::test_a_row_that_the_target_refuses_is_named",),
     ),
     OnServers(

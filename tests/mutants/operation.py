@@ -47,7 +47,7 @@ MUTANTS: list[Mutant] = [
         "late results count",
         Replace(
             "CircuitBreaker._settle",
-            "unanswered is None or permit.period != self._period",
+            "unanswered is None or attempt._periods[self] != self._period",
             "unanswered is None",
         ),
     ),
@@ -73,15 +73,11 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "a probe that is lost keeps others out",
-        Replace("CircuitBreaker._admit", "weakref.ref(permit)", "lambda: permit"),
+        Replace("CircuitBreaker._admit", "weakref.ref(attempt)", "lambda: attempt"),
     ),
     breaker(
         "a block inside the probe is refused",
-        Replace(
-            "CircuitBreaker.__enter__",
-            "entered[-1] if is_in_probe else self._admit()",
-            "self._admit()",
-        ),
+        Replace("CircuitBreaker.__enter__", "attempt is None or attempt not in entered", "True"),
     ),
     breaker(
         "a forked child has its parent's probe",
@@ -93,11 +89,11 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "an error that is not retryable counts",
-        Replace("_is_unanswered", "None if is_final else error._unanswered", "error._unanswered"),
+        Replace("_is_unanswered", "is_lost and (not error.retryable)", "False"),
     ),
     breaker(
         "a full pool counts",
-        Replace("PoolTimeoutError", "_unanswered = None", "_unanswered = True"),
+        Replace("_UNRELATED", "PoolTimeoutError", "CircuitOpenError"),
     ),
     breaker(
         "its error is retryable",
@@ -117,7 +113,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "an answer to the policy does not close it",
-        Replace("CallPolicy._succeeded", "attempt._permit.settle(False)", "pass"),
+        Drop("CallPolicy.call", "asked._settle(current, False)"),
     ),
     breaker(
         "nothing passes it",
@@ -141,7 +137,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "a listener is a slow call",
-        Replace("CallPolicy._log_if_slow", "operation in _ENDLESS", "False"),
+        Replace("CallPolicy._log_if_slow", "operation not in _ENDLESS", "True"),
     ),
     breaker(
         "a failed call is never slow",
@@ -149,9 +145,7 @@ MUTANTS: list[Mutant] = [
     ),
     observer(
         "what it raises is logged each time",
-        Replace(
-            "_Observers._tell", "not any((observer is failed for failed in self._failed))", "True"
-        ),
+        Replace("_Observers._tell", "id(observer) not in self._failed", "True"),
     ),
     observer("keeps adapters alive", Replace("_watch", "weakref.ref(adapter)", "lambda: adapter")),
     observer(
@@ -416,7 +410,7 @@ MUTANTS: list[Mutant] = [
     ),
     on_servers(
         "breaker: threads that have waited connect to a dead server",
-        Replace("_Sessions.open", "attempt._permit is not None", "False"),
+        Drop("_Sessions.open", "attempt._check_breakers()"),
         "test_breaker.py::test_threads_that_wait_for_a_connection_do_not_ask_a_dead_server",
     ),
     on_servers(
@@ -459,8 +453,8 @@ MUTANTS: list[Mutant] = [
     on_servers(
         "breaker: a node that fails closes the others too",
         Replace(
-            "_NodePermits.settle",
-            "None if unanswered and node != address else unanswered",
+            "CallPolicy._settle",
+            "None if is_other and unanswered else unanswered",
             "unanswered",
         ),
         "test_cluster.py::test_each_node_has_a_breaker",
