@@ -9519,7 +9519,8 @@ class AtMost(_Condition):
 class Between(_Condition):
     """Matches the values from ``low`` to ``high``, both included."""
 
-    _sql, _holds = "BETWEEN %s AND %s", lambda value, low, high: low <= value <= high
+    # MariaDB finds nothing BETWEEN 'A' AND 'a', also with a binary collation.
+    _sql, _holds = "({0} >= %s AND {0} <= %s)", lambda value, low, high: low <= value <= high
 
     def __init__(self, low: Any, high: Any) -> None:
         self._keep(low, high)
@@ -10994,6 +10995,8 @@ class SqlRepository(Repository[R]):
         if isinstance(value, AnyOf):
             terms = [self._term(column, one) for one in value._values]
             return f"({' OR '.join(terms)})"
+        if isinstance(value, Between):
+            return value._sql.format(column)
         return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
 
 

@@ -372,6 +372,15 @@ class ConditionContract(Contract):
         assert found(title=Between("a_", "ab")) == "a_b"
         assert found(title=OneOf(["a_b", "A_B", "🙂"])) == "a_b 🙂"
 
+    def test_texts_of_an_index(self, backend: Conditions) -> None:
+        """MariaDB finds nothing of an index BETWEEN 'A' AND 'a'."""
+        for shelf in ("a", "B", "b"):
+            backend.places.create(Place(shelf, 1))
+        found = backend.places.select({"shelf": Between("A", "a")})
+        assert {place.shelf for place in found} == {"a", "B"}
+        others = backend.places.select({"shelf": Not(Between("A", "a"))})
+        assert [place.shelf for place in others] == ["b"]
+
     def test_texts_with_blanks(self, backend: Conditions) -> None:
         """MySQL does not count blanks at the end, but in LIKE it does."""
         backend.store(Entry("a "), Entry("a"), Entry("a\t"), Entry("b"))

@@ -271,6 +271,13 @@ MUTANTS: list[Mutant] = [
         "TestPostgres::test_texts",
     ),
     on_servers(
+        "MariaDB judges BETWEEN",
+        Replace(
+            "SqlRepository._term", "value._sql.format(column)", "f'{column} BETWEEN %s AND %s'"
+        ),
+        "TestMariaDB::test_texts_of_an_index",
+    ),
+    on_servers(
         "OR without brackets",
         Replace("SqlRepository._term", "f\"({' OR '.join(terms)})\"", "' OR '.join(terms)"),
         "TestPostgres::test_any_and_not",
