@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ import infra
 from tests.unit.test_observers import Recorder
 
 pytest.importorskip("opentelemetry.sdk")
+
+import prometheus_client
 
 from tests.unit.test_tracing import Traces
 
@@ -48,13 +49,8 @@ class Outputs:
         self.traces, self.recorder, self.log = Traces(), Recorder(), LogText()
         self.observers: list[Any] = [self.traces.observer, self.recorder]
         self.health: list[str] = []
-        self._metrics: Callable[[], str] = lambda: ""
-        prometheus: Any = getattr(infra, "PrometheusObserver", None)
-        if prometheus is not None:
-            client = importlib.import_module("prometheus_client")
-            registry = client.CollectorRegistry()
-            self.observers.append(prometheus(registry))
-            self._metrics = lambda: client.generate_latest(registry).decode()
+        self._registry = prometheus_client.CollectorRegistry()
+        self.observers.append(infra.PrometheusObserver(self._registry))
 
     def ask_health(self, services: infra.Infrastructure) -> None:
         report = services.health()
@@ -77,7 +73,7 @@ class Outputs:
         ]
         return {
             "spans": repr(spans),
-            "metrics": self._metrics(),
+            "metrics": prometheus_client.generate_latest(self._registry).decode(),
             "calls": repr((self.recorder.calls, self.recorder.counts, figures)),
             "logs": "\n".join(self.log.lines),
             "health": "\n".join(self.health),
@@ -212,6 +208,7 @@ def check(outputs: Outputs, secrets: list[str]) -> None:
         assert word in found["spans"], word  # all was seen
     assert "a handler of channel orders raised" in found["logs"]
     assert "redis" in found["health"]
+    assert 'infra_calls_total{operation="publish",outcome="ok",service="redis"}' in found["metrics"]
 
 
 # --- on the fakes
