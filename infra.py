@@ -2519,8 +2519,19 @@ class CallPolicy:
     def _report(
         self, operation: str, outcome: str, seconds: float, number: int, retried: bool = False
     ) -> None:
-        call = Call(self.service, operation, outcome, seconds, number, retried, self._server)
-        logger.debug("%s %s: %s", self.service, operation, outcome, extra=vars(call))
+        call = object.__new__(Call)
+        # Half the time of ``Call(…)``: a frozen dataclass sets its fields one by one.
+        call.__dict__.update(
+            service=self.service,
+            operation=operation,
+            outcome=outcome,
+            seconds=seconds,
+            attempt=number,
+            retried=retried,
+            server=self._server,
+        )
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s: %s", self.service, operation, outcome, extra=vars(call))
         if self._observer is not None:
             self._observer.call(call)
 

