@@ -1979,7 +1979,13 @@ class _Observers(Observer):
         self._failed: set[int] = set()  # ids of those that have raised
 
     def call(self, call: Call) -> None:
-        self._tell("call", call)
+        for observer in self._observers:  # as ``_tell``, which takes longer
+            try:
+                result: Any = observer.call(call)  # type: ignore[func-returns-value]
+                if result is not None:
+                    _not_deferred(result)
+            except Exception:
+                self._note_failure(observer)
 
     def count(self, service: str, name: str, amount: int = 1) -> None:
         if amount:
@@ -2006,10 +2012,13 @@ class _Observers(Observer):
                 if result is not None:
                     found.append(_not_deferred(result))
             except Exception:
-                if id(observer) not in self._failed:
-                    self._failed.add(id(observer))
-                    logger.warning("the observer raised, which is logged once", exc_info=True)
+                self._note_failure(observer)
         return found
+
+    def _note_failure(self, observer: Observer) -> None:
+        if id(observer) not in self._failed:
+            self._failed.add(id(observer))
+            logger.warning("the observer raised, which is logged once", exc_info=True)
 
 
 def _observers(observer: _Observing | None) -> _Observers | None:
@@ -2449,7 +2458,8 @@ class CallPolicy:
     def _succeeded(self, operation: str, began: float, started: float, number: int) -> None:
         now = self._monotonic()
         self._report(operation, "ok", now - started, number)
-        self._log_if_slow(operation, now - began)
+        if self._slow:
+            self._log_if_slow(operation, now - began)
 
     def _settle(
         self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
@@ -19995,9 +20005,10 @@ class PrometheusObserver(Observer):
                 raise ConfigurationError(
                     f"the registry has other metrics called {namespace}_…: use another namespace"
                 ) from None
+        self._of_call = self._metrics.of_call
 
     def call(self, call: Call) -> None:
-        count, observe = self._metrics.of_call(call.service, call.operation, call.outcome)
+        count, observe = self._of_call(call.service, call.operation, call.outcome)
         count()
         observe(call.seconds)
 

@@ -145,7 +145,7 @@ MUTANTS: list[Mutant] = [
     ),
     observer(
         "what it raises is logged each time",
-        Replace("_Observers._tell", "id(observer) not in self._failed", "True"),
+        Replace("_Observers._note_failure", "id(observer) not in self._failed", "True"),
     ),
     observer("keeps adapters alive", Replace("_watch", "weakref.ref(adapter)", "lambda: adapter")),
     observer(
