@@ -2215,8 +2215,8 @@ class CircuitBreaker:
     @property
     def retry_after(self) -> float:
         """Return the seconds until a probe may pass; 0.0 if it is not open."""
-        until = self._until
-        return 0.0 if until is None else max(0.0, until - self._monotonic())
+        left = 0.0 if self._until is None else self._until - self._monotonic()
+        return left if left > 1e-6 else 0.0  # less is lost when clocks round
 
     def call(self, fn: Callable[[], T]) -> T:
         """Return the result of ``fn()``. Raises CircuitOpenError instead of calling it."""

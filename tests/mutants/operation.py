@@ -64,6 +64,10 @@ MUTANTS: list[Mutant] = [
         Drop("CircuitBreaker._settle", "self._probe = lambda: None"),
     ),
     breaker(
+        "a pause ends only when the clock is exact",
+        Replace("CircuitBreaker.retry_after", "left > 1e-06", "left > 0"),
+    ),
+    breaker(
         "every thread may probe",
         Replace(
             "CircuitBreaker._admit",
