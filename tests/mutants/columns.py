@@ -27,8 +27,12 @@ CHECKS: list[Mutant] = [
         Replace("_FieldColumn.member", "isinstance(value, self._enums)", "hasattr(value, 'value')"),
     ),
     shared(
-        "a time has any zone",
-        Never("_FieldColumn.time", "value is not None"),
+        "a time loses its zone",
+        Replace(
+            "_FieldColumn.time",
+            "self.plain(value)",
+            "value and self.plain(value).replace(tzinfo=None)",
+        ),
     ),
     shared(
         "the database finds that a duration is too long",

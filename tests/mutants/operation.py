@@ -375,12 +375,14 @@ MUTANTS: list[Mutant] = [
             "_PrometheusMetrics.collect", "'seconds' if figure == 'longest_wait' else ''", "''"
         ),
     ),
-    metrics(
-        "metrics of another program or version count as ours",
+    OnFakes(
+        "metrics: those of another version count as ours",
+        INFRA,
         Never(
             "PrometheusObserver.__init__",
             "getattr(self._metrics, 'infra_version', None) != __version__",
         ),
+        ("unit/test_observability.py::test_a_registry_with_metrics_of_another_version",),
     ),
     metrics(
         "the second observer of a registry is refused",
