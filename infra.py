@@ -2112,10 +2112,9 @@ class Attempt:
     )  # fmt: skip
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
-        self._passes = False  # open breakers too
         self._periods: Mapping[CircuitBreaker, int] = _NO_PERIODS  # when they let it pass
         self.deadline = deadline
-        self.sent = self.shared = self.final = False
+        self.sent = self.shared = self.final = self._passes = False
         self.note: Any = None
         self._monotonic = monotonic
 
@@ -2403,7 +2402,8 @@ class CallPolicy:
         number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
-            current._passes = unguarded or operation in _UNGUARDED
+            if unguarded or operation in _UNGUARDED:
+                current._passes = True
             try:
                 if breaker is not None:
                     breaker._admit(current)
@@ -2411,8 +2411,8 @@ class CallPolicy:
             except BaseException as exc:
                 failure = exc
             else:
-                for asked in current._periods:
-                    asked._settle(current, False)
+                if current._periods is not _NO_PERIODS:
+                    self._answered(current)
                 if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
                     self._succeeded(operation, began, started, number)
                 return result
@@ -2454,6 +2454,11 @@ class CallPolicy:
             error.__cause__ = last
         is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
         return last if is_late and not attempt.sent else error
+
+    @staticmethod
+    def _answered(attempt: Attempt) -> None:
+        for breaker in attempt._periods:
+            breaker._settle(attempt, False)
 
     def _succeeded(self, operation: str, began: float, started: float, number: int) -> None:
         now = self._monotonic()
