@@ -77,6 +77,7 @@ import sys
 import threading
 import time
 import types
+import unicodedata
 import uuid
 import warnings
 import weakref
@@ -778,8 +779,6 @@ def _folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    import unicodedata
-
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
@@ -2214,7 +2213,8 @@ class CircuitBreaker:
     @property
     def retry_after(self) -> float:
         """Return the seconds until a probe may pass; 0.0 if it is not open."""
-        left = 0.0 if self._until is None else self._until - self._monotonic()
+        until = self._until  # once: another thread may close it
+        left = 0.0 if until is None else until - self._monotonic()
         return left if left > 1e-6 else 0.0  # less is lost when clocks round
 
     def call(self, fn: Callable[[], T]) -> T:
@@ -11026,10 +11026,13 @@ class SqlRepository(Repository[R]):
         return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
 
 
+_NO_INTEGER = Decimal("9223372036854775808.5")
+
+
 def _in_list(value: Any) -> Any:
-    """Return a number that fits no BIGINT as a fraction: MySQL reads 2**63 in a list as -2**63."""
+    """Return a fraction for a number that fits no BIGINT: MySQL reads 2**63 in a list as -2**63."""
     is_beyond = value.__class__ is int and not -(2**63) <= value < 2**63
-    return Decimal(2**63) + Decimal("0.5") if is_beyond else value
+    return _NO_INTEGER if is_beyond else value
 
 
 ConnectionPool._backend = SqlRepository
