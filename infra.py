@@ -2111,7 +2111,8 @@ class Attempt:
     )  # fmt: skip
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
-        self._periods: Mapping[CircuitBreaker, int] = _NO_PERIODS  # when they let it pass
+        #: by breaker: its period when it let the attempt pass
+        self._periods: Mapping[CircuitBreaker, int] = _NO_PERIODS
         self.deadline = deadline
         self.sent = self.shared = self.final = self._passes = False
         self.note: Any = None
@@ -7865,7 +7866,8 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
         dialect = self._dialect
-        _log_sql(dialect, sql)
+        if dialect.config.log_sql:
+            _log_sql(dialect, sql)
         attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
         attempt.sent = True
         if dialect.syntax.may_change_session(sql):
@@ -12743,6 +12745,10 @@ class _RedisErrors:
             if rule.error_class is ConnectionError:
                 raise refusal
 
+    def is_last(self, reply: Any) -> bool:
+        """Return whether the server ends the connection after this reply."""
+        return isinstance(reply, Exception) and str(reply).startswith("Protocol error")
+
     def are_demoted(self, replies: Sequence[Any]) -> bool:
         """Return whether the server is no longer a master, or its replicas have left it."""
         return any(rule.read_only for _, rule in self._refusals(replies))
@@ -13041,7 +13047,7 @@ class _RedisServer:
         errors = self._driver.errors
         errors.check_connection(replies)
         # After a protocol error the server ends the connection, perhaps a moment later.
-        connection.unread = any(str(reply).startswith("Protocol error") for reply in replies)
+        connection.unread = any(map(errors.is_last, replies))
         if not errors.are_demoted(replies):
             return replies
         if was_new:

@@ -162,6 +162,17 @@ def test_statements_are_logged_without_what_they_hold(
     assert "4711" not in caplog.text
 
 
+@pytest.mark.parametrize("name", ["postgres", "mariadb"])
+def test_statements_are_not_logged_by_default(
+    private_server: Callable[[str], Server], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = infra.DatabaseConfig(url=private_server(name).url)
+    with caplog.at_level(logging.DEBUG, "infra"), infra.create_pool(config) as pool:
+        assert [*pool.fetch_all("SELECT 4711"), *pool.stream("SELECT 4711")] == [(4711,)] * 2
+    assert {vars(each)["operation"] for each in caplog.records} >= {"fetch_all", "stream"}
+    assert not [each for each in caplog.records if "SELECT" in each.getMessage()]
+
+
 def test_a_slow_call_is_logged(
     private_server: Callable[[str], Server], caplog: pytest.LogCaptureFixture
 ) -> None:
