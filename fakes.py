@@ -1188,10 +1188,10 @@ class _IndexedRows:
 
     def _check_columns(self, names: Iterable[str]) -> None:
         """Raise DatabaseError, which names the column, if the table has none of that name."""
-        names = [*names]
-        if not self.rules.columns.keys() >= {*names}:
-            absent = next(name for name in names if name not in self.rules.columns)
-            raise self._error(_UNKNOWN_NAME, about=f'"{absent}"')
+        known = self.rules.columns
+        for name in names:
+            if name not in known:
+                raise self._error(_UNKNOWN_NAME, about=f'"{name}"')
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> _Key | None:
         """Return the values as an index holds them, or None if one is NULL."""

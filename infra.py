@@ -10074,8 +10074,8 @@ class _RecordSchema(ABC, Generic[R]):
         """Return the folded columns that hold these values."""
         folded: dict[str, Any] = {}
         for name, sources in self.folded.items():
-            if checked.keys() >= {*sources}:
-                texts = [checked[source] for source in sources]
+            texts = [checked[source] for source in sources if source in checked]
+            if len(texts) == len(sources):
                 folded[name] = None if None in texts else _folded("\n".join(texts))
         return folded
 

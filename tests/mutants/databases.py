@@ -129,7 +129,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "databases: a fake names no column",
         FAKES,
-        Replace("_IndexedRows._check_columns", "f'\"{absent}\"'", "''"),
+        Replace("_IndexedRows._check_columns", "f'\"{name}\"'", "''"),
         ("contract/test_database.py",),
     ),
     OnServers(
