@@ -8083,17 +8083,19 @@ class _SqlTable(_TableRows):
         portion = _Portion([], [], until, last, after=after)
         if until is None:
             return portion
-        columns, catalogue = self.shape().columns, self._catalogue
-        quoted, values, doubts, marks = [*map(self._name, names)], [], ["0"], ["0"]
-        for name, column in zip(names, quoted):
-            rendering = catalogue.renderings[columns[name].kind]
+        shape, catalogue = self.shape(), self._catalogue
+        columns, values, nulls, doubts, marks = shape.columns, [], ["0"], ["0"], ["0"]
+        for name in names:
+            rendering, column = catalogue.renderings[columns[name].kind], self._name(name)
             value = rendering.sql.format(column)
-            values.append(catalogue.rendered_value.format(column=column, value=value))
+            if name in shape.nullable:  # a NULL of another column shows in the separators
+                value = catalogue.rendered_value.format(column=column, value=value)
+                nulls.append(f"count(*) - count({column})")
+            values.append(value)
             if rendering.doubt and judge:
                 doubts.append(f"count(CASE WHEN {rendering.doubt.format(column)} THEN 1 END)")
             if columns[name].kind == "bytes":
                 marks.append(f"count({column})")
-        nulls = [f"count(*) - count({column})" for column in quoted]
         sums = ", ".join(" + ".join(terms) for terms in (nulls, marks, doubts))
         where, params = self._beyond(after, until)
         rows = catalogue.rendered_rows.format(", ".join(values))
