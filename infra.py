@@ -5319,20 +5319,108 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
     return lambda milliseconds: selector.select(milliseconds / 1000)
 
 
-class _Session(_WatchedSocket):
+class _Session(_WatchedSocket, ABC):
     """A connection of the driver, with its state in the pool."""
 
-    def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
+    def __init__(self, dialect: _Dialect, raw: Any, descriptor: int, now: float) -> None:
         super().__init__(raw)
+        self.dialect = dialect
+        self.driver = dialect.driver
         self.process = os.getpid()
         self.idle_since = now
-        self.retires_at = now + lifetime
+        self.retires_at = now + dialect.config.max_lifetime
         self.limited = True  # query_timeout applies
         self.is_new = True  # it has not been in the pool yet
         self.generation = 0  # the pool's generation when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C stopped it: a cancel request may still be on its way
         self.is_readable = _readiness(descriptor)
+
+    @abstractmethod
+    def execute(self, cursor: Any, sql: Any, params: Any = None) -> None: ...
+    @abstractmethod
+    def limit(self, limited: bool) -> None:
+        """Set or lift query_timeout, on the server and in the client."""
+
+    @abstractmethod
+    def set_read_timeout(self, seconds: float) -> None: ...
+    @abstractmethod
+    def is_open(self) -> bool: ...
+    @abstractmethod
+    def is_idle(self) -> bool: ...
+    @abstractmethod
+    def in_transaction(self) -> bool: ...
+    @abstractmethod
+    def transaction_survives(self) -> bool:
+        """Return whether the server still has the transaction after an error."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+    @abstractmethod
+    def detach(self) -> int:
+        """Let the driver's object be dropped without I/O. Return its descriptor, or -1."""
+
+    @abstractmethod
+    def read_columns(self, table: str, names: _Names) -> Sequence[_ColumnType | None]: ...
+    @abstractmethod
+    def insert_rows(
+        self, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        """Insert rows, and return the bytes of their text.
+
+        If ``numbered``, the server makes the values of the last column: return them too, in order.
+        """
+
+    @abstractmethod
+    def insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        """Insert rows that a server has written as text."""
+
+    @abstractmethod
+    def open_stream(self, statement: Any) -> Any: ...
+    @abstractmethod
+    def fetch(self, cursor: Any, count: int) -> Sequence[_Row]: ...
+
+    def target(self, table: str, names: _Names) -> str:
+        """Return what INSERT and COPY write to."""
+        name = self.dialect.name
+        return f"{name(table)} ({', '.join(map(name, names))})"
+
+    def select(self, sql: str, params: Any = None) -> Sequence[_Row]:
+        with self.raw.cursor() as cursor:
+            self.execute(cursor, sql, params)
+            rows: Sequence[_Row] = cursor.fetchall()
+        return rows
+
+    def disconnect(self) -> None:
+        if self.process == os.getpid():
+            self.close()
+            return
+        # In a forked child, closing would end the parent's session, or wait for ever for a lock of
+        # the driver. So redirect the descriptor to /dev/null and keep the driver's object.
+        descriptor = self.detach()
+        if descriptor >= 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, descriptor, inheritable=False)
+            os.close(null)
+        _inherited.append(self.raw)
+
+    def set_client_timeout(self, limited: bool) -> None:
+        """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
+        self.limited = limited
+        config = self.dialect.config
+        seconds = config.query_timeout + self.dialect.grace if limited else config.idle_timeout
+        self.set_read_timeout(seconds)
+
+    def timed_out(self) -> bool:
+        """After a timeout, stop the statement if the server has no limit. Return whether it did."""
+        return False
+
+    def is_autocommit(self) -> bool:
+        return True
+
+    def is_locking(self, absent: str) -> bool:
+        """Return whether LOCK TABLES is in force. ``absent``: the name of a missing table."""
+        return False
 
 
 #: the parent's connections, kept in a forked child: their destructors take locks
@@ -6004,7 +6092,7 @@ _CONVERTERS: Mapping[type, _Converter | None] = {
 
 
 class _Dialect(ABC):
-    """An engine's connections: its driver, how they are opened and limited, and SQL for them."""
+    """An engine's driver, how its sessions are opened, and SQL for them."""
 
     engine: ClassVar[str]
     syntax_class: ClassVar[type[_Syntax]]
@@ -6133,107 +6221,19 @@ class _Dialect(ABC):
     @abstractmethod
     def connect(self, seconds: float, now: float) -> _Session: ...
     @abstractmethod
-    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None: ...
-    @abstractmethod
     def made_id(self, cursor: Any) -> int: ...
-    @abstractmethod
-    def limit(self, session: _Session, limited: bool) -> None:
-        """Set or lift query_timeout, on the server and in the client."""
-
-    @abstractmethod
-    def set_read_timeout(self, session: _Session, seconds: float) -> None: ...
-    @abstractmethod
-    def is_open(self, session: _Session) -> bool: ...
-    @abstractmethod
-    def is_idle(self, session: _Session) -> bool: ...
-    @abstractmethod
-    def in_transaction(self, session: _Session) -> bool: ...
-    @abstractmethod
-    def transaction_survives(self, session: _Session) -> bool:
-        """Return whether the server still has the transaction after an error."""
-
-    @abstractmethod
-    def close(self, session: _Session) -> None: ...
-    @abstractmethod
-    def detach(self, session: _Session) -> int:
-        """Let the driver's object be dropped without I/O. Return its descriptor, or -1."""
-
-    @abstractmethod
-    def read_columns(
-        self, session: _Session, table: str, names: _Names
-    ) -> Sequence[_ColumnType | None]: ...
-    @abstractmethod
-    def insert_rows(
-        self,
-        session: _Session,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        """Insert rows, and return the bytes of their text.
-
-        If ``numbered``, the server makes the values of the last column: return them too, in order.
-        """
-
-    @abstractmethod
-    def insert_rendered(
-        self, session: _Session, table: str, names: _Names, rendered: bytes
-    ) -> None:
-        """Insert rows that a server has written as text."""
 
     def from_rendered(self, rendered: bytes) -> bytes:
         """Return what a server has written as ``insert_rendered`` takes it, in any thread."""
         return rendered
 
     @abstractmethod
-    def open_stream(self, session: _Session, statement: Any) -> Any: ...
-    @abstractmethod
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]: ...
-    @abstractmethod
     def server_name(self, version: str) -> str: ...
-
-    def select(self, session: _Session, sql: str, params: Any = None) -> Sequence[_Row]:
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, sql, params)
-            rows: Sequence[_Row] = cursor.fetchall()
-        return rows
-
-    def disconnect(self, session: _Session) -> None:
-        if session.process == os.getpid():
-            self.close(session)
-            return
-        # In a forked child, closing would end the parent's session, or wait for ever for a lock of
-        # the driver. So redirect the descriptor to /dev/null and keep the driver's object.
-        descriptor = self.detach(session)
-        if descriptor >= 0:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, descriptor, inheritable=False)
-            os.close(null)
-        _inherited.append(session.raw)
-
-    def set_client_timeout(self, session: _Session, limited: bool) -> None:
-        """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
-        session.limited = limited
-        config = self.config
-        seconds = config.query_timeout + self.grace if limited else config.idle_timeout
-        self.set_read_timeout(session, seconds)
-
-    def timed_out(self, session: _Session) -> bool:
-        """After a timeout, stop the statement if the server has no limit. Return whether it did."""
-        return False
 
     @property
     def address(self) -> str:
         """The server's host and port, for messages."""
         return f"{self.url.host}:{self.url.port or _PORTS[self.engine]}"
-
-    def is_autocommit(self, session: _Session) -> bool:
-        return True
-
-    def is_locking(self, session: _Session, absent: str) -> bool:
-        """Return whether LOCK TABLES is in force. ``absent``: the name of a missing table."""
-        return False
 
 
 def _strings(column: Sequence[Any]) -> Sequence[str]:
@@ -6470,6 +6470,168 @@ class _MySqlLogin:
         return raw
 
 
+class _MySqlSession(_Session):
+    dialect: _MySqlDialect
+    #: by flavour: the server's own time limit, and whether it covers every statement
+    limits: ClassVar = {
+        "MariaDB": ("max_statement_time={seconds}", True),
+        "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
+    }
+    #: statements that return rows and never end a transaction
+    reads = _lazy(r"(?i)[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b")
+
+    def flavour(self) -> str:
+        return "MariaDB" if "MariaDB" in self.raw.get_server_info() else "MySQL"
+
+    def limit(self, limited: bool) -> None:
+        seconds = self.dialect.config.query_timeout if limited else 0
+        limit, covers_all = self.limits[self.flavour()]
+        limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
+        # the seconds for which the reader of a stream may pause
+        reader_pause = 60 if limited else math.ceil(self.dialect.config.idle_timeout)
+        with self.raw.cursor() as cursor:
+            cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
+        self.raw.await_answer = self.dialect.await_answer if limited and not covers_all else None
+        self.raw.stopped = None
+        self.set_client_timeout(limited)
+
+    def set_read_timeout(self, seconds: float) -> None:
+        self.raw._read_timeout = self.raw._write_timeout = seconds
+
+    def execute(self, cursor: Any, sql: Any, params: Any = None) -> None:
+        cursor.execute(self.dialect.bind(cursor, sql, params))
+        if self.raw.stopped:  # the statement finished first: the KILL must not hit the next one
+            with contextlib.suppress(self.driver.Error):
+                self.raw.query("DO 0")
+        if cursor.description is not None and not self.reads.match(sql):
+            # PyMySQL reads no server status from rows. This also discards a CALL's further results.
+            self.raw.query("DO 0")
+
+    def transaction_survives(self) -> bool:
+        self.raw.query("DO 0")  # an error carries no server status
+        return self.in_transaction()
+
+    def timed_out(self) -> bool:
+        # MySQL continues a statement whose client has disconnected.
+        raw = self.raw
+        if self.limited and raw.await_answer is None:  # the server's own limit covers it
+            return False
+        if raw.stopped is None:
+            raw.stopped = self.dialect.kill("CONNECTION", raw)
+        return self.limited and bool(raw.stopped)
+
+    def is_autocommit(self) -> bool:
+        return bool(self.raw.server_status & 2)
+
+    def is_locking(self, absent: str) -> bool:
+        try:
+            self.raw.query(f"SELECT 1 FROM {absent}")
+        except self.driver.Error as exc:  # 1100: the table is not locked, but others are
+            return bool(exc.args[:1] == (1100,))
+        return False
+
+    def is_open(self) -> bool:
+        return bool(self.raw.open)
+
+    def is_idle(self) -> bool:
+        raw = self.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
+        if raw._sock is None or raw.server_status & 11 != 2:
+            return False
+        result = raw._result  # the next borrower would read a CALL's remaining results
+        return result is None or not (result.unbuffered_active or result.has_next)
+
+    def in_transaction(self) -> bool:
+        return bool(self.raw.server_status & 1)
+
+    def close(self) -> None:
+        try:
+            self.detach()
+        finally:
+            self.raw._force_close()  # without COM_QUIT, which could block
+
+    def detach(self) -> int:
+        raw = self.raw
+        if raw._result is not None:  # its destructor must not read the rest of a stream
+            raw._result.unbuffered_active = False
+        return raw._sock.fileno() if raw._sock is not None else -1
+
+    def read_columns(self, table: str, names: _Names) -> Sequence[_ColumnType | None]:
+        wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
+        catalogue = self.dialect.catalogue
+        rows = self.select(f"SHOW FULL COLUMNS FROM {self.dialect.name(table)}")
+        found = {
+            name.lower(): catalogue.catalogued(text, collation or "")
+            for name, text, collation, *_ in rows
+            if name.lower() in wanted
+        }
+        json_columns = catalogue.json_columns.get(self.flavour())
+        if json_columns and any(column.kind == "long text" for column in found.values()):
+            for (name,) in self.select(json_columns, catalogue.table_params(table)):
+                if name.lower() in found:
+                    found[name.lower()] = catalogue.column_types["json"]
+        return [found.get(name) for name in wanted]
+
+    def insert_rows(
+        self, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        """Send INSERT statements of many rows, each well below max_allowed_packet."""
+        cursor, total, ids, step = self.raw.cursor(), 0, list[int](), 1
+        if numbered:
+            ((step,),) = self.select("SELECT @@auto_increment_increment")
+        head = f"INSERT INTO {self.target(table, names)} VALUES ("
+        for size, texts in self._portions(columns, self._largest() - len(head)):
+            cursor.execute(head + "), (".join(texts) + ")")
+            total += size
+            # Ids of one statement have no gaps: InnoDB knows their number before the first one.
+            first = cursor.lastrowid
+            ids += range(first, first + step * len(texts), step) if numbered else ()
+        return total, ids
+
+    def _largest(self) -> int:
+        """Return the bytes of the largest statement that the server takes."""
+        if not self.dialect.largest:
+            ((self.dialect.largest,),) = self.select("SELECT @@max_allowed_packet - 1024")
+        return self.dialect.largest
+
+    def _portions(self, columns: _Columns, most: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the texts of rows, about a megabyte at a time, each with its bytes."""
+        texts = list(map(", ".join, self.dialect.texts.rows(columns)))
+        start = size = 0
+        for at, text in enumerate(texts):
+            length = len(text) if text.isascii() else len(text.encode())
+            if length > most:
+                raise self.driver.err.DataError(1153, "")
+            if size and size + length > min(most, 1 << 20):
+                yield size, texts[start:at]
+                start, size = at, 0
+            size += length + 4
+        yield size, texts[start:]
+
+    def insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        head = f"INSERT INTO {self.target(table, names)} VALUES ('"
+        statement = head.encode() + _replaced(rendered, _TO_VALUES) + b"')"
+        statement = statement.replace(b"'\x03'", b"NULL").replace(b"'\x04", b"x'")
+        if len(statement) > self._largest():
+            cut = rendered.rfind(_ROW_END, 0, len(rendered) // 2)
+            if cut < 0:
+                raise self.driver.err.DataError(1153, "")
+            for half in (rendered[:cut], rendered[cut + 1 :]):
+                self.insert_rendered(table, names, half)
+            return
+        with self.raw.cursor() as cursor:
+            cursor.execute(statement)
+            if cursor.warning_count:  # the server has changed a value
+                raise self.driver.err.DataError(1265, "")
+
+    def open_stream(self, statement: Any) -> Any:
+        cursor = self.raw.cursor(self.dialect.streaming)
+        cursor.execute(statement)
+        return cursor
+
+    def fetch(self, cursor: Any, count: int) -> Sequence[_Row]:
+        return list(cursor.fetchmany(count))
+
+
 class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
@@ -6481,11 +6643,8 @@ class _MySqlDialect(_Dialect):
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
     settings_roll_back = False
-    #: by flavour: the server's own time limit, and whether it covers every statement
-    limits: ClassVar = {
-        "MariaDB": ("max_statement_time={seconds}", True),
-        "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
-    }
+    #: the bytes of the largest statement that the server takes; 0: not known yet
+    largest = 0
     #: seconds after query_timeout until the client kills a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login of the connection that sends KILL
@@ -6518,8 +6677,6 @@ class _MySqlDialect(_Dialect):
     warnings = "SHOW WARNINGS"
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
-    #: statements that return rows and never end a transaction
-    reads = _lazy(r"(?i)[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b")
     # English messages, because the names of constraints are read from them
     session = (
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
@@ -6534,9 +6691,8 @@ class _MySqlDialect(_Dialect):
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
         self._login = _MySqlLogin(self.driver, self.url, self.tls_context)
-        self._packet = 0
-        self._streaming = importlib.import_module("pymysql.cursors").SSCursor
-        self._texts = _InsertTexts(self.convert_one)
+        self.streaming = importlib.import_module("pymysql.cursors").SSCursor
+        self.texts = _InsertTexts(self.convert_one)
 
     @property
     def address(self) -> str:
@@ -6544,72 +6700,32 @@ class _MySqlDialect(_Dialect):
 
     def connect(self, seconds: float, now: float) -> _Session:
         raw = self._login.open(seconds)
-        session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
+        session = _MySqlSession(self, raw, raw._sock.fileno(), now)
         try:
             # Whole seconds, and if possible less than query_timeout, which must not win.
             lock_seconds = max(1, math.ceil(self.config.query_timeout) - 1)
             with raw.cursor() as cursor:
                 cursor.execute(self.session.format(lock_seconds=lock_seconds))
                 cursor.execute(self.isolation)
-            self.limit(session, True)
+            session.limit(True)
         except BaseException:
-            self.disconnect(session)
+            session.disconnect()
             raise
         return session
-
-    def flavour(self, session: _Session) -> str:
-        return "MariaDB" if "MariaDB" in session.raw.get_server_info() else "MySQL"
-
-    def limit(self, session: _Session, limited: bool) -> None:
-        seconds = self.config.query_timeout if limited else 0
-        limit, covers_all = self.limits[self.flavour(session)]
-        limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
-        # the seconds for which the reader of a stream may pause
-        reader_pause = 60 if limited else math.ceil(self.config.idle_timeout)
-        with session.raw.cursor() as cursor:
-            cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
-        session.raw.await_answer = self._await_answer if limited and not covers_all else None
-        session.raw.stopped = None
-        self.set_client_timeout(session, limited)
-
-    def set_read_timeout(self, session: _Session, seconds: float) -> None:
-        session.raw._read_timeout = session.raw._write_timeout = seconds
-
-    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
-        cursor.execute(self.bind(cursor, sql, params))
-        if session.raw.stopped:  # the statement finished first: the KILL must not hit the next one
-            with contextlib.suppress(self.driver.Error):
-                session.raw.query("DO 0")
-        if cursor.description is not None and not self.reads.match(sql):
-            # PyMySQL reads no server status from rows. This also discards a CALL's further results.
-            session.raw.query("DO 0")
 
     def made_id(self, cursor: Any) -> int:
         return int(cursor.lastrowid)
 
-    def transaction_survives(self, session: _Session) -> bool:
-        session.raw.query("DO 0")  # an error carries no server status
-        return self.in_transaction(session)
-
-    def _await_answer(self, raw: Any) -> None:
+    def await_answer(self, raw: Any) -> None:
         """Wait for the reply. After query_timeout kill the statement: it replies with an error."""
         milliseconds = _timeout(self.config.query_timeout + self.kill_after)
         if _readiness(raw._sock.fileno())(milliseconds):
             return
-        raw.stopped = self._kill("QUERY", raw)
+        raw.stopped = self.kill("QUERY", raw)
         # The server rolls back before it replies. If it refused the KILL, it sends no reply.
         raw._read_timeout = self.grace if raw.stopped else 0.001
 
-    def timed_out(self, session: _Session) -> bool:
-        # MySQL continues a statement whose client has disconnected.
-        raw = session.raw
-        if session.limited and raw.await_answer is None:  # the server's own limit covers it
-            return False
-        if raw.stopped is None:
-            raw.stopped = self._kill("CONNECTION", raw)
-        return session.limited and bool(raw.stopped)
-
-    def _kill(self, target: str, raw: Any) -> bool:
+    def kill(self, target: str, raw: Any) -> bool:
         """Send KILL QUERY or KILL CONNECTION for ``raw``; return whether the server accepted it."""
         control = None
         try:
@@ -6638,125 +6754,6 @@ class _MySqlDialect(_Dialect):
         import hashlib
 
         return "infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()
-
-    def is_autocommit(self, session: _Session) -> bool:
-        return bool(session.raw.server_status & 2)
-
-    def is_locking(self, session: _Session, absent: str) -> bool:
-        try:
-            session.raw.query(f"SELECT 1 FROM {absent}")
-        except self.driver.Error as exc:  # 1100: the table is not locked, but others are
-            return bool(exc.args[:1] == (1100,))
-        return False
-
-    def is_open(self, session: _Session) -> bool:
-        return bool(session.raw.open)
-
-    def is_idle(self, session: _Session) -> bool:
-        raw = session.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
-        if raw._sock is None or raw.server_status & 11 != 2:
-            return False
-        result = raw._result  # the next borrower would read a CALL's remaining results
-        return result is None or not (result.unbuffered_active or result.has_next)
-
-    def in_transaction(self, session: _Session) -> bool:
-        return bool(session.raw.server_status & 1)
-
-    def close(self, session: _Session) -> None:
-        try:
-            self.detach(session)
-        finally:
-            session.raw._force_close()  # without COM_QUIT, which could block
-
-    def detach(self, session: _Session) -> int:
-        raw = session.raw
-        if raw._result is not None:  # its destructor must not read the rest of a stream
-            raw._result.unbuffered_active = False
-        return raw._sock.fileno() if raw._sock is not None else -1
-
-    def read_columns(
-        self, session: _Session, table: str, names: _Names
-    ) -> Sequence[_ColumnType | None]:
-        wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
-        rows = self.select(session, f"SHOW FULL COLUMNS FROM {self.name(table)}")
-        found = {
-            name.lower(): self.catalogue.catalogued(text, collation or "")
-            for name, text, collation, *_ in rows
-            if name.lower() in wanted
-        }
-        json_columns = self.catalogue.json_columns.get(self.flavour(session))
-        if json_columns and any(column.kind == "long text" for column in found.values()):
-            for (name,) in self.select(session, json_columns, self.catalogue.table_params(table)):
-                if name.lower() in found:
-                    found[name.lower()] = self.catalogue.column_types["json"]
-        return [found.get(name) for name in wanted]
-
-    def insert_rows(
-        self,
-        session: _Session,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        """Send INSERT statements of many rows, each well below max_allowed_packet."""
-        cursor, total, ids, step = session.raw.cursor(), 0, list[int](), 1
-        if numbered:
-            ((step,),) = self.select(session, "SELECT @@auto_increment_increment")
-        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
-        for size, texts in self._portions(columns, self._largest(session) - len(head)):
-            cursor.execute(head + "), (".join(texts) + ")")
-            total += size
-            # Ids of one statement have no gaps: InnoDB knows their number before the first one.
-            first = cursor.lastrowid
-            ids += range(first, first + step * len(texts), step) if numbered else ()
-        return total, ids
-
-    def _largest(self, session: _Session) -> int:
-        """Return the bytes of the largest statement that the server takes."""
-        if not self._packet:
-            ((self._packet,),) = self.select(session, "SELECT @@max_allowed_packet - 1024")
-        return self._packet
-
-    def _portions(self, columns: _Columns, most: int) -> Iterator[tuple[int, list[str]]]:
-        """Yield the texts of rows, about a megabyte at a time, each with its bytes."""
-        texts = list(map(", ".join, self._texts.rows(columns)))
-        start = size = 0
-        for at, text in enumerate(texts):
-            length = len(text) if text.isascii() else len(text.encode())
-            if length > most:
-                raise self.driver.err.DataError(1153, "")
-            if size and size + length > min(most, 1 << 20):
-                yield size, texts[start:at]
-                start, size = at, 0
-            size += length + 4
-        yield size, texts[start:]
-
-    def insert_rendered(
-        self, session: _Session, table: str, names: _Names, rendered: bytes
-    ) -> None:
-        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ('"
-        statement = head.encode() + _replaced(rendered, _TO_VALUES) + b"')"
-        statement = statement.replace(b"'\x03'", b"NULL").replace(b"'\x04", b"x'")
-        if len(statement) > self._largest(session):
-            cut = rendered.rfind(_ROW_END, 0, len(rendered) // 2)
-            if cut < 0:
-                raise self.driver.err.DataError(1153, "")
-            for half in (rendered[:cut], rendered[cut + 1 :]):
-                self.insert_rendered(session, table, names, half)
-            return
-        with session.raw.cursor() as cursor:
-            cursor.execute(statement)
-            if cursor.warning_count:  # the server has changed a value
-                raise self.driver.err.DataError(1265, "")
-
-    def open_stream(self, session: _Session, statement: Any) -> Any:
-        cursor = session.raw.cursor(self._streaming)
-        cursor.execute(statement)
-        return cursor
-
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
-        return list(cursor.fetchmany(count))
 
     def server_name(self, version: str) -> str:
         return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version.partition('-')[0]}"
@@ -6854,6 +6851,108 @@ def _type_reader(read: _Converter) -> Callable[[str | None, object], Any]:
     return lambda text, _: None if text is None else read(text)
 
 
+class _PostgresSession(_Session):
+    dialect: _PostgresDialect
+    next_ids = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
+
+    def limit(self, limited: bool) -> None:
+        seconds = self.dialect.config.query_timeout if limited else 0
+        with self.raw.cursor() as cursor:
+            self.execute(cursor, f"SET statement_timeout = {_timeout(seconds)}")
+        self.set_client_timeout(limited)
+
+    def set_read_timeout(self, seconds: float) -> None:
+        self.patience = seconds
+
+    def execute(self, cursor: Any, sql: Any, params: Any = None) -> None:
+        try:
+            return self._watched(cursor.execute, sql, params)
+        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
+            reason = type(exc).__name__
+        raise _placeholder_error(sql, params, reason)
+
+    def _watched(self, call: Callable[..., Any], *arguments: Any) -> None:
+        _watchdog.watch(self)
+        try:
+            if self.dialect.config.interruptible:
+                _interrupts.call(self, call, *arguments)
+            else:
+                call(*arguments)
+        except self.driver.Error as exc:
+            if self.expired:  # psycopg2 reports only a closed connection, without a code
+                raise builtins.TimeoutError from exc
+            raise
+        finally:
+            _watchdog.unwatch(self)
+
+    def is_open(self) -> bool:
+        return not self.raw.closed
+
+    def is_idle(self) -> bool:
+        raw = self.raw
+        if raw.closed or self.interrupted:
+            return False
+        return raw.autocommit is True and not raw.get_transaction_status()
+
+    def in_transaction(self) -> bool:
+        return bool(self.raw.get_transaction_status() == 2)
+
+    def transaction_survives(self) -> bool:
+        return self.raw.get_transaction_status() in (2, 3)
+
+    def close(self) -> None:
+        if not self.raw.closed:
+            self.raw.close()
+
+    def detach(self) -> int:
+        return -1 if self.raw.closed else self.raw.fileno()
+
+    def read_columns(self, table: str, names: _Names) -> Sequence[_ColumnType | None]:
+        catalogue = self.dialect.catalogue
+        rows = self.select(catalogue.column_query, [self.dialect.name(table)])
+        found = {name: catalogue.catalogued(text) for name, text in rows}
+        return [found.get(name) for name in names] if found else []  # []: there is no such table
+
+    def insert_rows(
+        self, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        ids: list[int] = []
+        if numbered:
+            place = [self.dialect.name(table), names[-1], len(columns[-1])]
+            ids = [id for (id,) in self.select(self.next_ids, place)]
+            columns = [*columns[:-1], ids]
+        source = _CopySource(self.dialect.texts, columns)
+        try:
+            self._copy(table, names, source)
+        except self.driver.Error:
+            if source.failure is None:
+                raise
+        if source.failure is not None:
+            raise source.failure
+        return source.size, ids
+
+    def insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        self._copy(table, names, io.BytesIO(rendered))
+
+    def _copy(self, table: str, names: _Names, source: Any) -> None:
+        command = f"COPY {self.target(table, names)} FROM STDIN"
+        self._watched(self.raw.cursor().copy_expert, command, source, 1 << 18)
+
+    def open_stream(self, statement: Any) -> Any:
+        cursor = self.raw.cursor()
+        text = statement if isinstance(statement, bytes) else statement.encode()
+        self.execute(cursor, "BEGIN")
+        self.execute(cursor, self.dialect.stream_prefix.encode() + text)
+        return cursor
+
+    def fetch(self, cursor: Any, count: int) -> Sequence[_Row]:
+        self.execute(cursor, f"FETCH FORWARD {count} FROM infra_stream")
+        rows: list[_Row] = cursor.fetchall()
+        if len(rows) < count:
+            self.execute(self.raw.cursor(), "ROLLBACK")  # `cursor` keeps its columns
+        return rows
+
+
 class _PostgresDialect(_Dialect):
     """Postgres over psycopg2."""
 
@@ -6869,7 +6968,6 @@ class _PostgresDialect(_Dialect):
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
     returning = " RETURNING {}"
     on_conflict = " ON CONFLICT ({key}) DO UPDATE SET {settings} RETURNING {shown}, (xmax = 0)"
-    next_ids = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6914,7 +7012,7 @@ class _PostgresDialect(_Dialect):
             ext.new_array_type((2951,), "UUID[]", to_uuid),
             ext.new_array_type((1001,), "BYTEA[]", to_bytes),
         ]  # fmt: skip
-        self._texts = _CopyTexts(a_range)
+        self.texts = _CopyTexts(a_range)
 
     def convert_list(self, values: Any) -> Any:
         """Convert a list for an array. Ids, documents and ranges need untyped text.
@@ -6952,52 +7050,22 @@ class _PostgresDialect(_Dialect):
             if SystemClock.monotonic() >= due:
                 raise builtins.TimeoutError from exc  # psycopg2 gives no code for a timeout
             raise
-        session = _Session(raw, raw.fileno(), now, self.config.max_lifetime)
-        self.set_read_timeout(session, seconds)
+        session = _PostgresSession(self, raw, raw.fileno(), now)
+        session.set_read_timeout(seconds)
         try:
             raw.autocommit = True
             for type_reader in self._types:
                 driver.extensions.register_type(type_reader, raw)
             with raw.cursor() as cursor:
-                self.execute(session, cursor, self._settings(self.config.query_timeout))
-            self.set_client_timeout(session, True)
+                session.execute(cursor, self._settings(self.config.query_timeout))
+            session.set_client_timeout(True)
         except BaseException:
-            self.disconnect(session)
+            session.disconnect()
             raise
         return session
 
-    def limit(self, session: _Session, limited: bool) -> None:
-        seconds = self.config.query_timeout if limited else 0
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, f"SET statement_timeout = {_timeout(seconds)}")
-        self.set_client_timeout(session, limited)
-
-    def set_read_timeout(self, session: _Session, seconds: float) -> None:
-        session.patience = seconds
-
-    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
-        try:
-            return self._watched(session, cursor.execute, sql, params)
-        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
-            reason = type(exc).__name__
-        raise _placeholder_error(sql, params, reason)
-
     def made_id(self, cursor: Any) -> int:
         return int(cursor.fetchone()[0])
-
-    def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
-        _watchdog.watch(session)
-        try:
-            if self.config.interruptible:
-                _interrupts.call(session, call, *arguments)
-            else:
-                call(*arguments)
-        except self.driver.Error as exc:
-            if session.expired:  # psycopg2 reports only a closed connection, without a code
-                raise builtins.TimeoutError from exc
-            raise
-        finally:
-            _watchdog.unwatch(session)
 
     def lock_name(self, schema: str) -> str:
         return "infra schema_migrations"  # locks are local to the database
@@ -7011,83 +7079,8 @@ class _PostgresDialect(_Dialect):
         lock = max(1, _timeout(self.config.query_timeout) * 9 // 10)
         return self.session.format(milliseconds=_timeout(seconds), lock=lock)
 
-    def is_open(self, session: _Session) -> bool:
-        return not session.raw.closed
-
-    def is_idle(self, session: _Session) -> bool:
-        raw = session.raw
-        if raw.closed or session.interrupted:
-            return False
-        return raw.autocommit is True and not raw.get_transaction_status()
-
-    def in_transaction(self, session: _Session) -> bool:
-        return bool(session.raw.get_transaction_status() == 2)
-
-    def transaction_survives(self, session: _Session) -> bool:
-        return session.raw.get_transaction_status() in (2, 3)
-
-    def close(self, session: _Session) -> None:
-        if not session.raw.closed:
-            session.raw.close()
-
-    def detach(self, session: _Session) -> int:
-        return -1 if session.raw.closed else session.raw.fileno()
-
-    def read_columns(
-        self, session: _Session, table: str, names: _Names
-    ) -> Sequence[_ColumnType | None]:
-        rows = self.select(session, self.catalogue.column_query, [self.name(table)])
-        found = {name: self.catalogue.catalogued(text) for name, text in rows}
-        return [found.get(name) for name in names] if found else []  # []: there is no such table
-
-    def insert_rows(
-        self,
-        session: _Session,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        ids: list[int] = []
-        if numbered:
-            place = [self.name(table), names[-1], len(columns[-1])]
-            ids = [id for (id,) in self.select(session, self.next_ids, place)]
-            columns = [*columns[:-1], ids]
-        source = _CopySource(self._texts, columns)
-        try:
-            self._copy(session, table, names, source)
-        except self.driver.Error:
-            if source.failure is None:
-                raise
-        if source.failure is not None:
-            raise source.failure
-        return source.size, ids
-
-    def insert_rendered(
-        self, session: _Session, table: str, names: _Names, rendered: bytes
-    ) -> None:
-        self._copy(session, table, names, io.BytesIO(rendered))
-
     def from_rendered(self, rendered: bytes) -> bytes:
         return _replaced(rendered, _TO_COPY) + b"\n"
-
-    def _copy(self, session: _Session, table: str, names: _Names, source: Any) -> None:
-        command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
-        self._watched(session, session.raw.cursor().copy_expert, command, source, 1 << 18)
-
-    def open_stream(self, session: _Session, statement: Any) -> Any:
-        cursor = session.raw.cursor()
-        text = statement if isinstance(statement, bytes) else statement.encode()
-        self.execute(session, cursor, "BEGIN")
-        self.execute(session, cursor, self.stream_prefix.encode() + text)
-        return cursor
-
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
-        self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
-        rows: list[_Row] = cursor.fetchall()
-        if len(rows) < count:
-            self.execute(session, session.raw.cursor(), "ROLLBACK")  # `cursor` keeps its columns
-        return rows
 
     def server_name(self, version: str) -> str:
         return " ".join(version.split()[:2])
@@ -7158,7 +7151,7 @@ class _SessionLease(_Lease[_Session]):
         try:
             try:
                 if error is None or self._is_drivers(error):
-                    sound = sessions.is_idle(session) or sessions.roll_back(session)
+                    sound = session.is_idle() or sessions.roll_back(session)
             finally:
                 sessions.give_back(self, session, sound)
         finally:
@@ -7272,10 +7265,9 @@ def _check_sql(sql: Any) -> str:
     return _check_value(sql, "sql")
 
 
-def _perform(
-    dialect: _Dialect, sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session
-) -> T:
+def _perform(sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
+    dialect = session.dialect
     attempt.note = session, sql, params
     attempt.sent = True
     if dialect.config.log_sql:
@@ -7284,10 +7276,10 @@ def _perform(
         session.retires_at = 0.0  # the next borrower must not get its settings
     cursor = session.raw.cursor()
     try:
-        dialect.execute(session, cursor, sql, params)
+        session.execute(cursor, sql, params)
         return fetch(cursor)
-    except dialect.driver.Error as exc:
-        _note_refusal(dialect, exc, attempt, session)
+    except session.driver.Error as exc:
+        _note_refusal(exc, attempt, session)
         raise
     except InfrastructureError:
         raise
@@ -7307,9 +7299,9 @@ def _log_sql(dialect: _Dialect, sql: str) -> None:
         logger.debug("%s: %s", dialect.engine, " ".join(template.split()), extra=extra)
 
 
-def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
+def _note_refusal(exc: Exception, attempt: Attempt, session: _Session) -> None:
     """Record that the server refuses writes. A retry then helps only if the session is not new."""
-    if dialect.errors.rule_of(exc)[1].read_only:
+    if session.dialect.errors.rule_of(exc)[1].read_only:
         session.read_only = True
         attempt.final = session.is_new
 
@@ -7360,7 +7352,7 @@ def _sql_error_rule(
     attempt.sent = attempt.sent and rule.may_have_acted
     if rule.error_class is TimeoutError:
         attempt.final = True  # the attempt has used up its time
-        if code is None and session is not None and attempt.sent and dialect.timed_out(session):
+        if code is None and session is not None and attempt.sent and session.timed_out():
             rule = _TOO_SLOW
     return code, rule
 
@@ -7382,19 +7374,18 @@ class _Sessions:
             "ConnectionPool",
             config.max_connections,
             connect=self.open,
-            disconnect=dialect.disconnect,
+            disconnect=_Session.disconnect,
             is_dead=self._is_dead,
             is_stale=self._is_stale,
             keep=config.min_connections,
         )
         self.take, self.acquire = self.pool.take, self.pool.acquire
         self.renew, self.release = self.pool.renew, self.pool.release
-        self.is_idle = dialect.is_idle
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         for session in list(self._opened):
-            self._dialect.disconnect(session)
+            session.disconnect()
 
     def open(self, attempt: Attempt) -> _Session:
         self.pool.check_open()
@@ -7426,9 +7417,7 @@ class _Sessions:
 
     def control(self, session: _Session, operation: str) -> None:
         """Send BEGIN, COMMIT or ROLLBACK, once."""
-        perform = functools.partial(
-            _perform, self._dialect, operation.upper(), None, _row_count, session=session
-        )
+        perform = functools.partial(_perform, operation.upper(), None, _row_count, session=session)
         self._policy.call(operation, perform, retries=0, unguarded=True)
 
     def roll_back(self, session: _Session) -> bool:
@@ -7437,7 +7426,7 @@ class _Sessions:
             self.control(session, "rollback")
         except InfrastructureError:
             return False
-        return self.is_idle(session)
+        return session.is_idle()
 
     def replace_older(self, session: _Session) -> None:
         """After a failover: let the pool replace all sessions but this one."""
@@ -7462,12 +7451,11 @@ class _Sessions:
         return self._monotonic() - session.idle_since > self._idle_timeout
 
     def _answers(self, session: _Session) -> bool:
-        dialect = self._dialect
         try:
-            dialect.set_read_timeout(session, self._config.connect_timeout)
-            dialect.select(session, "SELECT 1")
-            dialect.set_client_timeout(session, True)
-        except (dialect.driver.Error, OSError):
+            session.set_read_timeout(self._config.connect_timeout)
+            session.select("SELECT 1")
+            session.set_client_timeout(True)
+        except (session.driver.Error, OSError):
             return False
         return True
 
@@ -7540,7 +7528,7 @@ class _SqlStatements(Database):
         block = self._current()
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
-        dialect, sessions = self._dialect, self._sessions
+        sessions = self._sessions
         refused = False  # by a session that takes no writes
 
         def attempt(current: Attempt) -> T:
@@ -7553,14 +7541,14 @@ class _SqlStatements(Database):
                     if refused and not session.is_new:
                         session = sessions.renew(lease, current)
                     try:
-                        result = _perform(dialect, sql, params, fetch, current, session)
-                    except (dialect.driver.Error, ValidationError):
-                        sound = sessions.is_idle(session)
+                        result = _perform(sql, params, fetch, current, session)
+                    except (session.driver.Error, ValidationError):
+                        sound = session.is_idle()
                         refused = session.read_only
                         raise
                     if refused:
                         sessions.replace_older(session)
-                    sound = sessions.is_idle(session)
+                    sound = session.is_idle()
                     if not sound:
                         raise DatabaseError(
                             "the statement left a transaction open, and was rolled back: "
@@ -7584,7 +7572,7 @@ class _SqlStatements(Database):
                 operation,
                 "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
             )
-        perform = functools.partial(_perform, self._dialect, sql, params, fetch)
+        perform = functools.partial(_perform, sql, params, fetch)
         return self._within(block, operation, perform)
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
@@ -7592,7 +7580,6 @@ class _SqlStatements(Database):
 
         It is never retried: the statements before it would be missing.
         """
-        dialect = self._dialect
         session: _Session = block.handle.resource
         try:
             result = self._policy.call(
@@ -7601,18 +7588,18 @@ class _SqlStatements(Database):
         except ValidationError:
             raise  # nothing was sent
         except InfrastructureError as error:
-            is_open, goes_on = dialect.is_open(session), False
-            with contextlib.suppress(dialect.driver.Error, OSError):
-                goes_on = is_open and dialect.transaction_survives(session)
+            is_open, goes_on = session.is_open(), False
+            with contextlib.suppress(session.driver.Error, OSError):
+                goes_on = is_open and session.transaction_survives()
             self._doom(block, error, outermost=not goes_on)
             if is_open and not goes_on and not error.retryable:  # DDL commits before it fails
                 raise self._ended(operation) from error
             raise
         except BaseException:  # Ctrl-C, which may have interrupted a reply
-            dialect.disconnect(session)
+            session.disconnect()
             self._doom(block, ConnectionError("a statement was interrupted"), outermost=True)
             raise
-        if not dialect.in_transaction(session):
+        if not session.in_transaction():
             ended = self._ended(operation)
             self._doom(block, ended, outermost=True)
             raise ended
@@ -7644,24 +7631,22 @@ class _SqlTransactions(_SqlStatements):
         block.handle = lease
         try:
             session = sessions.take(lease) or sessions.acquire(lease, attempt)
-            _perform(self._dialect, "BEGIN", None, _row_count, attempt, session)
+            _perform("BEGIN", None, _row_count, attempt, session)
         except BaseException:
             sessions.release(lease, broken=True)
             raise
 
     def _end(self, block: _Block, command: str) -> None:
         session = block.handle.resource
-        if command == "COMMIT" or self._dialect.is_open(session):
+        if command == "COMMIT" or session.is_open():
             self._sessions.control(session, command.lower())
 
     def _savepoint(self, block: _Block, command: str) -> None:
-        dialect, name = self._dialect, f"level_{block.depth}"
+        name = f"level_{block.depth}"
         sql = f"{command} {name}"
         if command == "ROLLBACK TO SAVEPOINT":
-            sql = dialect.undo.format(name=name)
-        self._within(
-            block, "savepoint", functools.partial(_perform, dialect, sql, None, _row_count)
-        )
+            sql = self._dialect.undo.format(name=name)
+        self._within(block, "savepoint", functools.partial(_perform, sql, None, _row_count))
 
     def _abandon(self, block: _Block) -> None:
         sessions, lease = self._sessions, block.handle
@@ -7669,12 +7654,12 @@ class _SqlTransactions(_SqlStatements):
         if session is None:
             return
         if isinstance(lease, _LockLease):
-            if not sessions.is_idle(session):
-                self._dialect.disconnect(session)
+            if not session.is_idle():
+                session.disconnect()
             return
         if session.read_only and not session.is_new:
             sessions.replace_older(session)  # `run` may begin again: not on another old session
-        sound = sessions.is_idle(session) and not session.read_only
+        sound = session.is_idle() and not session.read_only
         sessions.give_back(lease, session, sound)
 
 
@@ -7690,7 +7675,7 @@ class _SqlInserts(_SqlTransactions):
         return block
 
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
-        found = self._insert_step("insert_many", self._dialect.read_columns, table, names)
+        found = self._insert_step("insert_many", lambda s: s.read_columns(table, names), table)
         absent = [name for name, column in zip(names, found) if column is None]
         if absent or not found:
             raise self._no_such("insert_many", table, *absent[:1])
@@ -7704,27 +7689,33 @@ class _SqlInserts(_SqlTransactions):
         return self._database_error(operation, message, code=code)
 
     def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
-        insert = self._dialect.insert_rows
-        return self._insert_step("insert_many", insert, table, names, columns)[0]
+        return self._insert_batch("insert_many", table, names, columns)[0]
+
+    def _insert_batch(
+        self, operation: str, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        """See ``_Session.insert_rows``."""
+        insert = operator.methodcaller("insert_rows", table, names, columns, numbered)
+        return self._insert_step(operation, insert, table, names)
 
     def _insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
         """Insert rows that another server has written as text."""
-        self._insert_step("move", self._dialect.insert_rendered, table, names, rendered)
+        insert = operator.methodcaller("insert_rendered", table, names, rendered)
+        self._insert_step("move", insert, table, names)
 
     def _insert_step(
-        self, operation: str, step: Callable[..., T], table: str, names: _Names, *rows: Any
+        self, operation: str, step: Callable[[_Session], T], table: str, names: _Names = ()
     ) -> T:
-        """Call a method of the dialect for an INSERT, in the transaction that is open."""
-        dialect = self._dialect
+        """Run a step of an INSERT in the open transaction. ``names``: the columns at fault."""
 
         def send(attempt: Attempt, session: _Session) -> T:
-            shown = f" ({', '.join(names)})" if rows else ""  # no column is at fault before
+            shown = f" ({', '.join(names)})" if names else ""
             attempt.note = _Sent(session, f"INSERT INTO {table}{shown}", is_ours=True)
             attempt.sent = True
             try:
-                return step(session, table, names, *rows)
-            except dialect.driver.Error as exc:
-                _note_refusal(dialect, exc, attempt, session)
+                return step(session)
+            except session.driver.Error as exc:
+                _note_refusal(exc, attempt, session)
                 raise
 
         return self._within(self._open_block(), operation, send)
@@ -7733,26 +7724,25 @@ class _SqlInserts(_SqlTransactions):
     def _unlimited(self) -> Iterator[None]:
         block = self._open_block()
         session: _Session = block.handle.resource
-        dialect, limited = self._dialect, session.limited
+        limited = session.limited
         if limited:
-            self._within(block, "insert_many", lambda _, s: dialect.limit(s, False))
+            self._within(block, "insert_many", lambda _, s: s.limit(False))
         failed = True
         try:
             yield
             failed = False
         finally:
-            if limited and failed and dialect.settings_roll_back:
-                dialect.set_client_timeout(session, True)
+            if limited and failed and self._dialect.settings_roll_back:
+                session.set_client_timeout(True)
             elif limited and block.doom is None:
-                self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
+                self._within(block, "insert_many", lambda _, s: s.limit(True))
 
 
 class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
     def _give_time(self, session: _Session) -> None:
-        limit = functools.partial(self._dialect.limit, session, False)
-        self._policy.call("migrate", lambda _: limit(), retries=0, unguarded=True)
+        self._policy.call("migrate", lambda _: session.limit(False), retries=0, unguarded=True)
 
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
@@ -7772,10 +7762,10 @@ class _SqlLocks(_SqlTransactions):
             lent.unlock(busy)
             raise
         except BaseException:  # Ctrl-C
-            self._dialect.timed_out(session)
+            session.timed_out()
             raise
         finally:
-            self._dialect.disconnect(session)
+            session.disconnect()
 
     @contextlib.contextmanager
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
@@ -7801,9 +7791,9 @@ class _SqlLocks(_SqlTransactions):
         return _sha256(f"infra {schema} {lock}".encode())[:40]
 
 
-def _fetch_batch(dialect: _Dialect, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
+def _fetch_batch(session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
     try:
-        return dialect.fetch(session, cursor, count)
+        return session.fetch(cursor, count)
     except InfrastructureError:
         raise
     except _UNREPRESENTABLE as exc:
@@ -7849,20 +7839,20 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def _stream(
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
-        dialect, lease = self._dialect, _SessionLease(self)
+        lease = _SessionLease(self)
         call = functools.partial(self._policy.call, "stream", retries=0, unguarded=True)
         with lease:
             session = lease.session
-            call(lambda _: dialect.limit(session, False))
+            call(lambda _: session.limit(False))
             cursor: Any = call(functools.partial(self._open_stream, session, sql, params))
             batch: Sequence[_Row] = [()] * batch_size
             while len(batch) == batch_size:
-                batch = call(lambda _: _fetch_batch(dialect, session, cursor, batch_size))
+                batch = call(lambda _: _fetch_batch(session, cursor, batch_size))
                 if into is None:
                     yield from batch
                 else:
                     yield from self._made("stream", into, _column_names(cursor), batch)
-            call(lambda _: dialect.limit(session, True))
+            call(lambda _: session.limit(True))
 
     def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
         dialect = self._dialect
@@ -7872,7 +7862,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         attempt.sent = True
         if dialect.syntax.may_change_session(sql):
             session.retires_at = 0.0
-        return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
+        return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
@@ -7919,7 +7909,7 @@ class _RunnerSession:
     def __init__(self, pool: _SqlLocks, session: _Session) -> None:
         self._policy = pool._policy
         self._session = session
-        self.dialect = pool._dialect
+        self.dialect = session.dialect
 
     def execute(self, sql: str, params: Any = None) -> int:
         return self._call(sql, params, _row_count)
@@ -7944,13 +7934,13 @@ class _RunnerSession:
             self.fetch_all(self.dialect.unlock, lock)
 
     def in_transaction(self) -> bool:
-        return self._ask(self.dialect.transaction_survives)
+        return self._ask(self._session.transaction_survives)
 
     def is_autocommit(self) -> bool:
-        return self.dialect.is_autocommit(self._session)
+        return self._session.is_autocommit()
 
     def is_locking(self, absent: str) -> bool:
-        return self._ask(lambda session: self.dialect.is_locking(session, absent))
+        return self._ask(lambda: self._session.is_locking(absent))
 
     def roll_back(self) -> bool:
         """Roll back the open transaction, and return whether nothing of it is left."""
@@ -7964,19 +7954,17 @@ class _RunnerSession:
         except InfrastructureError:
             return False
 
-    def _ask(self, question: Callable[[_Session], T]) -> T:
+    def _ask(self, question: Callable[[], T]) -> T:
         def ask(attempt: Attempt) -> T:
             attempt.note = _Sent(self._session)
             attempt.sent = True
-            return question(self._session)
+            return question()
 
         return self._policy.call("migrate", ask, retries=0, unguarded=True)
 
     def _call(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
-        dialect, sql = self.dialect, _check_sql(sql)
-        perform = functools.partial(
-            _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
-        )
+        sql, params = _check_sql(sql), self.dialect.convert(params)
+        perform = functools.partial(_perform, sql, params, fetch, session=self._session)
         return self._policy.call("migrate", perform, retries=0, unguarded=True)
 
 
@@ -10794,14 +10782,14 @@ class SqlRepository(Repository[R]):
         numbered = self._made != "" and self._made not in rows[0]
         if numbered:
             names.append(self._column(self._made))
-        insert = functools.partial(self.database._dialect.insert_rows, numbered=numbered)
+        insert = self.database._insert_batch
         size = _BATCH_ROWS // 5  # each batch may take query_timeout
         for start in range(0, len(rows), size):
             batch = [row.values() for row in rows[start : start + size]]
             columns: list[Sequence[Any]] = [*zip(*batch)]
             if numbered:
                 columns.append([None] * len(batch))
-            made += self.database._insert_step(operation, insert, self.table, names, columns)[1]
+            made += insert(operation, self.table, names, columns, numbered)[1]
         return made
 
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:

@@ -35,7 +35,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: an implicit commit goes unnoticed",
         INFRA,
-        Never("_SqlStatements._within", "not dialect.in_transaction(session)"),
+        Never("_SqlStatements._within", "not session.in_transaction()"),
         ("faults/test_databases.py::test_ddl_in_a_transaction",),
     ),
     OnFakes(
@@ -189,7 +189,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: the last rows of a stream have no names",
         INFRA,
-        Replace("_PostgresDialect.fetch", "session.raw.cursor()", "cursor"),
+        Replace("_PostgresSession.fetch", "self.raw.cursor()", "cursor"),
         ("contract/test_database.py::TestPostgres::test_rows_as_dicts_and_dataclasses",),
     ),
     OnFakes(
@@ -838,8 +838,8 @@ return made
         "values: MariaDB's JSON is text",
         INFRA,
         Drop(
-            "_MySqlDialect.read_columns",
-            "found[name.lower()] = self.catalogue.column_types['json']",
+            "_MySqlSession.read_columns",
+            "found[name.lower()] = catalogue.column_types['json']",
         ),
         ("contract/test_database.py::TestMariaDB::test_what_a_column_takes",),
     ),
