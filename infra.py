@@ -5380,6 +5380,15 @@ class _Session(_WatchedSocket, ABC):
     @abstractmethod
     def fetch(self, cursor: Any, count: int) -> Sequence[_Row]: ...
 
+    def announce(self, attempt: Attempt, sql: str, params: Any, before: int = 0) -> None:
+        """Note a statement that the attempt is about to send."""
+        attempt.note = self, sql, params, before
+        attempt.sent = True
+        if self.dialect.config.log_sql:
+            _log_sql(self.dialect, sql)
+        if self.dialect.syntax.may_change_session(sql):
+            self.retires_at = 0.0  # the next borrower must not get its settings
+
     def target(self, table: str, names: _Names) -> str:
         """Return what INSERT and COPY write to."""
         name = self.dialect.name
@@ -7267,13 +7276,7 @@ def _check_sql(sql: Any) -> str:
 
 def _perform(sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
-    dialect = session.dialect
-    attempt.note = session, sql, params
-    attempt.sent = True
-    if dialect.config.log_sql:
-        _log_sql(dialect, sql)
-    if dialect.syntax.may_change_session(sql):
-        session.retires_at = 0.0  # the next borrower must not get its settings
+    session.announce(attempt, sql, params)
     cursor = session.raw.cursor()
     try:
         session.execute(cursor, sql, params)
@@ -7741,9 +7744,6 @@ class _SqlInserts(_SqlTransactions):
 class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
-    def _give_time(self, session: _Session) -> None:
-        self._policy.call("migrate", lambda _: session.limit(False), retries=0, unguarded=True)
-
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
         """Open a connection for one migration, outside the pool, which may be in full use.
@@ -7753,7 +7753,7 @@ class _SqlLocks(_SqlTransactions):
         session = self._policy.call("connection", self._sessions.open)
         lent = _RunnerSession(self, session)
         try:
-            self._give_time(session)
+            lent.lift_limit()
             lent.execute(self._dialect.migration_session)
             lent.try_lock(busy)
             yield lent
@@ -7856,12 +7856,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
         dialect = self._dialect
-        if dialect.config.log_sql:
-            _log_sql(dialect, sql)
-        attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
-        attempt.sent = True
-        if dialect.syntax.may_change_session(sql):
-            session.retires_at = 0.0
+        session.announce(attempt, sql, params, len(dialect.stream_prefix))
         return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
@@ -7916,6 +7911,9 @@ class _RunnerSession:
 
     def fetch_all(self, sql: str, params: Any = None) -> list[_Row]:
         return self._call(sql, params, _all_rows)
+
+    def lift_limit(self) -> None:
+        self._ask(lambda: self._session.limit(False))
 
     def try_lock(self, lock: Sequence[str]) -> bool:
         return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
@@ -8508,6 +8506,7 @@ class _MigrationHistory(_RunnerSession):
     def __init__(self, pool: ConnectionPool, session: _Session, clock: Clock) -> None:
         super().__init__(pool, session)
         self._clock = clock
+        self.lift_limit()
         dialect = self.dialect
         self.execute(dialect.history_session)
         # Qualified, because a migration may change the schema: by USE, or by SET search_path.
@@ -8549,34 +8548,36 @@ class _MigrationFiles:
         self.migrations = [
             migration for path in files for migration in read_migrations(path, dialect.engine)
         ]
-        if len(self.by_key()) != len(self.migrations):
+        if len(self._by_key()) != len(self.migrations):
             raise ConfigurationError(
                 "two files of migrations have the same name: it is part of their record"
             )
-        self.paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
-        self.command = shlex.join(["infra", "migrate", *map(str, paths)])
+        self._paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
+        self._command = shlex.join(["infra", "migrate", *map(str, paths)])
 
-    def by_key(self) -> dict[tuple[str, int], Migration]:
+    def _by_key(self) -> dict[tuple[str, int], Migration]:
         return {(each.source, each.number): each for each in self.migrations}
 
-    def read_records(self, fetch_all: Callable[[str], list[_Row]], table: str) -> _MigrationRecords:
+    def _read_records(
+        self, fetch_all: Callable[[str], list[_Row]], table: str
+    ) -> _MigrationRecords:
         try:
             rows = fetch_all(f"SELECT {_HISTORY_COLUMNS} FROM {table} ORDER BY source, number")
         except DatabaseError as error:
             if error.code != self._dialect.errors.missing_name_codes[1]:
                 raise
-            self.refuse(
+            raise self._error(
                 "the table schema_migrations is another tool's: it lacks columns of this "
                 "library's. Rename it, or migrate another database (on Postgres another schema, by "
                 "search_path)"
-            )
+            ) from error
         return {(row[0], row[1]): _MigrationRecord(*row[2:]) for row in rows}
 
-    def compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
+    def _compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
         """See ``Migrator.status``."""
         result, unknown = [], dict(records)
         absent = _MigrationRecord("", _checksum(()), "pending", 0, None)
-        for key, migration in self.by_key().items():
+        for key, migration in self._by_key().items():
             record = unknown.pop(key, absent)
             state, statement = record.state, record.statement
             if record.checksum != _record_checksum(migration, record):
@@ -8593,15 +8594,15 @@ class _MigrationFiles:
             for key, record in unknown.items()
         ]
 
-    def pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
+    def _pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
         """Return the migrations to apply, each with the number of its first statement to run.
 
         Raises DatabaseError for one that is dirty or edited, or may not run.
         """
-        statuses = self.compare(records)
+        statuses = self._compare(records)
         for status in statuses:
             self._check_settled(status, records)
-        pending, by_key = [], self.by_key()
+        pending, by_key = [], self._by_key()
         for status in statuses:
             if status.state in ("pending", "partial"):
                 migration, first = by_key[status.source, status.number], status.statement or 1
@@ -8614,7 +8615,7 @@ class _MigrationFiles:
     def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
         name = f"migration {status.source} {status.number} ({status.name})"
         if status.state == "edited":
-            self.refuse(
+            raise self._error(
                 f"{name} was edited after it was applied: restore its text; "
                 "a change is a new migration"
             )
@@ -8623,24 +8624,24 @@ class _MigrationFiles:
             in_doubt = f"its statement {first}"
             if first != status.statement:
                 in_doubt = f"the transaction of its statements {first} to {status.statement}"
-            self.refuse(
+            raise self._error(
                 f"{name} is dirty: {in_doubt} was begun, and may or may not have taken effect. "
-                f"Look at the schema, then: {self.command} --repair {status.number} "
+                f"Look at the schema, then: {self._command} --repair {status.number} "
                 "--done (it has taken effect) or --retry (run it again)"
             )
 
     def _check_renamed(self, migration: Migration, records: _MigrationRecords) -> None:
         """Refuse a migration whose statements were applied under another name."""
-        known = self.by_key()
+        known = self._by_key()
         for (source, number), record in records.items():
             if (source, number) in known or not _is_record_of(migration, number, record):
                 continue
             if source == migration.source:
                 advice = f"give it its number {number} again"
             else:
-                file = self.paths[migration.source]
+                file = self._paths[migration.source]
                 advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
-            self.refuse(
+            raise self._error(
                 f"migration {migration} is recorded as {source} {number} already: {advice}; "
                 "if it has to run all the same, write a comment into its text"
             )
@@ -8652,21 +8653,18 @@ class _MigrationFiles:
         for step, sql in enumerate(migration.statements[first - 1 :], first):
             where = f"migration {migration}, statement {step}"
             if step in named:
-                self.refuse(
+                raise self._error(
                     f"{where}: it names schema_migrations, the history of migrations: "
                     f"leave that out (of a dump with {self._dialect.dump_without})"
                 )
             if syntax.refused.match(syntax.start_of_code(sql).upper()):
-                self.refuse(f"{where}: {syntax.refusal}")
+                raise self._error(f"{where}: {syntax.refusal}")
 
-    def error(self, message: str, code: str | int | None = None) -> DatabaseError:
+    def _error(self, message: str, code: str | int | None = None) -> DatabaseError:
         return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
 
-    def refuse(self, message: str) -> NoReturn:
-        raise self.error(message)
 
-
-class Migrator:
+class Migrator(_MigrationFiles):
     """Apply the migrations of files, in the order of files and numbers.
 
     Runners take turns: one applies, the others wait and find nothing left to do. The table
@@ -8683,6 +8681,9 @@ class Migrator:
         lock_timeout: the seconds to wait for another runner.
         clock: for the times in the history, and for the wait.
         progress: called with a line of text for each migration.
+
+    Attributes:
+        migrations: those of the files, in order.
 
     Raises:
         ConfigurationError: an argument or a file is not valid.
@@ -8706,48 +8707,39 @@ class Migrator:
                 "Migrator takes a ConnectionPool: a fake database has its tables from the start"
             )
         self.pool = pool
-        self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
+        super().__init__(pool._dialect, [*map(_plain, paths)])
         _WAIT_OR_0.require("lock_timeout", lock_timeout)
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
 
-    @property
-    def migrations(self) -> list[Migration]:
-        """Return the migrations of the files."""
-        return self._files.migrations
-
-    @migrations.setter
-    def migrations(self, migrations: list[Migration]) -> None:
-        self._files.migrations = migrations
-
     def status(self) -> list[MigrationStatus]:
         """Return each migration of the files, in order, then those that only the history has.
 
         Changes nothing.
         """
-        return self._files.compare(self._look())
+        return self._compare(self._look())
 
     def _look(self) -> _MigrationRecords:
         exists = self.pool.fetch_one(
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' "
-            f"AND table_schema = {self.pool._dialect.current_schema}"
+            f"AND table_schema = {self._dialect.current_schema}"
         )
         table = "schema_migrations"
-        return self._files.read_records(self.pool.fetch_all, table) if exists else {}
+        return self._read_records(self.pool.fetch_all, table) if exists else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Apply the pending migrations and return them; with ``dry_run`` only return them."""
         if dry_run:
-            return [migration for migration, _ in self._files.pending(self._look())]
+            return [migration for migration, _ in self._pending(self._look())]
         with self._locked() as (history, records):
-            pending = self._files.pending(records)
+            pending = self._pending(records)
             for migration, first in pending:
                 _not_deferred(self._progress(f"applying {migration}"))
                 history.check()
                 with self.pool._migration_session(history.busy) as session:
-                    run = _MigrationRun(self._files, history, session, migration, first)
+                    run = _MigrationRun(self, history, session, migration, first)
                     if migration.transaction:
                         run.apply_together()
                     else:
@@ -8764,16 +8756,16 @@ class Migrator:
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
         with self._locked() as (history, records):
-            numbered = [each for each in self._files.compare(records) if each.number == number]
+            numbered = [each for each in self._compare(records) if each.number == number]
             dirty = next((each for each in numbered if each.state == "dirty"), None)
             if dirty is None:
                 if not done and any(each.state == "partial" for each in numbered):
                     return  # the next apply runs the statement anyway
                 raise NotFoundError(
-                    f"no migration {number} is dirty: see {self._files.command} --status",
+                    f"no migration {number} is dirty: see {self._command} --status",
                     resource="migration",
                 )
-            migration = self._files.by_key()[dirty.source, number]
+            migration = self._by_key()[dirty.source, number]
             first = records[dirty.source, number].first_in_doubt
             step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
@@ -8791,31 +8783,31 @@ class Migrator:
             NotFoundError: no migration is recorded under that name.
             DatabaseError: the records do not fit the file, or the file has records of its own.
         """
-        if len(self._files.paths) != 1:
+        if len(self._paths) != 1:
             raise ConfigurationError("give the one file that was renamed, and no other")
         stem = _check_text("stem", stem)
-        (source,) = self._files.paths
+        (source,) = self._paths
         with self._locked() as (history, records):
             moved = {
                 (source, number): record for (old, number), record in records.items() if old == stem
             }
             states = {
                 status.number: status.state
-                for status in self._files.compare(moved)
+                for status in self._compare(moved)
                 if status.state not in ("pending", "unknown")
             }
             if not moved or stem == source:
                 raise NotFoundError(
                     f"nothing is recorded under the former name {stem!r} (the file's name without "
-                    f"its ending): see {self._files.command} --status",
+                    f"its ending): see {self._command} --status",
                     resource="migration",
                 )
             if not states or "edited" in states.values():
-                self._files.refuse(
+                raise self._error(
                     f"the records of {stem} do not fit {source}: it is another file, or was edited"
                 )
             if any((source, number) in records for number in states):
-                self._files.refuse(f"{source} has records of its own beside those of {stem}")
+                raise self._error(f"{source} has records of its own beside those of {stem}")
             table = history.table.replace("%", "%%")
             sql = f"UPDATE {table} SET source = %s WHERE source = %s AND number IN %s"
             return history.execute(sql, (source, stem, tuple(states)))
@@ -8825,7 +8817,6 @@ class Migrator:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
         lease = _LockLease(self.pool)
         with lease:
-            self.pool._give_time(lease.session)
             history = _MigrationHistory(self.pool, lease.session, self._clock)
             deadline = self._clock.monotonic() + self._lock_timeout
             for lock, words in (
@@ -8840,7 +8831,7 @@ class Migrator:
                     )
             history.unlock(history.busy)
             history.execute(_HISTORY.format(history=history.table, **history.dialect.types))
-            yield history, self._files.read_records(history.fetch_all, history.table)
+            yield history, self._read_records(history.fetch_all, history.table)
             history.unlock(history.lock)
 
 
@@ -8872,7 +8863,7 @@ class _MigrationRun:
         "55P04": "give ALTER TYPE a migration of its own, in front of this one,",
     }
 
-    _files: _MigrationFiles
+    _migrator: Migrator
     _history: _MigrationHistory
     _session: _RunnerSession
     _migration: Migration
@@ -8904,7 +8895,7 @@ class _MigrationRun:
             raise self._failure(error, self._fate_together(error)) from error
         if ended:
             self._record(self._history, self._step, "started")
-            self._files.refuse(
+            raise self._migrator._error(
                 f"migration {self._migration}: its statement {self._words(self._step)} ended the "
                 "transaction, and what came before is committed: leave it out, or mark the "
                 f"migration no-transaction; {self._advice()}"
@@ -8965,12 +8956,12 @@ class _MigrationRun:
             if not session.is_autocommit():
                 begun += " with autocommit off"
             fate = self._roll_back() or self._advice()
-            self._files.refuse(
+            raise self._migrator._error(
                 f"migration {migration} leaves a transaction open, which {begun}: "
                 f"end it with COMMIT; {fate}"
             )
         if session.is_locking(self._history.absent):
-            self._files.refuse(
+            raise self._migrator._error(
                 f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, "
                 "and run again"
             )
@@ -8992,13 +8983,13 @@ class _MigrationRun:
             return f"{reason}: leave that out; {fate}"
         if isinstance(error, DatabaseError):
             return f"{fate}; {self.REMEDIES.get(error.code, 'mend it')} and run again"
-        return f"the connection was lost: see {self._files.command} --status, and run again"
+        return f"the connection was lost: see {self._migrator._command} --status, and run again"
 
     def _fate_each(self, error: InfrastructureError) -> str:
         if self._step < self._first:
             return "it was to set the session for the statements behind it; mend it and run again"
         if not self._ran:
-            return f"it was not run: see {self._files.command} --status, and run again"
+            return f"it was not run: see {self._migrator._command} --status, and run again"
         session, fate = self._session, ""
         with contextlib.suppress(InfrastructureError):
             if self._opened and not self._recording:
@@ -9010,7 +9001,7 @@ class _MigrationRun:
         return fate or self._advice()
 
     def _advice(self) -> str:
-        repair = f"{self._files.command} --repair {self._migration.number}"
+        repair = f"{self._migrator._command} --repair {self._migration.number}"
         return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
@@ -9025,7 +9016,7 @@ class _MigrationRun:
         what = "the record of its statement" if self._recording else "its statement"
         place = f"{what} {self._words(self._step)}"
         message = f"migration {self._migration} failed at {place} ({error}): {fate}"
-        return self._files.error(message, error.code)
+        return self._migrator._error(message, error.code)
 
 
 # === records ======================================================================================
@@ -20751,7 +20742,7 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
         except NotFoundError as error:
             absent.append(error)
         else:
-            migrator._progress(f"{outcome}: go on with {migrator._files.command}")
+            migrator._progress(f"{outcome}: go on with {migrator._command}")
     if len(absent) == len(migrators):
         raise absent[-1]
 

@@ -135,7 +135,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: SET stays in the pool",
         INFRA,
-        Replace("_perform", "session.retires_at = 0.0", "pass"),
+        Replace("_Session.announce", "self.retires_at = 0.0", "pass"),
         ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -542,7 +542,7 @@ SCHEMAS: list[Mutant] = [
         "migrations: edits pass",
         INFRA,
         Never(
-            "_MigrationFiles.compare",
+            "_MigrationFiles._compare",
             "record.checksum != _record_checksum(migration, record)",
         ),
         ("faults/test_migrations.py::test_an_edited_migration_is_refused",),
@@ -626,7 +626,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a renamed file runs again",
         INFRA,
-        Drop("_MigrationFiles.pending", "self._check_renamed(migration, records)"),
+        Drop("_MigrationFiles._pending", "self._check_renamed(migration, records)"),
         ("faults/test_migrations.py::test_a_file_renamed_while_it_was_dirty",),
     ),
     OnServers(
