@@ -6414,71 +6414,6 @@ class _InsertTexts(_RowTexts):
         return [f"'{text}'" for text in _escaped(column, _MYSQL_SPECIAL, self._escape)]
 
 
-class _MySqlLogin:
-    """Opens connections of PyMySQL, with TLS as the URL's sslmode says."""
-
-    def __init__(self, driver: Any, url: _Url, tls_context: Any) -> None:
-        self._driver = driver
-        self._url = url
-        # https://www.postgresql.org/docs/current/libpq-ssl.html
-        mode = url.options.get("sslmode", "prefer")
-        self._prefers_tls = mode == "prefer"
-        self._tls: dict[str, Any] = {}  # PyMySQL's arguments
-        if mode == "disable":
-            self._tls = {"ssl_disabled": True}
-        elif not self._prefers_tls:
-            self._tls = {"ssl": tls_context or _tls_context(url.options, mode)}
-        theirs = driver.connections
-        result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
-        classes = _MySqlConnection, theirs.Connection
-        self._connection: Any = type("_Connection", classes, {"_result_class": result})
-        types = driver.constants.FIELD_TYPE
-        self._conversions = {
-            **driver.converters.conversions,
-            types.DATETIME: _mysql_datetime,
-            types.TIMESTAMP: _mysql_datetime,
-            types.JSON: json.loads,  # not on MariaDB, which sends JSON as LONGTEXT
-        }
-
-    def open(self, seconds: float) -> Any:
-        url, driver, tls = self._url, self._driver, self._tls
-        if self._prefers_tls:
-            self._tls = {}
-        try:
-            raw = self._connection(
-                host=url.host,
-                port=url.port or _PORTS["mysql"],
-                unix_socket=url.host if url.host.startswith("/") else None,
-                user=url.user,
-                password=(url.password or "").encode(),
-                database=url.path,
-                charset="utf8mb4",
-                autocommit=True,
-                client_flag=driver.constants.CLIENT.FOUND_ROWS,
-                connect_timeout=seconds,
-                read_timeout=seconds,
-                write_timeout=seconds,
-                local_infile=False,
-                conv=self._conversions,
-                **tls,
-            )
-        except driver.err.OperationalError as exc:
-            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
-            if "ssl" in tls and exc.args[0] == 1043:
-                raise driver.err.OperationalError(2026, "") from None
-            raise
-        except OSError as exc:  # of a Unix socket
-            raise driver.err.OperationalError(2003, "") from exc
-        raw.peer = raw._sock.getpeername()
-        encrypted = hasattr(raw._sock, "getpeercert")
-        if self._prefers_tls:  # later logins need not find out again whether the server has TLS
-            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
-        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
-            raw._force_close()
-            raise driver.err.OperationalError(2026, "")
-        return raw
-
-
 class _MySqlSession(_Session):
     dialect: _MySqlDialect
     #: by flavour: the server's own time limit, and whether it covers every statement
@@ -6699,16 +6634,35 @@ class _MySqlDialect(_Dialect):
 
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
-        self._login = _MySqlLogin(self.driver, self.url, self.tls_context)
         self.streaming = importlib.import_module("pymysql.cursors").SSCursor
         self.texts = _InsertTexts(self.convert_one)
+        driver, options = self.driver, self.url.options
+        # https://www.postgresql.org/docs/current/libpq-ssl.html
+        mode = options.get("sslmode", "prefer")
+        self._prefers_tls = mode == "prefer"
+        self._tls: dict[str, Any] = {}  # PyMySQL's arguments
+        if mode == "disable":
+            self._tls = {"ssl_disabled": True}
+        elif not self._prefers_tls:
+            self._tls = {"ssl": self.tls_context or _tls_context(options, mode)}
+        theirs = driver.connections
+        result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
+        classes = _MySqlConnection, theirs.Connection
+        self._connection: Any = type("_Connection", classes, {"_result_class": result})
+        types = driver.constants.FIELD_TYPE
+        self._conversions = {
+            **driver.converters.conversions,
+            types.DATETIME: _mysql_datetime,
+            types.TIMESTAMP: _mysql_datetime,
+            types.JSON: json.loads,  # not on MariaDB, which sends JSON as LONGTEXT
+        }
 
     @property
     def address(self) -> str:
         return self.url.host if self.url.host.startswith("/") else super().address
 
     def connect(self, seconds: float, now: float) -> _Session:
-        raw = self._login.open(seconds)
+        raw = self._log_in(seconds)
         session = _MySqlSession(self, raw, raw._sock.fileno(), now)
         try:
             # Whole seconds, and if possible less than query_timeout, which must not win.
@@ -6721,6 +6675,44 @@ class _MySqlDialect(_Dialect):
             session.disconnect()
             raise
         return session
+
+    def _log_in(self, seconds: float) -> Any:
+        url, driver, tls = self.url, self.driver, self._tls
+        if self._prefers_tls:
+            self._tls = {}
+        try:
+            raw = self._connection(
+                host=url.host,
+                port=url.port or _PORTS["mysql"],
+                unix_socket=url.host if url.host.startswith("/") else None,
+                user=url.user,
+                password=(url.password or "").encode(),
+                database=url.path,
+                charset="utf8mb4",
+                autocommit=True,
+                client_flag=driver.constants.CLIENT.FOUND_ROWS,
+                connect_timeout=seconds,
+                read_timeout=seconds,
+                write_timeout=seconds,
+                local_infile=False,
+                conv=self._conversions,
+                **tls,
+            )
+        except driver.err.OperationalError as exc:
+            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
+            if "ssl" in tls and exc.args[0] == 1043:
+                raise driver.err.OperationalError(2026, "") from None
+            raise
+        except OSError as exc:  # of a Unix socket
+            raise driver.err.OperationalError(2003, "") from exc
+        raw.peer = raw._sock.getpeername()
+        encrypted = hasattr(raw._sock, "getpeercert")
+        if self._prefers_tls:  # later logins need not find out again whether the server has TLS
+            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
+        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
+            raw._force_close()
+            raise driver.err.OperationalError(2026, "")
+        return raw
 
     def made_id(self, cursor: Any) -> int:
         return int(cursor.lastrowid)
@@ -6738,7 +6730,7 @@ class _MySqlDialect(_Dialect):
         """Send KILL QUERY or KILL CONNECTION for ``raw``; return whether the server accepted it."""
         control = None
         try:
-            control = self._login.open(min(self.kill_patience, self.config.connect_timeout))
+            control = self._log_in(min(self.kill_patience, self.config.connect_timeout))
             # A host name may have several servers: on another one the id is another client's.
             if control.peer != raw.peer:
                 raise OSError
@@ -7360,7 +7352,7 @@ def _sql_error_rule(
     return code, rule
 
 
-class _Sessions:
+class _Sessions(_Pool[_Session]):
     """The driver connections of one ConnectionPool: opens, checks, lends and takes them back."""
 
     def __init__(
@@ -7373,7 +7365,7 @@ class _Sessions:
         self._idle_timeout = config.idle_timeout
         self._opened: weakref.WeakSet[_Session] = weakref.WeakSet()
         self._generation = 0  # counts failovers: sessions of an earlier generation are replaced
-        self.pool: _Pool[_Session] = _Pool(
+        super().__init__(
             "ConnectionPool",
             config.max_connections,
             connect=self.open,
@@ -7382,16 +7374,14 @@ class _Sessions:
             is_stale=self._is_stale,
             keep=config.min_connections,
         )
-        self.take, self.acquire = self.pool.take, self.pool.acquire
-        self.renew, self.release = self.pool.renew, self.pool.release
-        _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         for session in list(self._opened):
             session.disconnect()
+        super()._forget_parent()
 
     def open(self, attempt: Attempt) -> _Session:
-        self.pool.check_open()
+        self.check_open()
         attempt._check_breakers()
         seconds = min(self._config.connect_timeout, attempt.remaining())
         generation = self._generation  # as it is before the login, which may take long
@@ -7825,10 +7815,10 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     def close(self) -> None:
         """Close idle connections. One that is in use is closed when it is given back."""
-        self._sessions.pool.close()
+        self._sessions.close()
 
     def _holds(self) -> bool:
-        return self._sessions.pool.size > 0
+        return self._sessions.size > 0
 
     def _rows_streamed(
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
@@ -7878,7 +7868,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
     def stats(self) -> PoolStats:
-        return self._sessions.pool.stats()
+        return self._sessions.stats()
 
     # Data moves
 

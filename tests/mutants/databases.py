@@ -303,7 +303,7 @@ DATABASES: list[Mutant] = [
         "databases: an UPDATE counts what it changed",
         INFRA,
         Replace(
-            "_MySqlLogin.open",
+            "_MySqlDialect._log_in",
             "driver.constants.CLIENT.FOUND_ROWS",
             "driver.constants.CLIENT.LONG_FLAG",
         ),
