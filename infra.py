@@ -5395,9 +5395,9 @@ class _Session(_WatchedSocket, ABC):
         return f"{name(table)} ({', '.join(map(name, names))})"
 
     def select(self, sql: str, params: Any = None) -> Sequence[_Row]:
-        with self.raw.cursor() as cursor:
-            self.execute(cursor, sql, params)
-            rows: Sequence[_Row] = cursor.fetchall()
+        cursor = self.raw.cursor()
+        self.execute(cursor, sql, params)
+        rows: Sequence[_Row] = cursor.fetchall()
         return rows
 
     def disconnect(self) -> None:
@@ -5902,10 +5902,9 @@ class _ErrorReader(ABC):
         for name in names:
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
-                if found and sent.is_ours:
-                    return f'"{part}"'
                 if found:
-                    return _name_at(part, sent.sql, found.start())
+                    place = found.start()
+                    return f'"{part}"' if sent.is_ours else _name_at(part, sent.sql, place)
         return ""
 
 
@@ -5975,10 +5974,9 @@ class _MySqlErrorReader(_ErrorReader):
             return f'column "{column}"'
         if found := self.syntax_error.search(text):
             return self._syntax_error_position(sent.sql, found[1], int(found[2]))
-        names = ["".join(groups) for groups in self.quoted_names.findall(text)]
         if exc.args[0] == 1136:  # its text has no name
-            names = [self._syntax.written_table(sent.sql) or ""]
-        return self.named(sent, names)
+            return self.named(sent, [self._syntax.written_table(sent.sql) or ""])
+        return self.named(sent, map("".join, self.quoted_names.findall(text)))
 
     def _syntax_error_position(self, sql: str, rest: str, line: int) -> str:
         """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
@@ -6054,8 +6052,7 @@ class _PostgresErrorReader(_ErrorReader):
         elif diag.column_name:
             found.append(f'column "{diag.column_name}"')
         else:
-            names = ("".join(groups) for groups in self.quoted_names.findall(text))
-            found.append(self.named(sent, names))
+            found.append(self.named(sent, map("".join, self.quoted_names.findall(text))))
         if kind := self.unfit_type.match(text):
             found.append(f"type {kind[1] or kind[2]}")
         return ", ".join(filter(None, found))
@@ -6127,8 +6124,6 @@ class _Dialect(ABC):
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
     lock_holder: ClassVar[str]
-    #: returns the name of the lock for the schema that is migrated
-    lock_name: Callable[[str], str]
     #: whether an index serves ``(a, b) > (x, y)``
     row_comparison: ClassVar[bool]
     #: checks deferred constraints; "": the engine has none
@@ -6163,6 +6158,7 @@ class _Dialect(ABC):
         self.catalogue = self.catalogue_class(self.name)
         self.config = config
         self.url = _Url.parse(config.url)
+        self.port = self.url.port or _PORTS[self.engine]
         self.driver = _import_driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.errors = self.errors_class(self.driver, self.url.options, self.syntax)
         self.tls_context: Any = None
@@ -6232,6 +6228,10 @@ class _Dialect(ABC):
     @abstractmethod
     def made_id(self, cursor: Any) -> int: ...
 
+    def lock_name(self, schema: str) -> str:
+        """Return the name of the lock for migrations. Postgres's locks are local to a database."""
+        return "infra schema_migrations"
+
     def from_rendered(self, rendered: bytes) -> bytes:
         """Return what a server has written as ``insert_rendered`` takes it, in any thread."""
         return rendered
@@ -6242,7 +6242,7 @@ class _Dialect(ABC):
     @property
     def address(self) -> str:
         """The server's host and port, for messages."""
-        return f"{self.url.host}:{self.url.port or _PORTS[self.engine]}"
+        return f"{self.url.host}:{self.port}"
 
 
 def _strings(column: Sequence[Any]) -> Sequence[str]:
@@ -6433,8 +6433,7 @@ class _MySqlSession(_Session):
         limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
         # the seconds for which the reader of a stream may pause
         reader_pause = 60 if limited else math.ceil(self.dialect.config.idle_timeout)
-        with self.raw.cursor() as cursor:
-            cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
+        self.raw.query(f"SET {limit}, net_write_timeout={reader_pause}")
         self.raw.await_answer = self.dialect.await_answer if limited and not covers_all else None
         self.raw.stopped = None
         self.set_client_timeout(limited)
@@ -6562,10 +6561,10 @@ class _MySqlSession(_Session):
             for half in (rendered[:cut], rendered[cut + 1 :]):
                 self.insert_rendered(table, names, half)
             return
-        with self.raw.cursor() as cursor:
-            cursor.execute(statement)
-            if cursor.warning_count:  # the server has changed a value
-                raise self.driver.err.DataError(1265, "")
+        cursor = self.raw.cursor()
+        cursor.execute(statement)
+        if cursor.warning_count:  # the server has changed a value
+            raise self.driver.err.DataError(1265, "")
 
     def open_stream(self, statement: Any) -> Any:
         cursor = self.raw.cursor(self.dialect.streaming)
@@ -6667,9 +6666,8 @@ class _MySqlDialect(_Dialect):
         try:
             # Whole seconds, and if possible less than query_timeout, which must not win.
             lock_seconds = max(1, math.ceil(self.config.query_timeout) - 1)
-            with raw.cursor() as cursor:
-                cursor.execute(self.session.format(lock_seconds=lock_seconds))
-                cursor.execute(self.isolation)
+            raw.query(self.session.format(lock_seconds=lock_seconds))
+            raw.query(self.isolation)
             session.limit(True)
         except BaseException:
             session.disconnect()
@@ -6683,7 +6681,7 @@ class _MySqlDialect(_Dialect):
         try:
             raw = self._connection(
                 host=url.host,
-                port=url.port or _PORTS["mysql"],
+                port=self.port,
                 unix_socket=url.host if url.host.startswith("/") else None,
                 user=url.user,
                 password=(url.password or "").encode(),
@@ -6858,8 +6856,7 @@ class _PostgresSession(_Session):
 
     def limit(self, limited: bool) -> None:
         seconds = self.dialect.config.query_timeout if limited else 0
-        with self.raw.cursor() as cursor:
-            self.execute(cursor, f"SET statement_timeout = {_timeout(seconds)}")
+        self.execute(self.raw.cursor(), f"SET statement_timeout = {_timeout(seconds)}")
         self.set_client_timeout(limited)
 
     def set_read_timeout(self, seconds: float) -> None:
@@ -7032,7 +7029,7 @@ class _PostgresDialect(_Dialect):
         connect = functools.partial(
             driver.connect,
             host=url.host,
-            port=url.port or _PORTS[self.engine],
+            port=self.port,
             user=url.user,
             password=url.password,
             dbname=url.path,
@@ -7057,8 +7054,7 @@ class _PostgresDialect(_Dialect):
             raw.autocommit = True
             for type_reader in self._types:
                 driver.extensions.register_type(type_reader, raw)
-            with raw.cursor() as cursor:
-                session.execute(cursor, self._settings(self.config.query_timeout))
+            session.execute(raw.cursor(), self._settings(self.config.query_timeout))
             session.set_client_timeout(True)
         except BaseException:
             session.disconnect()
@@ -7067,9 +7063,6 @@ class _PostgresDialect(_Dialect):
 
     def made_id(self, cursor: Any) -> int:
         return int(cursor.fetchone()[0])
-
-    def lock_name(self, schema: str) -> str:
-        return "infra schema_migrations"  # locks are local to the database
 
     def resets(self) -> str:
         return f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {self._settings(0)}"
@@ -7161,10 +7154,10 @@ class _SessionLease(_Lease[_Session]):
 
     def _is_drivers(self, error: BaseException) -> bool:
         """Whether the driver raised it. Any other exception may have interrupted a reply."""
-        dialect = self._pool._dialect
-        if not isinstance(error, dialect.driver.Error):
+        session = self.session
+        if not isinstance(error, session.driver.Error):
             return False
-        self.session.read_only = dialect.errors.rule_of(error)[1].read_only
+        session.read_only = session.dialect.errors.rule_of(error)[1].read_only
         return True
 
 
@@ -7188,10 +7181,6 @@ def _row_count(cursor: Any) -> int:
 
 def _first_row(cursor: Any) -> _Row | None:
     return cursor.fetchone() if cursor.description else None
-
-
-def _no_id(cursor: Any) -> None:
-    """Read nothing."""
 
 
 def _row_and_warnings(cursor: Any) -> tuple[_Row, int]:
@@ -7303,8 +7292,9 @@ def _note_refusal(exc: Exception, attempt: Attempt, session: _Session) -> None:
 
 def _sql_error(dialect: _Dialect, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
     """Return the error, without the server's text, or None if the driver did not raise ``exc``."""
+    errors = dialect.errors
     if isinstance(exc, RuntimeError):
-        packages = dialect.errors.missing_packages
+        packages = errors.missing_packages
         advice = next((words for name, words in packages.items() if name in str(exc)), None)
         return ConfigurationError(advice) if advice is not None else None
     if not isinstance(exc, (dialect.driver.Error, OSError)):
@@ -7316,21 +7306,21 @@ def _sql_error(dialect: _Dialect, exc: Exception, attempt: Attempt) -> Infrastru
         details["retryable"] = not attempt.final
     subject: str | None = ""
     if rule.constraint_kind is not None:
-        subject = dialect.errors.constraint(exc, rule.constraint_kind, sent.sql)
+        subject = errors.constraint(exc, rule.constraint_kind, sent.sql)
         details.update(kind=rule.constraint_kind, constraint=subject)
     elif rule.error_class is DatabaseError:
         # psycopg2 quotes parameters through the connection, which may be closed by now.
         with contextlib.suppress(dialect.driver.Error, ValueError, LookupError):
-            subject = dialect.errors.subject(exc, sent)
+            subject = errors.subject(exc, sent)
             if subject and rule is _SYNTAX:
-                subject += dialect.errors.syntax_hint(sent)
+                subject += errors.syntax_hint(sent)
     words = f"{dialect.engine} at {dialect.address} {rule.message}"
     words += f": {subject}" if subject else ""
     words += _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
-    if dialect.config.error_detail and (text := dialect.errors.server_text(exc)):
+    if dialect.config.error_detail and (text := errors.server_text(exc)):
         words += f"; the server says: {text}"
     error = rule.error_class(words, **details)
-    error._row = dialect.errors.row(exc)
+    error._row = errors.row(exc)
     return error
 
 
@@ -7607,7 +7597,7 @@ class _SqlStatements(Database):
 
 
 class _SqlTransactions(_SqlStatements):
-    """Begins and ends the transactions of ``Database`` on pooled sessions."""
+    """Transactions of ``Database`` on pooled sessions, and the steps of ``insert_many`` in one."""
 
     def _begin(self, block: _Block) -> None:
         block.handle = lease = self._locking.get()
@@ -7654,10 +7644,6 @@ class _SqlTransactions(_SqlStatements):
             sessions.replace_older(session)  # `run` may begin again: not on another old session
         sound = session.is_idle() and not session.read_only
         sessions.give_back(lease, session, sound)
-
-
-class _SqlInserts(_SqlTransactions):
-    """The hooks of ``insert_many``: types of columns, rows, and time without a limit."""
 
     def _open_block(self) -> _Block:
         """Return the transaction that ``insert_many`` has begun."""
@@ -7731,56 +7717,6 @@ class _SqlInserts(_SqlTransactions):
                 self._within(block, "insert_many", lambda _, s: s.limit(True))
 
 
-class _SqlLocks(_SqlTransactions):
-    """Sessions that hold locks, for schema migrations and data moves."""
-
-    @contextlib.contextmanager
-    def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
-        """Open a connection for one migration, outside the pool, which may be in full use.
-
-        It holds the lock ``busy``: a server goes on with a statement whose runner was killed.
-        """
-        session = self._policy.call("connection", self._sessions.open)
-        lent = _RunnerSession(self, session)
-        try:
-            lent.lift_limit()
-            lent.execute(self._dialect.migration_session)
-            lent.try_lock(busy)
-            yield lent
-            lent.unlock(busy)
-        except InfrastructureError:
-            lent.unlock(busy)
-            raise
-        except BaseException:  # Ctrl-C
-            session.timed_out()
-            raise
-        finally:
-            session.disconnect()
-
-    @contextlib.contextmanager
-    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
-        if self.config.max_connections < 2:
-            raise ConfigurationError("a data move needs a pool with at least two max_connections")
-        names, lease = [self._lock_name(lock)], _LockLease(self)
-        with lease:
-            holder = _RunnerSession(self, lease.session)
-            if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
-                others = holder.fetch_all(self._dialect.lock_holder, names)
-                number = f" (the server's connection {others[0][0]})" if others else ""
-                raise self._is_held(lock_timeout, number)
-            token = self._locking.set(lease)
-            try:
-                yield
-            finally:
-                self._locking.reset(token)
-                holder.unlock(names)
-
-    def _lock_name(self, lock: str) -> str:
-        sql = f"SELECT {self._dialect.current_schema}"
-        ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
-        return _sha256(f"infra {schema} {lock}".encode())[:40]
-
-
 def _fetch_batch(session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
     try:
         return session.fetch(cursor, count)
@@ -7791,7 +7727,7 @@ def _fetch_batch(session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
     raise _unrepresentable(kind)  # outside: the context may quote it
 
 
-class ConnectionPool(_SqlInserts, _SqlLocks):
+class ConnectionPool(_SqlTransactions):
     """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2.
 
     Tried on MySQL 9.7, MariaDB 10.11, Postgres 15 and 18.
@@ -7870,7 +7806,53 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def stats(self) -> PoolStats:
         return self._sessions.stats()
 
-    # Data moves
+    # Migrations and data moves
+
+    @contextlib.contextmanager
+    def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
+        """Open a connection for one migration, outside the pool, which may be in full use.
+
+        It holds the lock ``busy``: a server goes on with a statement whose runner was killed.
+        """
+        session = self._policy.call("connection", self._sessions.open)
+        lent = _RunnerSession(self, session)
+        try:
+            lent.lift_limit()
+            lent.execute(self._dialect.migration_session)
+            lent.try_lock(busy)
+            yield lent
+            lent.unlock(busy)
+        except InfrastructureError:
+            lent.unlock(busy)
+            raise
+        except BaseException:  # Ctrl-C
+            session.timed_out()
+            raise
+        finally:
+            session.disconnect()
+
+    @contextlib.contextmanager
+    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+        if self.config.max_connections < 2:
+            raise ConfigurationError("a data move needs a pool with at least two max_connections")
+        names, lease = [self._lock_name(lock)], _LockLease(self)
+        with lease:
+            holder = _RunnerSession(self, lease.session)
+            if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
+                others = holder.fetch_all(self._dialect.lock_holder, names)
+                number = f" (the server's connection {others[0][0]})" if others else ""
+                raise self._is_held(lock_timeout, number)
+            token = self._locking.set(lease)
+            try:
+                yield
+            finally:
+                self._locking.reset(token)
+                holder.unlock(names)
+
+    def _lock_name(self, lock: str) -> str:
+        sql = f"SELECT {self._dialect.current_schema}"
+        ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
+        return _sha256(f"infra {schema} {lock}".encode())[:40]
 
     def _rows_of(self, table: str) -> _TableRows:
         return _SqlTable(self, table)
@@ -7891,7 +7873,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 class _RunnerSession:
     """A session of a migration's or move's runner. Its statements may take ``idle_timeout``."""
 
-    def __init__(self, pool: _SqlLocks, session: _Session) -> None:
+    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
         self._policy = pool._policy
         self._session = session
         self.dialect = session.dialect
@@ -7943,12 +7925,7 @@ class _RunnerSession:
             return False
 
     def _ask(self, question: Callable[[], T]) -> T:
-        def ask(attempt: Attempt) -> T:
-            attempt.note = _Sent(self._session)
-            attempt.sent = True
-            return question()
-
-        return self._policy.call("migrate", ask, retries=0, unguarded=True)
+        return self._policy.call("migrate", lambda _: question(), retries=0, unguarded=True)
 
     def _call(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
         sql, params = _check_sql(sql), self.dialect.convert(params)
@@ -10831,7 +10808,7 @@ class SqlRepository(Repository[R]):
     def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
         sql, makes = self._insertion_text(rows), self._made != "" and self._made not in rows[0]
         if not makes or len(rows) > 1:
-            return sql, _no_id
+            return sql, lambda cursor: None
         dialect = self.database._dialect
         return sql + dialect.returning.format(self._names[self._made]), dialect.made_id
 

@@ -63,7 +63,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a missing column has the code of a missing table",
         INFRA,
-        Replace("_SqlInserts._no_such", "len(column)", "0"),
+        Replace("_SqlTransactions._no_such", "len(column)", "0"),
         ("faults/test_statement_errors.py::test_insert_many_into_what_is_not_there",),
     ),
     OnServers(
@@ -121,8 +121,8 @@ DATABASES: list[Mutant] = [
         INFRA,
         Replace(
             "_sql_error",
-            "dialect.config.error_detail and (text := dialect.errors.server_text(exc))",
-            "(text := dialect.errors.server_text(exc))",
+            "dialect.config.error_detail and (text := errors.server_text(exc))",
+            "(text := errors.server_text(exc))",
         ),
         ("faults/test_statement_errors.py::test_the_servers_own_text",),
     ),
