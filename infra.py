@@ -5394,11 +5394,13 @@ class _Session(_WatchedSocket, ABC):
         name = self.dialect.name
         return f"{name(table)} ({', '.join(map(name, names))})"
 
-    def select(self, sql: str, params: Any = None) -> Sequence[_Row]:
+    def perform(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
         cursor = self.raw.cursor()
         self.execute(cursor, sql, params)
-        rows: Sequence[_Row] = cursor.fetchall()
-        return rows
+        return fetch(cursor)
+
+    def select(self, sql: str, params: Any = None) -> Sequence[_Row]:
+        return self.perform(sql, params, _all_rows)
 
     def disconnect(self) -> None:
         if self.process == os.getpid():
@@ -5414,7 +5416,6 @@ class _Session(_WatchedSocket, ABC):
         _inherited.append(self.raw)
 
     def set_client_timeout(self, limited: bool) -> None:
-        """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
         self.limited = limited
         config = self.dialect.config
         seconds = config.query_timeout + self.dialect.grace if limited else config.idle_timeout
@@ -6043,19 +6044,19 @@ class _PostgresErrorReader(_ErrorReader):
         diag = getattr(exc, "diag", None)
         if diag is None or not sent.sql:
             return ""
-        text, found = diag.message_primary or "", []
+        text = diag.message_primary or ""
         column = self.unfit_column.match(diag.context or "")
         if diag.statement_position:
-            found.append(self._origin(sent, int(diag.statement_position) - 1 - sent.before))
+            subject = self._origin(sent, int(diag.statement_position) - 1 - sent.before)
         elif column and self.named(sent, [column[1]]):
-            found.append(f'column "{column[1]}"')
+            subject = f'column "{column[1]}"'
         elif diag.column_name:
-            found.append(f'column "{diag.column_name}"')
+            subject = f'column "{diag.column_name}"'
         else:
-            found.append(self.named(sent, map("".join, self.quoted_names.findall(text))))
-        if kind := self.unfit_type.match(text):
-            found.append(f"type {kind[1] or kind[2]}")
-        return ", ".join(filter(None, found))
+            subject = self.named(sent, map("".join, self.quoted_names.findall(text)))
+        kind = self.unfit_type.match(text)
+        type_name = f"type {kind[1] or kind[2]}" if kind else ""
+        return ", ".join(filter(None, (subject, type_name)))
 
     def _origin(self, sent: _Sent, at: int) -> str:
         """Return the parameter, or the position in ``sql``, at position ``at`` of the sent text."""
@@ -6161,10 +6162,9 @@ class _Dialect(ABC):
         self.port = self.url.port or _PORTS[self.engine]
         self.driver = _import_driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.errors = self.errors_class(self.driver, self.url.options, self.syntax)
-        self.tls_context: Any = None
         options = self.url.options
         if options.keys() & {*_TLS_FILES}:  # libpq would check the files late, and without a code
-            self.tls_context = _tls_context(options, options.get("sslmode", "prefer"))
+            _tls_context(options, options.get("sslmode", "prefer"))
 
     def convert(self, params: Any) -> Any:
         """Return the parameters as the driver accepts them. Raises ValidationError."""
@@ -6184,7 +6184,7 @@ class _Dialect(ABC):
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
 
     def convert_named(self, params: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-        """Convert named parameters. The message of a ValidationError has the parameter's name."""
+        """Convert parameters. The message of an error names the parameter."""
         converted = {}
         for name, value in params:
             try:
@@ -6531,7 +6531,6 @@ class _MySqlSession(_Session):
         return total, ids
 
     def _largest(self) -> int:
-        """Return the bytes of the largest statement that the server takes."""
         if not self.dialect.largest:
             ((self.dialect.largest,),) = self.select("SELECT @@max_allowed_packet - 1024")
         return self.dialect.largest
@@ -6643,7 +6642,7 @@ class _MySqlDialect(_Dialect):
         if mode == "disable":
             self._tls = {"ssl_disabled": True}
         elif not self._prefers_tls:
-            self._tls = {"ssl": self.tls_context or _tls_context(options, mode)}
+            self._tls = {"ssl": _tls_context(options, mode)}
         theirs = driver.connections
         result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
         classes = _MySqlConnection, theirs.Connection
@@ -7192,7 +7191,6 @@ def _all_rows(cursor: Any) -> list[_Row]:
 
 
 def _column_names(cursor: Any) -> list[str]:
-    """Return the names of the result's columns: none if the statement returns no rows."""
     return [column[0] for column in cursor.description or ()]
 
 
@@ -7229,12 +7227,15 @@ def _row_maker(into: type[Any], names: tuple[str, ...]) -> Callable[[_Row], Any]
     return lambda row: into(**dict(zip(names, row)))
 
 
-#: what drivers raise for a value that Python cannot represent
-_UNREPRESENTABLE = (ValueError, OverflowError, RecursionError)
-
-
-def _unrepresentable(kind: str) -> SerializationError:
-    return SerializationError(
+def _represented(read: Callable[..., T], *arguments: Any) -> T:
+    """Call a function that reads values. SerializationError: Python cannot represent one."""
+    try:
+        return read(*arguments)
+    except InfrastructureError:
+        raise
+    except (ValueError, OverflowError, RecursionError) as exc:
+        kind = type(exc).__name__
+    raise SerializationError(  # outside: the context may quote it, a date or half a document
         f"a value of the result has no form in Python ({kind}): convert it in the statement"
     )
 
@@ -7258,18 +7259,11 @@ def _check_sql(sql: Any) -> str:
 def _perform(sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     session.announce(attempt, sql, params)
-    cursor = session.raw.cursor()
     try:
-        session.execute(cursor, sql, params)
-        return fetch(cursor)
+        return _represented(session.perform, sql, params, fetch)
     except session.driver.Error as exc:
         _note_refusal(exc, attempt, session)
         raise
-    except InfrastructureError:
-        raise
-    except _UNREPRESENTABLE as exc:
-        kind = type(exc).__name__
-    raise _unrepresentable(kind)  # outside: the context may quote it, a date or half a document
 
 
 _LITERAL_NUMBER = _lazy(r"(?<![\w$%])\d[\w.]*")
@@ -7678,7 +7672,6 @@ class _SqlTransactions(_SqlStatements):
         return self._insert_step(operation, insert, table, names)
 
     def _insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
-        """Insert rows that another server has written as text."""
         insert = operator.methodcaller("insert_rendered", table, names, rendered)
         self._insert_step("move", insert, table, names)
 
@@ -7717,16 +7710,6 @@ class _SqlTransactions(_SqlStatements):
                 self._within(block, "insert_many", lambda _, s: s.limit(True))
 
 
-def _fetch_batch(session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
-    try:
-        return session.fetch(cursor, count)
-    except InfrastructureError:
-        raise
-    except _UNREPRESENTABLE as exc:
-        kind = type(exc).__name__
-    raise _unrepresentable(kind)  # outside: the context may quote it
-
-
 class ConnectionPool(_SqlTransactions):
     """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2.
 
@@ -7740,7 +7723,7 @@ class ConnectionPool(_SqlTransactions):
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each
     statement, which the server then stops too. A statement that could not be sent is retried. A
-    sent statement is not retried. Reads of repositories are the exception.
+    sent one is not, except reads of repositories.
 
     After a failover the old server may still run, but take no writes. The pool drops a connection
     that refuses a write for that reason, and sends the write once more over a new one. If that one
@@ -7773,7 +7756,7 @@ class ConnectionPool(_SqlTransactions):
             cursor: Any = call(functools.partial(self._open_stream, session, sql, params))
             batch: Sequence[_Row] = [()] * batch_size
             while len(batch) == batch_size:
-                batch = call(lambda _: _fetch_batch(session, cursor, batch_size))
+                batch = call(lambda _: _represented(session.fetch, cursor, batch_size))
                 if into is None:
                     yield from batch
                 else:
@@ -8337,8 +8320,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
             "the name of a file of migrations is part of their record: at most 100 characters"
         )
     text = _migration_text(path)
-    breaks = re.search(r"\r(?!\n)", text) is not None
-    options = {"strict": True, "breaks": breaks}
+    options = {"strict": True, "breaks": re.search(r"\r(?!\n)", text) is not None}
     found: list[Migration] = []
     script = _script(text, engine, **options)
     if _statements(script, path.name, at_most=1):
@@ -8369,11 +8351,11 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 def _migration_text(path: Path) -> str:
-    reason = ""
+    text = reason = ""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as exc:
-        text, reason = "", type(exc).__name__
+        reason = type(exc).__name__
         if isinstance(exc, UnicodeDecodeError) and re.search(
             rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
         ):
