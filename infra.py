@@ -5428,8 +5428,8 @@ class _Session(_WatchedSocket, ABC):
     def is_autocommit(self) -> bool:
         return True
 
-    def is_locking(self, absent: str) -> bool:
-        """Return whether LOCK TABLES is in force. ``absent``: the name of a missing table."""
+    def is_locking(self, table: str) -> bool:
+        """Return whether LOCK TABLES is in force. ``table``: one that is not locked itself."""
         return False
 
 
@@ -6394,8 +6394,8 @@ class _MySqlConnection(cast("Any", object)):  # type: ignore[misc]
 
 
 class _InsertTexts(_RowTexts):
-    def __init__(self, convert: _Converter) -> None:
-        self._escape = importlib.import_module("pymysql.converters").escape_string
+    def __init__(self, convert: _Converter, escape: Callable[[str], str]) -> None:
+        self._escape = escape
         self.writers = {
             str: self._quoted,
             int: _strings,
@@ -6466,9 +6466,9 @@ class _MySqlSession(_Session):
     def is_autocommit(self) -> bool:
         return bool(self.raw.server_status & 2)
 
-    def is_locking(self, absent: str) -> bool:
+    def is_locking(self, table: str) -> bool:
         try:
-            self.raw.query(f"SELECT 1 FROM {absent}")
+            self.raw.query(f"SELECT 1 FROM {table} LIMIT 0")
         except self.driver.Error as exc:  # 1100: the table is not locked, but others are
             return bool(exc.args[:1] == (1100,))
         return False
@@ -6632,9 +6632,9 @@ class _MySqlDialect(_Dialect):
 
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
-        self.streaming = importlib.import_module("pymysql.cursors").SSCursor
-        self.texts = _InsertTexts(self.convert_one)
         driver, options = self.driver, self.url.options
+        self.streaming = driver.cursors.SSCursor
+        self.texts = _InsertTexts(self.convert_one, driver.converters.escape_string)
         # https://www.postgresql.org/docs/current/libpq-ssl.html
         mode = options.get("sslmode", "prefer")
         self._prefers_tls = mode == "prefer"
@@ -7092,18 +7092,16 @@ class _CopySource:
         self.size = 0  # bytes that were read
         #: the exception of ``read``, because psycopg2 only quotes its text
         self.failure: BaseException | None = None
-        self._texts = texts
-        self._columns = columns
-        self._next = 0
+        self._lines = self._written(texts, columns)
+
+    def _written(self, texts: _RowTexts, columns: _Columns) -> Iterator[bytes]:
+        for start in range(0, len(columns[0]), self.ROWS):
+            rows = texts.rows([column[start : start + self.ROWS] for column in columns])
+            yield ("\n".join(map("\t".join, rows)) + "\n").encode()
 
     def read(self, _: int) -> bytes:
-        rows = slice(self._next, self._next + self.ROWS)
-        self._next = rows.stop
-        if rows.start >= len(self._columns[0]):
-            return b""
         try:
-            texts = self._texts.rows([column[rows] for column in self._columns])
-            data = ("\n".join(map("\t".join, texts)) + "\n").encode()
+            data = next(self._lines, b"")
         except BaseException as failure:
             self.failure = failure
             raise
@@ -7339,10 +7337,8 @@ def _sql_error_rule(
 class _Sessions(_Pool[_Session]):
     """The driver connections of one ConnectionPool: opens, checks, lends and takes them back."""
 
-    def __init__(
-        self, config: DatabaseConfig, dialect: _Dialect, policy: CallPolicy, clock: Clock
-    ) -> None:
-        self._config = config
+    def __init__(self, dialect: _Dialect, policy: CallPolicy, clock: Clock) -> None:
+        self._config = config = dialect.config
         self._dialect = dialect
         self._policy = policy
         self._monotonic = clock.monotonic
@@ -7478,7 +7474,7 @@ class _SqlStatements(Database):
             slow=config.slow,
             server=self._dialect.address,
         )
-        self._sessions = _Sessions(config, self._dialect, self._policy, clock)
+        self._sessions = _Sessions(self._dialect, self._policy, clock)
         #: the session that holds a lock: this context's transactions run on it
         self._locking: contextvars.ContextVar[_LockLease | None] = contextvars.ContextVar(
             "infra-locking", default=None
@@ -7667,7 +7663,6 @@ class _SqlTransactions(_SqlStatements):
     def _insert_batch(
         self, operation: str, table: str, names: _Names, columns: _Columns, numbered: bool = False
     ) -> tuple[int, Sequence[int]]:
-        """See ``_Session.insert_rows``."""
         insert = operator.methodcaller("insert_rows", table, names, columns, numbered)
         return self._insert_step(operation, insert, table, names)
 
@@ -7868,7 +7863,7 @@ class _RunnerSession:
         return self._call(sql, params, _all_rows)
 
     def lift_limit(self) -> None:
-        self._ask(lambda: self._session.limit(False))
+        self._ask(lambda _: self._session.limit(False))
 
     def try_lock(self, lock: Sequence[str]) -> bool:
         return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
@@ -7887,13 +7882,13 @@ class _RunnerSession:
             self.fetch_all(self.dialect.unlock, lock)
 
     def in_transaction(self) -> bool:
-        return self._ask(self._session.transaction_survives)
+        return self._ask(lambda _: self._session.transaction_survives())
 
     def is_autocommit(self) -> bool:
         return self._session.is_autocommit()
 
-    def is_locking(self, absent: str) -> bool:
-        return self._ask(lambda: self._session.is_locking(absent))
+    def is_locking(self, table: str) -> bool:
+        return self._ask(lambda _: self._session.is_locking(table))
 
     def roll_back(self) -> bool:
         """Roll back the open transaction, and return whether nothing of it is left."""
@@ -7907,13 +7902,13 @@ class _RunnerSession:
         except InfrastructureError:
             return False
 
-    def _ask(self, question: Callable[[], T]) -> T:
-        return self._policy.call("migrate", lambda _: question(), retries=0, unguarded=True)
+    def _ask(self, question: Callable[[Attempt], T]) -> T:
+        return self._policy.call("migrate", question, retries=0, unguarded=True)
 
     def _call(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
         sql, params = _check_sql(sql), self.dialect.convert(params)
         perform = functools.partial(_perform, sql, params, fetch, session=self._session)
-        return self._policy.call("migrate", perform, retries=0, unguarded=True)
+        return self._ask(perform)
 
 
 def _beyond(
@@ -8460,9 +8455,8 @@ class _MigrationHistory(_RunnerSession):
         self.execute(dialect.history_session)
         # Qualified, because a migration may change the schema: by USE, or by SET search_path.
         ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        prefix = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
-        self.table = f"{prefix}.schema_migrations"
-        self.absent = f"{prefix}.schema_migrations_absent"
+        quote = dialect.syntax.quote
+        self.table = f"{quote}{schema}{quote}.schema_migrations"
         name = dialect.lock_name(schema)
         self.lock = [name]
         self.busy = [f"{name} busy"]
@@ -8909,7 +8903,7 @@ class _MigrationRun:
                 f"migration {migration} leaves a transaction open, which {begun}: "
                 f"end it with COMMIT; {fate}"
             )
-        if session.is_locking(self._history.absent):
+        if session.is_locking(self._history.table):
             raise self._migrator._error(
                 f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, "
                 "and run again"

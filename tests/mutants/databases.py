@@ -447,7 +447,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a COPY ends after its first lines",
         INFRA,
-        Replace("_CopySource.read", "len(self._columns[0])", "self.ROWS"),
+        Replace("_CopySource._written", "len(columns[0])", "self.ROWS"),
         ("faults/test_databases.py::test_a_value_that_cannot_be_written_in_the_middle_of_a_copy",),
     ),
     OnFakes(
@@ -556,7 +556,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: locked tables pass",
         INFRA,
-        Never("_MigrationRun._refuse_left_open", "session.is_locking(self._history.absent)"),
+        Never("_MigrationRun._refuse_left_open", "session.is_locking(self._history.table)"),
         ("faults/test_migrations.py::test_tables_that_are_left_locked",),
     ),
     OnServers(
