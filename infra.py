@@ -6241,7 +6241,6 @@ class _Dialect(ABC):
 
     @property
     def address(self) -> str:
-        """The server's host and port, for messages."""
         return f"{self.url.host}:{self.port}"
 
 
@@ -6431,8 +6430,7 @@ class _MySqlSession(_Session):
         seconds = self.dialect.config.query_timeout if limited else 0
         limit, covers_all = self.limits[self.flavour()]
         limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
-        # the seconds for which the reader of a stream may pause
-        reader_pause = 60 if limited else math.ceil(self.dialect.config.idle_timeout)
+        reader_pause = 60 if limited else math.ceil(self.dialect.config.idle_timeout)  # seconds
         self.raw.query(f"SET {limit}, net_write_timeout={reader_pause}")
         self.raw.await_answer = self.dialect.await_answer if limited and not covers_all else None
         self.raw.stopped = None
@@ -7012,10 +7010,7 @@ class _PostgresDialect(_Dialect):
         self.texts = _CopyTexts(a_range)
 
     def convert_list(self, values: Any) -> Any:
-        """Convert a list for an array. Ids, documents and ranges need untyped text.
-
-        psycopg2 would send them as an array of text.
-        """
+        """Convert a list for an array. psycopg2 would send ids, documents and ranges as texts."""
         if not values:
             return _EMPTY_ARRAY
         converted = [self.convert_one(value) if value != [] else value for value in values]
@@ -7117,6 +7112,7 @@ class _SessionLease(_Lease[_Session]):
 
     __slots__ = ("_pool", "_timeout", "session")
     session: _Session
+    is_lent_again = True
 
     def __init__(self, pool: _SqlStatements, timeout: float | None = None) -> None:
         # Without a call of super().__init__() a checkout takes 6 % less.
@@ -7141,7 +7137,11 @@ class _SessionLease(_Lease[_Session]):
         sessions, session, sound = self._pool._sessions, self.session, False
         try:
             try:
-                if error is None or self._is_drivers(error):
+                # Any other exception may have interrupted a reply.
+                is_usual = error is None or isinstance(error, session.driver.Error)
+                if is_usual and self.is_lent_again:
+                    if error is not None:
+                        session.read_only = session.dialect.errors.rule_of(error)[1].read_only
                     sound = session.is_idle() or sessions.roll_back(session)
             finally:
                 sessions.give_back(self, session, sound)
@@ -7149,27 +7149,12 @@ class _SessionLease(_Lease[_Session]):
             if self.slots:  # Ctrl-C has interrupted give_back
                 sessions.release(self, broken=True)
 
-    def _is_drivers(self, error: BaseException) -> bool:
-        """Whether the driver raised it. Any other exception may have interrupted a reply."""
-        session = self.session
-        if not isinstance(error, session.driver.Error):
-            return False
-        session.read_only = session.dialect.errors.rule_of(error)[1].read_only
-        return True
-
 
 class _LockLease(_SessionLease):
     """A claim on the session that holds a lock. It outlives the transactions that run on it."""
 
     __slots__ = ()
-
-    def __exit__(self, *_: object) -> None:
-        """Close the session: its locks end with it."""
-        sessions = self._pool._sessions
-        try:
-            sessions.release(self, broken=True)
-        finally:
-            sessions.release(self, broken=True)  # Ctrl-C may have interrupted the first
+    is_lent_again = False  # its locks end with the session
 
 
 def _row_count(cursor: Any) -> int:
@@ -7743,12 +7728,17 @@ class ConnectionPool(_SqlTransactions):
     def _stream(
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
-        lease = _SessionLease(self)
+        dialect, lease = self._dialect, _SessionLease(self)
+
+        def open_cursor(attempt: Attempt) -> Any:
+            session.announce(attempt, sql, params, len(dialect.stream_prefix))
+            return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
+
         call = functools.partial(self._policy.call, "stream", retries=0, unguarded=True)
         with lease:
             session = lease.session
             call(lambda _: session.limit(False))
-            cursor: Any = call(functools.partial(self._open_stream, session, sql, params))
+            cursor = call(open_cursor)
             batch: Sequence[_Row] = [()] * batch_size
             while len(batch) == batch_size:
                 batch = call(lambda _: _represented(session.fetch, cursor, batch_size))
@@ -7757,11 +7747,6 @@ class ConnectionPool(_SqlTransactions):
                 else:
                     yield from self._made("stream", into, _column_names(cursor), batch)
             call(lambda _: session.limit(True))
-
-    def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
-        dialect = self._dialect
-        session.announce(attempt, sql, params, len(dialect.stream_prefix))
-        return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
@@ -7828,8 +7813,7 @@ class ConnectionPool(_SqlTransactions):
                 holder.unlock(names)
 
     def _lock_name(self, lock: str) -> str:
-        sql = f"SELECT {self._dialect.current_schema}"
-        ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
+        ((schema,),) = self.fetch_all(f"SELECT {self._dialect.current_schema}")
         return _sha256(f"infra {schema} {lock}".encode())[:40]
 
     def _rows_of(self, table: str) -> _TableRows:
@@ -8203,7 +8187,6 @@ SCHEMA: Path
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Return ``SCHEMA``, which is made on use."""
         if name == "SCHEMA":
             return _schema()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -8284,14 +8267,8 @@ def _checksum(statements: Sequence[str]) -> str:
     """Return the SHA-256 of statements; line endings and trailing blanks do not count."""
     import hashlib
 
-    digest, text, at = hashlib.sha256(), "\0".join(statements), 0
-    while at < len(text):  # in pieces of whole lines
-        end = text.rfind("\n", at, at + (1 << 20)) + 1 or text.find("\n", at) + 1 or len(text)
-        piece, at = text[at:end], end
-        if "\r" in piece:
-            piece = piece.replace("\r\n", "\n").replace("\r", "\n")
-        digest.update(_BLANK_ENDS.sub("\n", piece).encode())
-    return digest.hexdigest()
+    text = "\0".join(statements).replace("\r\n", "\n").replace("\r", "\n")
+    return hashlib.sha256(_BLANK_ENDS.sub("\n", text).encode()).hexdigest()
 
 
 # The lookbehind lets only the first blank of a run match: otherwise a long run is quadratic.
@@ -8474,8 +8451,8 @@ class _MigrationHistory(_RunnerSession):
         values = values._replace(checksum=_record_checksum(migration, values))
         key = migration.source, migration.number
         changes = ", ".join(f"{column} = %s" for column in values._fields)
-        where = "WHERE source = %s AND number = %s"
-        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
+        sql = f"UPDATE {table} SET {changes} WHERE source = %s AND number = %s"
+        if not session.execute(sql, (*values, *key)):
             sql = f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s"
             session.execute(sql, ((*key, *values),))
 
