@@ -447,7 +447,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a COPY ends after its first lines",
         INFRA,
-        Replace("_CopySource._written", "len(columns[0])", "self.ROWS"),
+        Replace("_CopyTexts.lines", "len(columns[0])", "self.ROWS"),
         ("faults/test_databases.py::test_a_value_that_cannot_be_written_in_the_middle_of_a_copy",),
     ),
     OnFakes(
