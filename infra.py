@@ -7729,16 +7729,16 @@ class ConnectionPool(_SqlTransactions):
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
     ) -> Iterator[Any]:
         dialect, lease = self._dialect, _SessionLease(self)
-
-        def open_cursor(attempt: Attempt) -> Any:
-            session.announce(attempt, sql, params, len(dialect.stream_prefix))
-            return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
-
         call = functools.partial(self._policy.call, "stream", retries=0, unguarded=True)
         with lease:
             session = lease.session
+
+            def open_cursor(attempt: Attempt) -> Any:
+                session.announce(attempt, sql, params, len(dialect.stream_prefix))
+                return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
+
             call(lambda _: session.limit(False))
-            cursor = call(open_cursor)
+            cursor: Any = call(open_cursor)
             batch: Sequence[_Row] = [()] * batch_size
             while len(batch) == batch_size:
                 batch = call(lambda _: _represented(session.fetch, cursor, batch_size))
