@@ -5319,20 +5319,118 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
     return lambda milliseconds: selector.select(milliseconds / 1000)
 
 
-class _Session(_WatchedSocket):
+class _Session(_WatchedSocket, ABC):
     """A connection of the driver, with its state in the pool."""
 
-    def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
+    def __init__(self, dialect: _Dialect, raw: Any, descriptor: int, now: float) -> None:
         super().__init__(raw)
+        self.dialect = dialect
+        self.driver = dialect.driver
         self.process = os.getpid()
         self.idle_since = now
-        self.retires_at = now + lifetime
+        self.retires_at = now + dialect.config.max_lifetime
         self.limited = True  # query_timeout applies
         self.is_new = True  # it has not been in the pool yet
         self.generation = 0  # the pool's generation when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C stopped it: a cancel request may still be on its way
         self.is_readable = _readiness(descriptor)
+
+    @abstractmethod
+    def execute(self, cursor: Any, sql: Any, params: Any = None) -> None: ...
+    @abstractmethod
+    def limit(self, limited: bool) -> None:
+        """Set or lift query_timeout, on the server and in the client."""
+
+    @abstractmethod
+    def set_read_timeout(self, seconds: float) -> None: ...
+    @abstractmethod
+    def is_open(self) -> bool: ...
+    @abstractmethod
+    def is_idle(self) -> bool: ...
+    @abstractmethod
+    def in_transaction(self) -> bool: ...
+    @abstractmethod
+    def transaction_survives(self) -> bool:
+        """Return whether the server still has the transaction after an error."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+    @abstractmethod
+    def detach(self) -> int:
+        """Let the driver's object be dropped without I/O. Return its descriptor, or -1."""
+
+    @abstractmethod
+    def read_columns(self, table: str, names: _Names) -> Sequence[_ColumnType | None]: ...
+    @abstractmethod
+    def insert_rows(
+        self, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        """Insert rows, and return the bytes of their text.
+
+        If ``numbered``, the server makes the values of the last column: return them too, in order.
+        """
+
+    @abstractmethod
+    def insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        """Insert rows that a server has written as text."""
+
+    @abstractmethod
+    def open_stream(self, statement: Any) -> Any: ...
+    @abstractmethod
+    def fetch(self, cursor: Any, count: int) -> Sequence[_Row]: ...
+
+    def announce(self, attempt: Attempt, sql: str, params: Any, before: int = 0) -> None:
+        """Note a statement that the attempt is about to send."""
+        attempt.note = self, sql, params, before
+        attempt.sent = True
+        if self.dialect.config.log_sql:
+            _log_sql(self.dialect, sql)
+        if self.dialect.syntax.may_change_session(sql):
+            self.retires_at = 0.0  # the next borrower must not get its settings
+
+    def target(self, table: str, names: _Names) -> str:
+        """Return what INSERT and COPY write to."""
+        name = self.dialect.name
+        return f"{name(table)} ({', '.join(map(name, names))})"
+
+    def perform(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
+        cursor = self.raw.cursor()
+        self.execute(cursor, sql, params)
+        return fetch(cursor)
+
+    def select(self, sql: str, params: Any = None) -> Sequence[_Row]:
+        return self.perform(sql, params, _all_rows)
+
+    def disconnect(self) -> None:
+        if self.process == os.getpid():
+            self.close()
+            return
+        # In a forked child, closing would end the parent's session, or wait for ever for a lock of
+        # the driver. So redirect the descriptor to /dev/null and keep the driver's object.
+        descriptor = self.detach()
+        if descriptor >= 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, descriptor, inheritable=False)
+            os.close(null)
+        _inherited.append(self.raw)
+
+    def set_client_timeout(self, limited: bool) -> None:
+        self.limited = limited
+        config = self.dialect.config
+        seconds = config.query_timeout + self.dialect.grace if limited else config.idle_timeout
+        self.set_read_timeout(seconds)
+
+    def timed_out(self) -> bool:
+        """After a timeout, stop the statement if the server has no limit. Return whether it did."""
+        return False
+
+    def is_autocommit(self) -> bool:
+        return True
+
+    def is_locking(self, table: str) -> bool:
+        """Return whether LOCK TABLES is in force. ``table``: one that is not locked itself."""
+        return False
 
 
 #: the parent's connections, kept in a forked child: their destructors take locks
@@ -5805,10 +5903,9 @@ class _ErrorReader(ABC):
         for name in names:
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
-                if found and sent.is_ours:
-                    return f'"{part}"'
                 if found:
-                    return _name_at(part, sent.sql, found.start())
+                    place = found.start()
+                    return f'"{part}"' if sent.is_ours else _name_at(part, sent.sql, place)
         return ""
 
 
@@ -5878,10 +5975,9 @@ class _MySqlErrorReader(_ErrorReader):
             return f'column "{column}"'
         if found := self.syntax_error.search(text):
             return self._syntax_error_position(sent.sql, found[1], int(found[2]))
-        names = ["".join(groups) for groups in self.quoted_names.findall(text)]
         if exc.args[0] == 1136:  # its text has no name
-            names = [self._syntax.written_table(sent.sql) or ""]
-        return self.named(sent, names)
+            return self.named(sent, [self._syntax.written_table(sent.sql) or ""])
+        return self.named(sent, map("".join, self.quoted_names.findall(text)))
 
     def _syntax_error_position(self, sql: str, rest: str, line: int) -> str:
         """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
@@ -5948,20 +6044,19 @@ class _PostgresErrorReader(_ErrorReader):
         diag = getattr(exc, "diag", None)
         if diag is None or not sent.sql:
             return ""
-        text, found = diag.message_primary or "", []
+        text = diag.message_primary or ""
         column = self.unfit_column.match(diag.context or "")
         if diag.statement_position:
-            found.append(self._origin(sent, int(diag.statement_position) - 1 - sent.before))
+            subject = self._origin(sent, int(diag.statement_position) - 1 - sent.before)
         elif column and self.named(sent, [column[1]]):
-            found.append(f'column "{column[1]}"')
+            subject = f'column "{column[1]}"'
         elif diag.column_name:
-            found.append(f'column "{diag.column_name}"')
+            subject = f'column "{diag.column_name}"'
         else:
-            names = ("".join(groups) for groups in self.quoted_names.findall(text))
-            found.append(self.named(sent, names))
-        if kind := self.unfit_type.match(text):
-            found.append(f"type {kind[1] or kind[2]}")
-        return ", ".join(filter(None, found))
+            subject = self.named(sent, map("".join, self.quoted_names.findall(text)))
+        kind = self.unfit_type.match(text)
+        type_name = f"type {kind[1] or kind[2]}" if kind else ""
+        return ", ".join(filter(None, (subject, type_name)))
 
     def _origin(self, sent: _Sent, at: int) -> str:
         """Return the parameter, or the position in ``sql``, at position ``at`` of the sent text."""
@@ -6004,7 +6099,7 @@ _CONVERTERS: Mapping[type, _Converter | None] = {
 
 
 class _Dialect(ABC):
-    """An engine's connections: its driver, how they are opened and limited, and SQL for them."""
+    """An engine's driver, how its sessions are opened, and SQL for them."""
 
     engine: ClassVar[str]
     syntax_class: ClassVar[type[_Syntax]]
@@ -6030,8 +6125,6 @@ class _Dialect(ABC):
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
     lock_holder: ClassVar[str]
-    #: returns the name of the lock for the schema that is migrated
-    lock_name: Callable[[str], str]
     #: whether an index serves ``(a, b) > (x, y)``
     row_comparison: ClassVar[bool]
     #: checks deferred constraints; "": the engine has none
@@ -6066,12 +6159,12 @@ class _Dialect(ABC):
         self.catalogue = self.catalogue_class(self.name)
         self.config = config
         self.url = _Url.parse(config.url)
+        self.port = self.url.port or _PORTS[self.engine]
         self.driver = _import_driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.errors = self.errors_class(self.driver, self.url.options, self.syntax)
-        self.tls_context: Any = None
         options = self.url.options
         if options.keys() & {*_TLS_FILES}:  # libpq would check the files late, and without a code
-            self.tls_context = _tls_context(options, options.get("sslmode", "prefer"))
+            _tls_context(options, options.get("sslmode", "prefer"))
 
     def convert(self, params: Any) -> Any:
         """Return the parameters as the driver accepts them. Raises ValidationError."""
@@ -6091,7 +6184,7 @@ class _Dialect(ABC):
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
 
     def convert_named(self, params: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-        """Convert named parameters. The message of a ValidationError has the parameter's name."""
+        """Convert parameters. The message of an error names the parameter."""
         converted = {}
         for name, value in params:
             try:
@@ -6133,107 +6226,22 @@ class _Dialect(ABC):
     @abstractmethod
     def connect(self, seconds: float, now: float) -> _Session: ...
     @abstractmethod
-    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None: ...
-    @abstractmethod
     def made_id(self, cursor: Any) -> int: ...
-    @abstractmethod
-    def limit(self, session: _Session, limited: bool) -> None:
-        """Set or lift query_timeout, on the server and in the client."""
 
-    @abstractmethod
-    def set_read_timeout(self, session: _Session, seconds: float) -> None: ...
-    @abstractmethod
-    def is_open(self, session: _Session) -> bool: ...
-    @abstractmethod
-    def is_idle(self, session: _Session) -> bool: ...
-    @abstractmethod
-    def in_transaction(self, session: _Session) -> bool: ...
-    @abstractmethod
-    def transaction_survives(self, session: _Session) -> bool:
-        """Return whether the server still has the transaction after an error."""
-
-    @abstractmethod
-    def close(self, session: _Session) -> None: ...
-    @abstractmethod
-    def detach(self, session: _Session) -> int:
-        """Let the driver's object be dropped without I/O. Return its descriptor, or -1."""
-
-    @abstractmethod
-    def read_columns(
-        self, session: _Session, table: str, names: _Names
-    ) -> Sequence[_ColumnType | None]: ...
-    @abstractmethod
-    def insert_rows(
-        self,
-        session: _Session,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        """Insert rows, and return the bytes of their text.
-
-        If ``numbered``, the server makes the values of the last column: return them too, in order.
-        """
-
-    @abstractmethod
-    def insert_rendered(
-        self, session: _Session, table: str, names: _Names, rendered: bytes
-    ) -> None:
-        """Insert rows that a server has written as text."""
+    def lock_name(self, schema: str) -> str:
+        """Return the name of the lock for migrations. Postgres's locks are local to a database."""
+        return "infra schema_migrations"
 
     def from_rendered(self, rendered: bytes) -> bytes:
         """Return what a server has written as ``insert_rendered`` takes it, in any thread."""
         return rendered
 
     @abstractmethod
-    def open_stream(self, session: _Session, statement: Any) -> Any: ...
-    @abstractmethod
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]: ...
-    @abstractmethod
     def server_name(self, version: str) -> str: ...
-
-    def select(self, session: _Session, sql: str, params: Any = None) -> Sequence[_Row]:
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, sql, params)
-            rows: Sequence[_Row] = cursor.fetchall()
-        return rows
-
-    def disconnect(self, session: _Session) -> None:
-        if session.process == os.getpid():
-            self.close(session)
-            return
-        # In a forked child, closing would end the parent's session, or wait for ever for a lock of
-        # the driver. So redirect the descriptor to /dev/null and keep the driver's object.
-        descriptor = self.detach(session)
-        if descriptor >= 0:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, descriptor, inheritable=False)
-            os.close(null)
-        _inherited.append(session.raw)
-
-    def set_client_timeout(self, session: _Session, limited: bool) -> None:
-        """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
-        session.limited = limited
-        config = self.config
-        seconds = config.query_timeout + self.grace if limited else config.idle_timeout
-        self.set_read_timeout(session, seconds)
-
-    def timed_out(self, session: _Session) -> bool:
-        """After a timeout, stop the statement if the server has no limit. Return whether it did."""
-        return False
 
     @property
     def address(self) -> str:
-        """The server's host and port, for messages."""
-        return f"{self.url.host}:{self.url.port or _PORTS[self.engine]}"
-
-    def is_autocommit(self, session: _Session) -> bool:
-        return True
-
-    def is_locking(self, session: _Session, absent: str) -> bool:
-        """Return whether LOCK TABLES is in force. ``absent``: the name of a missing table."""
-        return False
+        return f"{self.url.host}:{self.port}"
 
 
 def _strings(column: Sequence[Any]) -> Sequence[str]:
@@ -6385,8 +6393,8 @@ class _MySqlConnection(cast("Any", object)):  # type: ignore[misc]
 
 
 class _InsertTexts(_RowTexts):
-    def __init__(self, convert: _Converter) -> None:
-        self._escape = importlib.import_module("pymysql.converters").escape_string
+    def __init__(self, convert: _Converter, escape: Callable[[str], str]) -> None:
+        self._escape = escape
         self.writers = {
             str: self._quoted,
             int: _strings,
@@ -6405,69 +6413,163 @@ class _InsertTexts(_RowTexts):
         return [f"'{text}'" for text in _escaped(column, _MYSQL_SPECIAL, self._escape)]
 
 
-class _MySqlLogin:
-    """Opens connections of PyMySQL, with TLS as the URL's sslmode says."""
+class _MySqlSession(_Session):
+    dialect: _MySqlDialect
+    #: by flavour: the server's own time limit, and whether it covers every statement
+    limits: ClassVar = {
+        "MariaDB": ("max_statement_time={seconds}", True),
+        "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
+    }
+    #: statements that return rows and never end a transaction
+    reads = _lazy(r"(?i)[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b")
 
-    def __init__(self, driver: Any, url: _Url, tls_context: Any) -> None:
-        self._driver = driver
-        self._url = url
-        # https://www.postgresql.org/docs/current/libpq-ssl.html
-        mode = url.options.get("sslmode", "prefer")
-        self._prefers_tls = mode == "prefer"
-        self._tls: dict[str, Any] = {}  # PyMySQL's arguments
-        if mode == "disable":
-            self._tls = {"ssl_disabled": True}
-        elif not self._prefers_tls:
-            self._tls = {"ssl": tls_context or _tls_context(url.options, mode)}
-        theirs = driver.connections
-        result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
-        classes = _MySqlConnection, theirs.Connection
-        self._connection: Any = type("_Connection", classes, {"_result_class": result})
-        types = driver.constants.FIELD_TYPE
-        self._conversions = {
-            **driver.converters.conversions,
-            types.DATETIME: _mysql_datetime,
-            types.TIMESTAMP: _mysql_datetime,
-            types.JSON: json.loads,  # not on MariaDB, which sends JSON as LONGTEXT
-        }
+    def flavour(self) -> str:
+        return "MariaDB" if "MariaDB" in self.raw.get_server_info() else "MySQL"
 
-    def open(self, seconds: float) -> Any:
-        url, driver, tls = self._url, self._driver, self._tls
-        if self._prefers_tls:
-            self._tls = {}
+    def limit(self, limited: bool) -> None:
+        seconds = self.dialect.config.query_timeout if limited else 0
+        limit, covers_all = self.limits[self.flavour()]
+        limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
+        reader_pause = 60 if limited else math.ceil(self.dialect.config.idle_timeout)  # seconds
+        self.raw.query(f"SET {limit}, net_write_timeout={reader_pause}")
+        self.raw.await_answer = self.dialect.await_answer if limited and not covers_all else None
+        self.raw.stopped = None
+        self.set_client_timeout(limited)
+
+    def set_read_timeout(self, seconds: float) -> None:
+        self.raw._read_timeout = self.raw._write_timeout = seconds
+
+    def execute(self, cursor: Any, sql: Any, params: Any = None) -> None:
+        cursor.execute(self.dialect.bind(cursor, sql, params))
+        if self.raw.stopped:  # the statement finished first: the KILL must not hit the next one
+            with contextlib.suppress(self.driver.Error):
+                self.raw.query("DO 0")
+        if cursor.description is not None and not self.reads.match(sql):
+            # PyMySQL reads no server status from rows. This also discards a CALL's further results.
+            self.raw.query("DO 0")
+
+    def transaction_survives(self) -> bool:
+        self.raw.query("DO 0")  # an error carries no server status
+        return self.in_transaction()
+
+    def timed_out(self) -> bool:
+        # MySQL continues a statement whose client has disconnected.
+        raw = self.raw
+        if self.limited and raw.await_answer is None:  # the server's own limit covers it
+            return False
+        if raw.stopped is None:
+            raw.stopped = self.dialect.kill("CONNECTION", raw)
+        return self.limited and bool(raw.stopped)
+
+    def is_autocommit(self) -> bool:
+        return bool(self.raw.server_status & 2)
+
+    def is_locking(self, table: str) -> bool:
         try:
-            raw = self._connection(
-                host=url.host,
-                port=url.port or _PORTS["mysql"],
-                unix_socket=url.host if url.host.startswith("/") else None,
-                user=url.user,
-                password=(url.password or "").encode(),
-                database=url.path,
-                charset="utf8mb4",
-                autocommit=True,
-                client_flag=driver.constants.CLIENT.FOUND_ROWS,
-                connect_timeout=seconds,
-                read_timeout=seconds,
-                write_timeout=seconds,
-                local_infile=False,
-                conv=self._conversions,
-                **tls,
-            )
-        except driver.err.OperationalError as exc:
-            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
-            if "ssl" in tls and exc.args[0] == 1043:
-                raise driver.err.OperationalError(2026, "") from None
-            raise
-        except OSError as exc:  # of a Unix socket
-            raise driver.err.OperationalError(2003, "") from exc
-        raw.peer = raw._sock.getpeername()
-        encrypted = hasattr(raw._sock, "getpeercert")
-        if self._prefers_tls:  # later logins need not find out again whether the server has TLS
-            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
-        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
-            raw._force_close()
-            raise driver.err.OperationalError(2026, "")
-        return raw
+            self.raw.query(f"SELECT 1 FROM {table} LIMIT 0")
+        except self.driver.Error as exc:  # 1100: the table is not locked, but others are
+            return bool(exc.args[:1] == (1100,))
+        return False
+
+    def is_open(self) -> bool:
+        return bool(self.raw.open)
+
+    def is_idle(self) -> bool:
+        raw = self.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
+        if raw._sock is None or raw.server_status & 11 != 2:
+            return False
+        result = raw._result  # the next borrower would read a CALL's remaining results
+        return result is None or not (result.unbuffered_active or result.has_next)
+
+    def in_transaction(self) -> bool:
+        return bool(self.raw.server_status & 1)
+
+    def close(self) -> None:
+        try:
+            self.detach()
+        finally:
+            self.raw._force_close()  # without COM_QUIT, which could block
+
+    def detach(self) -> int:
+        raw = self.raw
+        if raw._result is not None:  # its destructor must not read the rest of a stream
+            raw._result.unbuffered_active = False
+        return raw._sock.fileno() if raw._sock is not None else -1
+
+    def read_columns(self, table: str, names: _Names) -> Sequence[_ColumnType | None]:
+        wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
+        catalogue = self.dialect.catalogue
+        rows = self.select(f"SHOW FULL COLUMNS FROM {self.dialect.name(table)}")
+        found = {
+            name.lower(): catalogue.catalogued(text, collation or "")
+            for name, text, collation, *_ in rows
+            if name.lower() in wanted
+        }
+        json_columns = catalogue.json_columns.get(self.flavour())
+        if json_columns and any(column.kind == "long text" for column in found.values()):
+            for (name,) in self.select(json_columns, catalogue.table_params(table)):
+                if name.lower() in found:
+                    found[name.lower()] = catalogue.column_types["json"]
+        return [found.get(name) for name in wanted]
+
+    def insert_rows(
+        self, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        """Send INSERT statements of many rows, each well below max_allowed_packet."""
+        cursor, total, ids, step = self.raw.cursor(), 0, list[int](), 1
+        if numbered:
+            ((step,),) = self.select("SELECT @@auto_increment_increment")
+        head = f"INSERT INTO {self.target(table, names)} VALUES ("
+        for size, texts in self._portions(columns, self._largest() - len(head)):
+            cursor.execute(head + "), (".join(texts) + ")")
+            total += size
+            # Ids of one statement have no gaps: InnoDB knows their number before the first one.
+            first = cursor.lastrowid
+            ids += range(first, first + step * len(texts), step) if numbered else ()
+        return total, ids
+
+    def _largest(self) -> int:
+        if not self.dialect.largest:
+            ((self.dialect.largest,),) = self.select("SELECT @@max_allowed_packet - 1024")
+        return self.dialect.largest
+
+    def _portions(self, columns: _Columns, most: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the texts of rows, about a megabyte at a time, each with its bytes."""
+        texts = list(map(", ".join, self.dialect.texts.rows(columns)))
+        start = size = 0
+        for at, text in enumerate(texts):
+            length = len(text) if text.isascii() else len(text.encode())
+            if length > most:
+                raise self.driver.err.DataError(1153, "")
+            if size and size + length > min(most, 1 << 20):
+                yield size, texts[start:at]
+                start, size = at, 0
+            size += length + 4
+        yield size, texts[start:]
+
+    def insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        head = f"INSERT INTO {self.target(table, names)} VALUES ('"
+        statement = head.encode() + _replaced(rendered, _TO_VALUES) + b"')"
+        statement = statement.replace(b"'\x03'", b"NULL").replace(b"'\x04", b"x'")
+        if len(statement) > self._largest():
+            cut = rendered.rfind(_ROW_END, 0, len(rendered) // 2)
+            if cut < 0:
+                raise self.driver.err.DataError(1153, "")
+            for half in (rendered[:cut], rendered[cut + 1 :]):
+                self.insert_rendered(table, names, half)
+            return
+        cursor = self.raw.cursor()
+        cursor.execute(statement)
+        if cursor.warning_count:  # the server has changed a value
+            raise self.driver.err.DataError(1265, "")
+
+    def open_stream(self, statement: Any) -> Any:
+        cursor = self.raw.cursor(self.dialect.streaming)
+        cursor.execute(statement)
+        return cursor
+
+    def fetch(self, cursor: Any, count: int) -> Sequence[_Row]:
+        return list(cursor.fetchmany(count))
 
 
 class _MySqlDialect(_Dialect):
@@ -6481,11 +6583,8 @@ class _MySqlDialect(_Dialect):
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
     settings_roll_back = False
-    #: by flavour: the server's own time limit, and whether it covers every statement
-    limits: ClassVar = {
-        "MariaDB": ("max_statement_time={seconds}", True),
-        "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
-    }
+    #: the bytes of the largest statement that the server takes; 0: not known yet
+    largest = 0
     #: seconds after query_timeout until the client kills a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login of the connection that sends KILL
@@ -6518,8 +6617,6 @@ class _MySqlDialect(_Dialect):
     warnings = "SHOW WARNINGS"
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
-    #: statements that return rows and never end a transaction
-    reads = _lazy(r"(?i)[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b")
     # English messages, because the names of constraints are read from them
     session = (
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
@@ -6533,87 +6630,102 @@ class _MySqlDialect(_Dialect):
 
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
-        self._login = _MySqlLogin(self.driver, self.url, self.tls_context)
-        self._packet = 0
-        self._streaming = importlib.import_module("pymysql.cursors").SSCursor
-        self._texts = _InsertTexts(self.convert_one)
+        driver, options = self.driver, self.url.options
+        self.streaming = driver.cursors.SSCursor
+        self.texts = _InsertTexts(self.convert_one, driver.converters.escape_string)
+        # https://www.postgresql.org/docs/current/libpq-ssl.html
+        mode = options.get("sslmode", "prefer")
+        self._prefers_tls = mode == "prefer"
+        self._tls: dict[str, Any] = {}  # PyMySQL's arguments
+        if mode == "disable":
+            self._tls = {"ssl_disabled": True}
+        elif not self._prefers_tls:
+            self._tls = {"ssl": _tls_context(options, mode)}
+        theirs = driver.connections
+        result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
+        classes = _MySqlConnection, theirs.Connection
+        self._connection: Any = type("_Connection", classes, {"_result_class": result})
+        types = driver.constants.FIELD_TYPE
+        self._conversions = {
+            **driver.converters.conversions,
+            types.DATETIME: _mysql_datetime,
+            types.TIMESTAMP: _mysql_datetime,
+            types.JSON: json.loads,  # not on MariaDB, which sends JSON as LONGTEXT
+        }
 
     @property
     def address(self) -> str:
         return self.url.host if self.url.host.startswith("/") else super().address
 
     def connect(self, seconds: float, now: float) -> _Session:
-        raw = self._login.open(seconds)
-        session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
+        raw = self._log_in(seconds)
+        session = _MySqlSession(self, raw, raw._sock.fileno(), now)
         try:
             # Whole seconds, and if possible less than query_timeout, which must not win.
             lock_seconds = max(1, math.ceil(self.config.query_timeout) - 1)
-            with raw.cursor() as cursor:
-                cursor.execute(self.session.format(lock_seconds=lock_seconds))
-                cursor.execute(self.isolation)
-            self.limit(session, True)
+            raw.query(self.session.format(lock_seconds=lock_seconds))
+            raw.query(self.isolation)
+            session.limit(True)
         except BaseException:
-            self.disconnect(session)
+            session.disconnect()
             raise
         return session
 
-    def flavour(self, session: _Session) -> str:
-        return "MariaDB" if "MariaDB" in session.raw.get_server_info() else "MySQL"
-
-    def limit(self, session: _Session, limited: bool) -> None:
-        seconds = self.config.query_timeout if limited else 0
-        limit, covers_all = self.limits[self.flavour(session)]
-        limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
-        # the seconds for which the reader of a stream may pause
-        reader_pause = 60 if limited else math.ceil(self.config.idle_timeout)
-        with session.raw.cursor() as cursor:
-            cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
-        session.raw.await_answer = self._await_answer if limited and not covers_all else None
-        session.raw.stopped = None
-        self.set_client_timeout(session, limited)
-
-    def set_read_timeout(self, session: _Session, seconds: float) -> None:
-        session.raw._read_timeout = session.raw._write_timeout = seconds
-
-    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
-        cursor.execute(self.bind(cursor, sql, params))
-        if session.raw.stopped:  # the statement finished first: the KILL must not hit the next one
-            with contextlib.suppress(self.driver.Error):
-                session.raw.query("DO 0")
-        if cursor.description is not None and not self.reads.match(sql):
-            # PyMySQL reads no server status from rows. This also discards a CALL's further results.
-            session.raw.query("DO 0")
+    def _log_in(self, seconds: float) -> Any:
+        url, driver, tls = self.url, self.driver, self._tls
+        if self._prefers_tls:
+            self._tls = {}
+        try:
+            raw = self._connection(
+                host=url.host,
+                port=self.port,
+                unix_socket=url.host if url.host.startswith("/") else None,
+                user=url.user,
+                password=(url.password or "").encode(),
+                database=url.path,
+                charset="utf8mb4",
+                autocommit=True,
+                client_flag=driver.constants.CLIENT.FOUND_ROWS,
+                connect_timeout=seconds,
+                read_timeout=seconds,
+                write_timeout=seconds,
+                local_infile=False,
+                conv=self._conversions,
+                **tls,
+            )
+        except driver.err.OperationalError as exc:
+            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
+            if "ssl" in tls and exc.args[0] == 1043:
+                raise driver.err.OperationalError(2026, "") from None
+            raise
+        except OSError as exc:  # of a Unix socket
+            raise driver.err.OperationalError(2003, "") from exc
+        raw.peer = raw._sock.getpeername()
+        encrypted = hasattr(raw._sock, "getpeercert")
+        if self._prefers_tls:  # later logins need not find out again whether the server has TLS
+            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
+        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
+            raw._force_close()
+            raise driver.err.OperationalError(2026, "")
+        return raw
 
     def made_id(self, cursor: Any) -> int:
         return int(cursor.lastrowid)
 
-    def transaction_survives(self, session: _Session) -> bool:
-        session.raw.query("DO 0")  # an error carries no server status
-        return self.in_transaction(session)
-
-    def _await_answer(self, raw: Any) -> None:
+    def await_answer(self, raw: Any) -> None:
         """Wait for the reply. After query_timeout kill the statement: it replies with an error."""
         milliseconds = _timeout(self.config.query_timeout + self.kill_after)
         if _readiness(raw._sock.fileno())(milliseconds):
             return
-        raw.stopped = self._kill("QUERY", raw)
+        raw.stopped = self.kill("QUERY", raw)
         # The server rolls back before it replies. If it refused the KILL, it sends no reply.
         raw._read_timeout = self.grace if raw.stopped else 0.001
 
-    def timed_out(self, session: _Session) -> bool:
-        # MySQL continues a statement whose client has disconnected.
-        raw = session.raw
-        if session.limited and raw.await_answer is None:  # the server's own limit covers it
-            return False
-        if raw.stopped is None:
-            raw.stopped = self._kill("CONNECTION", raw)
-        return session.limited and bool(raw.stopped)
-
-    def _kill(self, target: str, raw: Any) -> bool:
+    def kill(self, target: str, raw: Any) -> bool:
         """Send KILL QUERY or KILL CONNECTION for ``raw``; return whether the server accepted it."""
         control = None
         try:
-            control = self._login.open(min(self.kill_patience, self.config.connect_timeout))
+            control = self._log_in(min(self.kill_patience, self.config.connect_timeout))
             # A host name may have several servers: on another one the id is another client's.
             if control.peer != raw.peer:
                 raise OSError
@@ -6638,125 +6750,6 @@ class _MySqlDialect(_Dialect):
         import hashlib
 
         return "infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()
-
-    def is_autocommit(self, session: _Session) -> bool:
-        return bool(session.raw.server_status & 2)
-
-    def is_locking(self, session: _Session, absent: str) -> bool:
-        try:
-            session.raw.query(f"SELECT 1 FROM {absent}")
-        except self.driver.Error as exc:  # 1100: the table is not locked, but others are
-            return bool(exc.args[:1] == (1100,))
-        return False
-
-    def is_open(self, session: _Session) -> bool:
-        return bool(session.raw.open)
-
-    def is_idle(self, session: _Session) -> bool:
-        raw = session.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
-        if raw._sock is None or raw.server_status & 11 != 2:
-            return False
-        result = raw._result  # the next borrower would read a CALL's remaining results
-        return result is None or not (result.unbuffered_active or result.has_next)
-
-    def in_transaction(self, session: _Session) -> bool:
-        return bool(session.raw.server_status & 1)
-
-    def close(self, session: _Session) -> None:
-        try:
-            self.detach(session)
-        finally:
-            session.raw._force_close()  # without COM_QUIT, which could block
-
-    def detach(self, session: _Session) -> int:
-        raw = session.raw
-        if raw._result is not None:  # its destructor must not read the rest of a stream
-            raw._result.unbuffered_active = False
-        return raw._sock.fileno() if raw._sock is not None else -1
-
-    def read_columns(
-        self, session: _Session, table: str, names: _Names
-    ) -> Sequence[_ColumnType | None]:
-        wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
-        rows = self.select(session, f"SHOW FULL COLUMNS FROM {self.name(table)}")
-        found = {
-            name.lower(): self.catalogue.catalogued(text, collation or "")
-            for name, text, collation, *_ in rows
-            if name.lower() in wanted
-        }
-        json_columns = self.catalogue.json_columns.get(self.flavour(session))
-        if json_columns and any(column.kind == "long text" for column in found.values()):
-            for (name,) in self.select(session, json_columns, self.catalogue.table_params(table)):
-                if name.lower() in found:
-                    found[name.lower()] = self.catalogue.column_types["json"]
-        return [found.get(name) for name in wanted]
-
-    def insert_rows(
-        self,
-        session: _Session,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        """Send INSERT statements of many rows, each well below max_allowed_packet."""
-        cursor, total, ids, step = session.raw.cursor(), 0, list[int](), 1
-        if numbered:
-            ((step,),) = self.select(session, "SELECT @@auto_increment_increment")
-        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
-        for size, texts in self._portions(columns, self._largest(session) - len(head)):
-            cursor.execute(head + "), (".join(texts) + ")")
-            total += size
-            # Ids of one statement have no gaps: InnoDB knows their number before the first one.
-            first = cursor.lastrowid
-            ids += range(first, first + step * len(texts), step) if numbered else ()
-        return total, ids
-
-    def _largest(self, session: _Session) -> int:
-        """Return the bytes of the largest statement that the server takes."""
-        if not self._packet:
-            ((self._packet,),) = self.select(session, "SELECT @@max_allowed_packet - 1024")
-        return self._packet
-
-    def _portions(self, columns: _Columns, most: int) -> Iterator[tuple[int, list[str]]]:
-        """Yield the texts of rows, about a megabyte at a time, each with its bytes."""
-        texts = list(map(", ".join, self._texts.rows(columns)))
-        start = size = 0
-        for at, text in enumerate(texts):
-            length = len(text) if text.isascii() else len(text.encode())
-            if length > most:
-                raise self.driver.err.DataError(1153, "")
-            if size and size + length > min(most, 1 << 20):
-                yield size, texts[start:at]
-                start, size = at, 0
-            size += length + 4
-        yield size, texts[start:]
-
-    def insert_rendered(
-        self, session: _Session, table: str, names: _Names, rendered: bytes
-    ) -> None:
-        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ('"
-        statement = head.encode() + _replaced(rendered, _TO_VALUES) + b"')"
-        statement = statement.replace(b"'\x03'", b"NULL").replace(b"'\x04", b"x'")
-        if len(statement) > self._largest(session):
-            cut = rendered.rfind(_ROW_END, 0, len(rendered) // 2)
-            if cut < 0:
-                raise self.driver.err.DataError(1153, "")
-            for half in (rendered[:cut], rendered[cut + 1 :]):
-                self.insert_rendered(session, table, names, half)
-            return
-        with session.raw.cursor() as cursor:
-            cursor.execute(statement)
-            if cursor.warning_count:  # the server has changed a value
-                raise self.driver.err.DataError(1265, "")
-
-    def open_stream(self, session: _Session, statement: Any) -> Any:
-        cursor = session.raw.cursor(self._streaming)
-        cursor.execute(statement)
-        return cursor
-
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
-        return list(cursor.fetchmany(count))
 
     def server_name(self, version: str) -> str:
         return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version.partition('-')[0]}"
@@ -6829,6 +6822,8 @@ _EMPTY_ARRAY = "\f{}"
 
 
 class _CopyTexts(_RowTexts):
+    ROWS = 1000  # in one read of a _CopySource
+
     def __init__(self, a_range: type) -> None:
         self.writers = {
             str: lambda column: _escaped(column, _COPY_SPECIAL, _copy_escaped),
@@ -6843,6 +6838,11 @@ class _CopyTexts(_RowTexts):
             **dict.fromkeys((int, float, uuid.UUID, date, Decimal, day_time), _strings),
         }
 
+    def lines(self, columns: _Columns) -> Iterator[bytes]:
+        for start in range(0, len(columns[0]), self.ROWS):
+            rows = self.rows([column[start : start + self.ROWS] for column in columns])
+            yield ("\n".join(map("\t".join, rows)) + "\n").encode()
+
 
 # On its own: by way of _type_reader it would take a tenth longer.
 def _read_bytes(text: str | None, _: object) -> bytes | None:
@@ -6852,6 +6852,107 @@ def _read_bytes(text: str | None, _: object) -> bytes | None:
 def _type_reader(read: _Converter) -> Callable[[str | None, object], Any]:
     """Return the function by which psycopg2 reads a type whose texts ``read`` converts."""
     return lambda text, _: None if text is None else read(text)
+
+
+class _PostgresSession(_Session):
+    dialect: _PostgresDialect
+    next_ids = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
+
+    def limit(self, limited: bool) -> None:
+        seconds = self.dialect.config.query_timeout if limited else 0
+        self.execute(self.raw.cursor(), f"SET statement_timeout = {_timeout(seconds)}")
+        self.set_client_timeout(limited)
+
+    def set_read_timeout(self, seconds: float) -> None:
+        self.patience = seconds
+
+    def execute(self, cursor: Any, sql: Any, params: Any = None) -> None:
+        try:
+            return self._watched(cursor.execute, sql, params)
+        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
+            reason = type(exc).__name__
+        raise _placeholder_error(sql, params, reason)
+
+    def _watched(self, call: Callable[..., Any], *arguments: Any) -> None:
+        _watchdog.watch(self)
+        try:
+            if self.dialect.config.interruptible:
+                _interrupts.call(self, call, *arguments)
+            else:
+                call(*arguments)
+        except self.driver.Error as exc:
+            if self.expired:  # psycopg2 reports only a closed connection, without a code
+                raise builtins.TimeoutError from exc
+            raise
+        finally:
+            _watchdog.unwatch(self)
+
+    def is_open(self) -> bool:
+        return not self.raw.closed
+
+    def is_idle(self) -> bool:
+        raw = self.raw
+        if raw.closed or self.interrupted:
+            return False
+        return raw.autocommit is True and not raw.get_transaction_status()
+
+    def in_transaction(self) -> bool:
+        return bool(self.raw.get_transaction_status() == 2)
+
+    def transaction_survives(self) -> bool:
+        return self.raw.get_transaction_status() in (2, 3)
+
+    def close(self) -> None:
+        if not self.raw.closed:
+            self.raw.close()
+
+    def detach(self) -> int:
+        return -1 if self.raw.closed else self.raw.fileno()
+
+    def read_columns(self, table: str, names: _Names) -> Sequence[_ColumnType | None]:
+        catalogue = self.dialect.catalogue
+        rows = self.select(catalogue.column_query, [self.dialect.name(table)])
+        found = {name: catalogue.catalogued(text) for name, text in rows}
+        return [found.get(name) for name in names] if found else []  # []: there is no such table
+
+    def insert_rows(
+        self, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        ids: list[int] = []
+        if numbered:
+            place = [self.dialect.name(table), names[-1], len(columns[-1])]
+            ids = [id for (id,) in self.select(self.next_ids, place)]
+            columns = [*columns[:-1], ids]
+        source = _CopySource(self.dialect.texts.lines(columns))
+        try:
+            self._copy(table, names, source)
+        except self.driver.Error:
+            if source.failure is None:
+                raise
+        if source.failure is not None:
+            raise source.failure
+        return source.size, ids
+
+    def insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
+        self._copy(table, names, io.BytesIO(rendered))
+
+    def _copy(self, table: str, names: _Names, source: Any) -> None:
+        command = f"COPY {self.target(table, names)} FROM STDIN"
+        self._watched(self.raw.cursor().copy_expert, command, source, 1 << 18)
+
+    def open_stream(self, statement: Any) -> Any:
+        cursor = self.raw.cursor()
+        text = statement if isinstance(statement, bytes) else statement.encode()
+        self.execute(cursor, "BEGIN")
+        self.execute(cursor, self.dialect.stream_prefix.encode() + text)
+        return cursor
+
+    def fetch(self, cursor: Any, count: int) -> Sequence[_Row]:
+        self.execute(cursor, f"FETCH FORWARD {count} FROM infra_stream")
+        rows: list[_Row] = cursor.fetchall()
+        if len(rows) < count:
+            self.execute(self.raw.cursor(), "ROLLBACK")  # `cursor` keeps its columns
+        return rows
 
 
 class _PostgresDialect(_Dialect):
@@ -6869,7 +6970,6 @@ class _PostgresDialect(_Dialect):
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
     returning = " RETURNING {}"
     on_conflict = " ON CONFLICT ({key}) DO UPDATE SET {settings} RETURNING {shown}, (xmax = 0)"
-    next_ids = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6914,13 +7014,10 @@ class _PostgresDialect(_Dialect):
             ext.new_array_type((2951,), "UUID[]", to_uuid),
             ext.new_array_type((1001,), "BYTEA[]", to_bytes),
         ]  # fmt: skip
-        self._texts = _CopyTexts(a_range)
+        self.texts = _CopyTexts(a_range)
 
     def convert_list(self, values: Any) -> Any:
-        """Convert a list for an array. Ids, documents and ranges need untyped text.
-
-        psycopg2 would send them as an array of text.
-        """
+        """Convert a list for an array. psycopg2 would send ids, documents and ranges as texts."""
         if not values:
             return _EMPTY_ARRAY
         converted = [self.convert_one(value) if value != [] else value for value in values]
@@ -6933,7 +7030,7 @@ class _PostgresDialect(_Dialect):
         connect = functools.partial(
             driver.connect,
             host=url.host,
-            port=url.port or _PORTS[self.engine],
+            port=self.port,
             user=url.user,
             password=url.password,
             dbname=url.path,
@@ -6952,55 +7049,21 @@ class _PostgresDialect(_Dialect):
             if SystemClock.monotonic() >= due:
                 raise builtins.TimeoutError from exc  # psycopg2 gives no code for a timeout
             raise
-        session = _Session(raw, raw.fileno(), now, self.config.max_lifetime)
-        self.set_read_timeout(session, seconds)
+        session = _PostgresSession(self, raw, raw.fileno(), now)
+        session.set_read_timeout(seconds)
         try:
             raw.autocommit = True
             for type_reader in self._types:
                 driver.extensions.register_type(type_reader, raw)
-            with raw.cursor() as cursor:
-                self.execute(session, cursor, self._settings(self.config.query_timeout))
-            self.set_client_timeout(session, True)
+            session.execute(raw.cursor(), self._settings(self.config.query_timeout))
+            session.set_client_timeout(True)
         except BaseException:
-            self.disconnect(session)
+            session.disconnect()
             raise
         return session
 
-    def limit(self, session: _Session, limited: bool) -> None:
-        seconds = self.config.query_timeout if limited else 0
-        with session.raw.cursor() as cursor:
-            self.execute(session, cursor, f"SET statement_timeout = {_timeout(seconds)}")
-        self.set_client_timeout(session, limited)
-
-    def set_read_timeout(self, session: _Session, seconds: float) -> None:
-        session.patience = seconds
-
-    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
-        try:
-            return self._watched(session, cursor.execute, sql, params)
-        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
-            reason = type(exc).__name__
-        raise _placeholder_error(sql, params, reason)
-
     def made_id(self, cursor: Any) -> int:
         return int(cursor.fetchone()[0])
-
-    def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
-        _watchdog.watch(session)
-        try:
-            if self.config.interruptible:
-                _interrupts.call(session, call, *arguments)
-            else:
-                call(*arguments)
-        except self.driver.Error as exc:
-            if session.expired:  # psycopg2 reports only a closed connection, without a code
-                raise builtins.TimeoutError from exc
-            raise
-        finally:
-            _watchdog.unwatch(session)
-
-    def lock_name(self, schema: str) -> str:
-        return "infra schema_migrations"  # locks are local to the database
 
     def resets(self) -> str:
         return f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {self._settings(0)}"
@@ -7011,83 +7074,8 @@ class _PostgresDialect(_Dialect):
         lock = max(1, _timeout(self.config.query_timeout) * 9 // 10)
         return self.session.format(milliseconds=_timeout(seconds), lock=lock)
 
-    def is_open(self, session: _Session) -> bool:
-        return not session.raw.closed
-
-    def is_idle(self, session: _Session) -> bool:
-        raw = session.raw
-        if raw.closed or session.interrupted:
-            return False
-        return raw.autocommit is True and not raw.get_transaction_status()
-
-    def in_transaction(self, session: _Session) -> bool:
-        return bool(session.raw.get_transaction_status() == 2)
-
-    def transaction_survives(self, session: _Session) -> bool:
-        return session.raw.get_transaction_status() in (2, 3)
-
-    def close(self, session: _Session) -> None:
-        if not session.raw.closed:
-            session.raw.close()
-
-    def detach(self, session: _Session) -> int:
-        return -1 if session.raw.closed else session.raw.fileno()
-
-    def read_columns(
-        self, session: _Session, table: str, names: _Names
-    ) -> Sequence[_ColumnType | None]:
-        rows = self.select(session, self.catalogue.column_query, [self.name(table)])
-        found = {name: self.catalogue.catalogued(text) for name, text in rows}
-        return [found.get(name) for name in names] if found else []  # []: there is no such table
-
-    def insert_rows(
-        self,
-        session: _Session,
-        table: str,
-        names: _Names,
-        columns: _Columns,
-        numbered: bool = False,
-    ) -> tuple[int, Sequence[int]]:
-        ids: list[int] = []
-        if numbered:
-            place = [self.name(table), names[-1], len(columns[-1])]
-            ids = [id for (id,) in self.select(session, self.next_ids, place)]
-            columns = [*columns[:-1], ids]
-        source = _CopySource(self._texts, columns)
-        try:
-            self._copy(session, table, names, source)
-        except self.driver.Error:
-            if source.failure is None:
-                raise
-        if source.failure is not None:
-            raise source.failure
-        return source.size, ids
-
-    def insert_rendered(
-        self, session: _Session, table: str, names: _Names, rendered: bytes
-    ) -> None:
-        self._copy(session, table, names, io.BytesIO(rendered))
-
     def from_rendered(self, rendered: bytes) -> bytes:
         return _replaced(rendered, _TO_COPY) + b"\n"
-
-    def _copy(self, session: _Session, table: str, names: _Names, source: Any) -> None:
-        command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
-        self._watched(session, session.raw.cursor().copy_expert, command, source, 1 << 18)
-
-    def open_stream(self, session: _Session, statement: Any) -> Any:
-        cursor = session.raw.cursor()
-        text = statement if isinstance(statement, bytes) else statement.encode()
-        self.execute(session, cursor, "BEGIN")
-        self.execute(session, cursor, self.stream_prefix.encode() + text)
-        return cursor
-
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
-        self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
-        rows: list[_Row] = cursor.fetchall()
-        if len(rows) < count:
-            self.execute(session, session.raw.cursor(), "ROLLBACK")  # `cursor` keeps its columns
-        return rows
 
     def server_name(self, version: str) -> str:
         return " ".join(version.split()[:2])
@@ -7096,28 +7084,19 @@ class _PostgresDialect(_Dialect):
 class _CopySource:
     """The file from which psycopg2 reads the lines of a COPY.
 
-    It makes them on demand while the server works on earlier ones. That saves a third of the time
+    They are made on demand while the server works on earlier ones. That saves a third of the time
     of a COPY of 100,000 rows (bench/pool.py).
     """
 
-    ROWS = 1000  # in one read
-
-    def __init__(self, texts: _RowTexts, columns: _Columns) -> None:
+    def __init__(self, lines: Iterator[bytes]) -> None:
         self.size = 0  # bytes that were read
         #: the exception of ``read``, because psycopg2 only quotes its text
         self.failure: BaseException | None = None
-        self._texts = texts
-        self._columns = columns
-        self._next = 0
+        self._lines = lines
 
     def read(self, _: int) -> bytes:
-        rows = slice(self._next, self._next + self.ROWS)
-        self._next = rows.stop
-        if rows.start >= len(self._columns[0]):
-            return b""
         try:
-            texts = self._texts.rows([column[rows] for column in self._columns])
-            data = ("\n".join(map("\t".join, texts)) + "\n").encode()
+            data = next(self._lines, b"")
         except BaseException as failure:
             self.failure = failure
             raise
@@ -7133,6 +7112,7 @@ class _SessionLease(_Lease[_Session]):
 
     __slots__ = ("_pool", "_timeout", "session")
     session: _Session
+    is_lent_again = True
 
     def __init__(self, pool: _SqlStatements, timeout: float | None = None) -> None:
         # Without a call of super().__init__() a checkout takes 6 % less.
@@ -7157,35 +7137,24 @@ class _SessionLease(_Lease[_Session]):
         sessions, session, sound = self._pool._sessions, self.session, False
         try:
             try:
-                if error is None or self._is_drivers(error):
-                    sound = sessions.is_idle(session) or sessions.roll_back(session)
+                # Any other exception may have interrupted a reply.
+                is_usual = error is None or isinstance(error, session.driver.Error)
+                if is_usual and self.is_lent_again:
+                    if error is not None:
+                        session.read_only = session.dialect.errors.rule_of(error)[1].read_only
+                    sound = session.is_idle() or sessions.roll_back(session)
             finally:
                 sessions.give_back(self, session, sound)
         finally:
             if self.slots:  # Ctrl-C has interrupted give_back
                 sessions.release(self, broken=True)
 
-    def _is_drivers(self, error: BaseException) -> bool:
-        """Whether the driver raised it. Any other exception may have interrupted a reply."""
-        dialect = self._pool._dialect
-        if not isinstance(error, dialect.driver.Error):
-            return False
-        self.session.read_only = dialect.errors.rule_of(error)[1].read_only
-        return True
-
 
 class _LockLease(_SessionLease):
     """A claim on the session that holds a lock. It outlives the transactions that run on it."""
 
     __slots__ = ()
-
-    def __exit__(self, *_: object) -> None:
-        """Close the session: its locks end with it."""
-        sessions = self._pool._sessions
-        try:
-            sessions.release(self, broken=True)
-        finally:
-            sessions.release(self, broken=True)  # Ctrl-C may have interrupted the first
+    is_lent_again = False  # its locks end with the session
 
 
 def _row_count(cursor: Any) -> int:
@@ -7194,10 +7163,6 @@ def _row_count(cursor: Any) -> int:
 
 def _first_row(cursor: Any) -> _Row | None:
     return cursor.fetchone() if cursor.description else None
-
-
-def _no_id(cursor: Any) -> None:
-    """Read nothing."""
 
 
 def _row_and_warnings(cursor: Any) -> tuple[_Row, int]:
@@ -7209,7 +7174,6 @@ def _all_rows(cursor: Any) -> list[_Row]:
 
 
 def _column_names(cursor: Any) -> list[str]:
-    """Return the names of the result's columns: none if the statement returns no rows."""
     return [column[0] for column in cursor.description or ()]
 
 
@@ -7246,12 +7210,15 @@ def _row_maker(into: type[Any], names: tuple[str, ...]) -> Callable[[_Row], Any]
     return lambda row: into(**dict(zip(names, row)))
 
 
-#: what drivers raise for a value that Python cannot represent
-_UNREPRESENTABLE = (ValueError, OverflowError, RecursionError)
-
-
-def _unrepresentable(kind: str) -> SerializationError:
-    return SerializationError(
+def _represented(read: Callable[..., T], *arguments: Any) -> T:
+    """Call a function that reads values. SerializationError: Python cannot represent one."""
+    try:
+        return read(*arguments)
+    except InfrastructureError:
+        raise
+    except (ValueError, OverflowError, RecursionError) as exc:
+        kind = type(exc).__name__
+    raise SerializationError(  # outside: the context may quote it, a date or half a document
         f"a value of the result has no form in Python ({kind}): convert it in the statement"
     )
 
@@ -7272,28 +7239,14 @@ def _check_sql(sql: Any) -> str:
     return _check_value(sql, "sql")
 
 
-def _perform(
-    dialect: _Dialect, sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session
-) -> T:
+def _perform(sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
-    attempt.note = session, sql, params
-    attempt.sent = True
-    if dialect.config.log_sql:
-        _log_sql(dialect, sql)
-    if dialect.syntax.may_change_session(sql):
-        session.retires_at = 0.0  # the next borrower must not get its settings
-    cursor = session.raw.cursor()
+    session.announce(attempt, sql, params)
     try:
-        dialect.execute(session, cursor, sql, params)
-        return fetch(cursor)
-    except dialect.driver.Error as exc:
-        _note_refusal(dialect, exc, attempt, session)
+        return _represented(session.perform, sql, params, fetch)
+    except session.driver.Error as exc:
+        _note_refusal(exc, attempt, session)
         raise
-    except InfrastructureError:
-        raise
-    except _UNREPRESENTABLE as exc:
-        kind = type(exc).__name__
-    raise _unrepresentable(kind)  # outside: the context may quote it, a date or half a document
 
 
 _LITERAL_NUMBER = _lazy(r"(?<![\w$%])\d[\w.]*")
@@ -7307,17 +7260,18 @@ def _log_sql(dialect: _Dialect, sql: str) -> None:
         logger.debug("%s: %s", dialect.engine, " ".join(template.split()), extra=extra)
 
 
-def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
+def _note_refusal(exc: Exception, attempt: Attempt, session: _Session) -> None:
     """Record that the server refuses writes. A retry then helps only if the session is not new."""
-    if dialect.errors.rule_of(exc)[1].read_only:
+    if session.dialect.errors.rule_of(exc)[1].read_only:
         session.read_only = True
         attempt.final = session.is_new
 
 
 def _sql_error(dialect: _Dialect, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
     """Return the error, without the server's text, or None if the driver did not raise ``exc``."""
+    errors = dialect.errors
     if isinstance(exc, RuntimeError):
-        packages = dialect.errors.missing_packages
+        packages = errors.missing_packages
         advice = next((words for name, words in packages.items() if name in str(exc)), None)
         return ConfigurationError(advice) if advice is not None else None
     if not isinstance(exc, (dialect.driver.Error, OSError)):
@@ -7329,21 +7283,21 @@ def _sql_error(dialect: _Dialect, exc: Exception, attempt: Attempt) -> Infrastru
         details["retryable"] = not attempt.final
     subject: str | None = ""
     if rule.constraint_kind is not None:
-        subject = dialect.errors.constraint(exc, rule.constraint_kind, sent.sql)
+        subject = errors.constraint(exc, rule.constraint_kind, sent.sql)
         details.update(kind=rule.constraint_kind, constraint=subject)
     elif rule.error_class is DatabaseError:
         # psycopg2 quotes parameters through the connection, which may be closed by now.
         with contextlib.suppress(dialect.driver.Error, ValueError, LookupError):
-            subject = dialect.errors.subject(exc, sent)
+            subject = errors.subject(exc, sent)
             if subject and rule is _SYNTAX:
-                subject += dialect.errors.syntax_hint(sent)
+                subject += errors.syntax_hint(sent)
     words = f"{dialect.engine} at {dialect.address} {rule.message}"
     words += f": {subject}" if subject else ""
     words += _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
-    if dialect.config.error_detail and (text := dialect.errors.server_text(exc)):
+    if dialect.config.error_detail and (text := errors.server_text(exc)):
         words += f"; the server says: {text}"
     error = rule.error_class(words, **details)
-    error._row = dialect.errors.row(exc)
+    error._row = errors.row(exc)
     return error
 
 
@@ -7360,44 +7314,39 @@ def _sql_error_rule(
     attempt.sent = attempt.sent and rule.may_have_acted
     if rule.error_class is TimeoutError:
         attempt.final = True  # the attempt has used up its time
-        if code is None and session is not None and attempt.sent and dialect.timed_out(session):
+        if code is None and session is not None and attempt.sent and session.timed_out():
             rule = _TOO_SLOW
     return code, rule
 
 
-class _Sessions:
+class _Sessions(_Pool[_Session]):
     """The driver connections of one ConnectionPool: opens, checks, lends and takes them back."""
 
-    def __init__(
-        self, config: DatabaseConfig, dialect: _Dialect, policy: CallPolicy, clock: Clock
-    ) -> None:
-        self._config = config
+    def __init__(self, dialect: _Dialect, policy: CallPolicy, clock: Clock) -> None:
+        self._config = config = dialect.config
         self._dialect = dialect
         self._policy = policy
         self._monotonic = clock.monotonic
         self._idle_timeout = config.idle_timeout
         self._opened: weakref.WeakSet[_Session] = weakref.WeakSet()
         self._generation = 0  # counts failovers: sessions of an earlier generation are replaced
-        self.pool: _Pool[_Session] = _Pool(
+        super().__init__(
             "ConnectionPool",
             config.max_connections,
             connect=self.open,
-            disconnect=dialect.disconnect,
+            disconnect=_Session.disconnect,
             is_dead=self._is_dead,
             is_stale=self._is_stale,
             keep=config.min_connections,
         )
-        self.take, self.acquire = self.pool.take, self.pool.acquire
-        self.renew, self.release = self.pool.renew, self.pool.release
-        self.is_idle = dialect.is_idle
-        _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         for session in list(self._opened):
-            self._dialect.disconnect(session)
+            session.disconnect()
+        super()._forget_parent()
 
     def open(self, attempt: Attempt) -> _Session:
-        self.pool.check_open()
+        self.check_open()
         attempt._check_breakers()
         seconds = min(self._config.connect_timeout, attempt.remaining())
         generation = self._generation  # as it is before the login, which may take long
@@ -7426,9 +7375,7 @@ class _Sessions:
 
     def control(self, session: _Session, operation: str) -> None:
         """Send BEGIN, COMMIT or ROLLBACK, once."""
-        perform = functools.partial(
-            _perform, self._dialect, operation.upper(), None, _row_count, session=session
-        )
+        perform = functools.partial(_perform, operation.upper(), None, _row_count, session=session)
         self._policy.call(operation, perform, retries=0, unguarded=True)
 
     def roll_back(self, session: _Session) -> bool:
@@ -7437,7 +7384,7 @@ class _Sessions:
             self.control(session, "rollback")
         except InfrastructureError:
             return False
-        return self.is_idle(session)
+        return session.is_idle()
 
     def replace_older(self, session: _Session) -> None:
         """After a failover: let the pool replace all sessions but this one."""
@@ -7462,12 +7409,11 @@ class _Sessions:
         return self._monotonic() - session.idle_since > self._idle_timeout
 
     def _answers(self, session: _Session) -> bool:
-        dialect = self._dialect
         try:
-            dialect.set_read_timeout(session, self._config.connect_timeout)
-            dialect.select(session, "SELECT 1")
-            dialect.set_client_timeout(session, True)
-        except (dialect.driver.Error, OSError):
+            session.set_read_timeout(self._config.connect_timeout)
+            session.select("SELECT 1")
+            session.set_client_timeout(True)
+        except (session.driver.Error, OSError):
             return False
         return True
 
@@ -7513,7 +7459,7 @@ class _SqlStatements(Database):
             slow=config.slow,
             server=self._dialect.address,
         )
-        self._sessions = _Sessions(config, self._dialect, self._policy, clock)
+        self._sessions = _Sessions(self._dialect, self._policy, clock)
         #: the session that holds a lock: this context's transactions run on it
         self._locking: contextvars.ContextVar[_LockLease | None] = contextvars.ContextVar(
             "infra-locking", default=None
@@ -7540,7 +7486,7 @@ class _SqlStatements(Database):
         block = self._current()
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
-        dialect, sessions = self._dialect, self._sessions
+        sessions = self._sessions
         refused = False  # by a session that takes no writes
 
         def attempt(current: Attempt) -> T:
@@ -7553,14 +7499,14 @@ class _SqlStatements(Database):
                     if refused and not session.is_new:
                         session = sessions.renew(lease, current)
                     try:
-                        result = _perform(dialect, sql, params, fetch, current, session)
-                    except (dialect.driver.Error, ValidationError):
-                        sound = sessions.is_idle(session)
+                        result = _perform(sql, params, fetch, current, session)
+                    except (session.driver.Error, ValidationError):
+                        sound = session.is_idle()
                         refused = session.read_only
                         raise
                     if refused:
                         sessions.replace_older(session)
-                    sound = sessions.is_idle(session)
+                    sound = session.is_idle()
                     if not sound:
                         raise DatabaseError(
                             "the statement left a transaction open, and was rolled back: "
@@ -7584,7 +7530,7 @@ class _SqlStatements(Database):
                 operation,
                 "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
             )
-        perform = functools.partial(_perform, self._dialect, sql, params, fetch)
+        perform = functools.partial(_perform, sql, params, fetch)
         return self._within(block, operation, perform)
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
@@ -7592,7 +7538,6 @@ class _SqlStatements(Database):
 
         It is never retried: the statements before it would be missing.
         """
-        dialect = self._dialect
         session: _Session = block.handle.resource
         try:
             result = self._policy.call(
@@ -7601,18 +7546,18 @@ class _SqlStatements(Database):
         except ValidationError:
             raise  # nothing was sent
         except InfrastructureError as error:
-            is_open, goes_on = dialect.is_open(session), False
-            with contextlib.suppress(dialect.driver.Error, OSError):
-                goes_on = is_open and dialect.transaction_survives(session)
+            is_open, goes_on = session.is_open(), False
+            with contextlib.suppress(session.driver.Error, OSError):
+                goes_on = is_open and session.transaction_survives()
             self._doom(block, error, outermost=not goes_on)
             if is_open and not goes_on and not error.retryable:  # DDL commits before it fails
                 raise self._ended(operation) from error
             raise
         except BaseException:  # Ctrl-C, which may have interrupted a reply
-            dialect.disconnect(session)
+            session.disconnect()
             self._doom(block, ConnectionError("a statement was interrupted"), outermost=True)
             raise
-        if not dialect.in_transaction(session):
+        if not session.in_transaction():
             ended = self._ended(operation)
             self._doom(block, ended, outermost=True)
             raise ended
@@ -7627,7 +7572,7 @@ class _SqlStatements(Database):
 
 
 class _SqlTransactions(_SqlStatements):
-    """Begins and ends the transactions of ``Database`` on pooled sessions."""
+    """Transactions of ``Database`` on pooled sessions, and the steps of ``insert_many`` in one."""
 
     def _begin(self, block: _Block) -> None:
         block.handle = lease = self._locking.get()
@@ -7644,24 +7589,22 @@ class _SqlTransactions(_SqlStatements):
         block.handle = lease
         try:
             session = sessions.take(lease) or sessions.acquire(lease, attempt)
-            _perform(self._dialect, "BEGIN", None, _row_count, attempt, session)
+            _perform("BEGIN", None, _row_count, attempt, session)
         except BaseException:
             sessions.release(lease, broken=True)
             raise
 
     def _end(self, block: _Block, command: str) -> None:
         session = block.handle.resource
-        if command == "COMMIT" or self._dialect.is_open(session):
+        if command == "COMMIT" or session.is_open():
             self._sessions.control(session, command.lower())
 
     def _savepoint(self, block: _Block, command: str) -> None:
-        dialect, name = self._dialect, f"level_{block.depth}"
+        name = f"level_{block.depth}"
         sql = f"{command} {name}"
         if command == "ROLLBACK TO SAVEPOINT":
-            sql = dialect.undo.format(name=name)
-        self._within(
-            block, "savepoint", functools.partial(_perform, dialect, sql, None, _row_count)
-        )
+            sql = self._dialect.undo.format(name=name)
+        self._within(block, "savepoint", functools.partial(_perform, sql, None, _row_count))
 
     def _abandon(self, block: _Block) -> None:
         sessions, lease = self._sessions, block.handle
@@ -7669,17 +7612,13 @@ class _SqlTransactions(_SqlStatements):
         if session is None:
             return
         if isinstance(lease, _LockLease):
-            if not sessions.is_idle(session):
-                self._dialect.disconnect(session)
+            if not session.is_idle():
+                session.disconnect()
             return
         if session.read_only and not session.is_new:
             sessions.replace_older(session)  # `run` may begin again: not on another old session
-        sound = sessions.is_idle(session) and not session.read_only
+        sound = session.is_idle() and not session.read_only
         sessions.give_back(lease, session, sound)
-
-
-class _SqlInserts(_SqlTransactions):
-    """The hooks of ``insert_many``: types of columns, rows, and time without a limit."""
 
     def _open_block(self) -> _Block:
         """Return the transaction that ``insert_many`` has begun."""
@@ -7690,7 +7629,7 @@ class _SqlInserts(_SqlTransactions):
         return block
 
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
-        found = self._insert_step("insert_many", self._dialect.read_columns, table, names)
+        found = self._insert_step("insert_many", lambda s: s.read_columns(table, names), table)
         absent = [name for name, column in zip(names, found) if column is None]
         if absent or not found:
             raise self._no_such("insert_many", table, *absent[:1])
@@ -7704,27 +7643,31 @@ class _SqlInserts(_SqlTransactions):
         return self._database_error(operation, message, code=code)
 
     def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
-        insert = self._dialect.insert_rows
-        return self._insert_step("insert_many", insert, table, names, columns)[0]
+        return self._insert_batch("insert_many", table, names, columns)[0]
+
+    def _insert_batch(
+        self, operation: str, table: str, names: _Names, columns: _Columns, numbered: bool = False
+    ) -> tuple[int, Sequence[int]]:
+        insert = operator.methodcaller("insert_rows", table, names, columns, numbered)
+        return self._insert_step(operation, insert, table, names)
 
     def _insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
-        """Insert rows that another server has written as text."""
-        self._insert_step("move", self._dialect.insert_rendered, table, names, rendered)
+        insert = operator.methodcaller("insert_rendered", table, names, rendered)
+        self._insert_step("move", insert, table, names)
 
     def _insert_step(
-        self, operation: str, step: Callable[..., T], table: str, names: _Names, *rows: Any
+        self, operation: str, step: Callable[[_Session], T], table: str, names: _Names = ()
     ) -> T:
-        """Call a method of the dialect for an INSERT, in the transaction that is open."""
-        dialect = self._dialect
+        """Run a step of an INSERT in the open transaction. ``names``: the columns at fault."""
 
         def send(attempt: Attempt, session: _Session) -> T:
-            shown = f" ({', '.join(names)})" if rows else ""  # no column is at fault before
+            shown = f" ({', '.join(names)})" if names else ""
             attempt.note = _Sent(session, f"INSERT INTO {table}{shown}", is_ours=True)
             attempt.sent = True
             try:
-                return step(session, table, names, *rows)
-            except dialect.driver.Error as exc:
-                _note_refusal(dialect, exc, attempt, session)
+                return step(session)
+            except session.driver.Error as exc:
+                _note_refusal(exc, attempt, session)
                 raise
 
         return self._within(self._open_block(), operation, send)
@@ -7733,85 +7676,21 @@ class _SqlInserts(_SqlTransactions):
     def _unlimited(self) -> Iterator[None]:
         block = self._open_block()
         session: _Session = block.handle.resource
-        dialect, limited = self._dialect, session.limited
+        limited = session.limited
         if limited:
-            self._within(block, "insert_many", lambda _, s: dialect.limit(s, False))
+            self._within(block, "insert_many", lambda _, s: s.limit(False))
         failed = True
         try:
             yield
             failed = False
         finally:
-            if limited and failed and dialect.settings_roll_back:
-                dialect.set_client_timeout(session, True)
+            if limited and failed and self._dialect.settings_roll_back:
+                session.set_client_timeout(True)
             elif limited and block.doom is None:
-                self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
+                self._within(block, "insert_many", lambda _, s: s.limit(True))
 
 
-class _SqlLocks(_SqlTransactions):
-    """Sessions that hold locks, for schema migrations and data moves."""
-
-    def _give_time(self, session: _Session) -> None:
-        limit = functools.partial(self._dialect.limit, session, False)
-        self._policy.call("migrate", lambda _: limit(), retries=0, unguarded=True)
-
-    @contextlib.contextmanager
-    def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
-        """Open a connection for one migration, outside the pool, which may be in full use.
-
-        It holds the lock ``busy``: a server goes on with a statement whose runner was killed.
-        """
-        session = self._policy.call("connection", self._sessions.open)
-        lent = _RunnerSession(self, session)
-        try:
-            self._give_time(session)
-            lent.execute(self._dialect.migration_session)
-            lent.try_lock(busy)
-            yield lent
-            lent.unlock(busy)
-        except InfrastructureError:
-            lent.unlock(busy)
-            raise
-        except BaseException:  # Ctrl-C
-            self._dialect.timed_out(session)
-            raise
-        finally:
-            self._dialect.disconnect(session)
-
-    @contextlib.contextmanager
-    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
-        if self.config.max_connections < 2:
-            raise ConfigurationError("a data move needs a pool with at least two max_connections")
-        names, lease = [self._lock_name(lock)], _LockLease(self)
-        with lease:
-            holder = _RunnerSession(self, lease.session)
-            if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
-                others = holder.fetch_all(self._dialect.lock_holder, names)
-                number = f" (the server's connection {others[0][0]})" if others else ""
-                raise self._is_held(lock_timeout, number)
-            token = self._locking.set(lease)
-            try:
-                yield
-            finally:
-                self._locking.reset(token)
-                holder.unlock(names)
-
-    def _lock_name(self, lock: str) -> str:
-        sql = f"SELECT {self._dialect.current_schema}"
-        ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
-        return _sha256(f"infra {schema} {lock}".encode())[:40]
-
-
-def _fetch_batch(dialect: _Dialect, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
-    try:
-        return dialect.fetch(session, cursor, count)
-    except InfrastructureError:
-        raise
-    except _UNREPRESENTABLE as exc:
-        kind = type(exc).__name__
-    raise _unrepresentable(kind)  # outside: the context may quote it
-
-
-class ConnectionPool(_SqlInserts, _SqlLocks):
+class ConnectionPool(_SqlTransactions):
     """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2.
 
     Tried on MySQL 9.7, MariaDB 10.11, Postgres 15 and 18.
@@ -7824,7 +7703,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each
     statement, which the server then stops too. A statement that could not be sent is retried. A
-    sent statement is not retried. Reads of repositories are the exception.
+    sent one is not, except reads of repositories.
 
     After a failover the old server may still run, but take no writes. The pool drops a connection
     that refuses a write for that reason, and sends the write once more over a new one. If that one
@@ -7835,10 +7714,10 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     def close(self) -> None:
         """Close idle connections. One that is in use is closed when it is given back."""
-        self._sessions.pool.close()
+        self._sessions.close()
 
     def _holds(self) -> bool:
-        return self._sessions.pool.size > 0
+        return self._sessions.size > 0
 
     def _rows_streamed(
         self, sql: str, params: Any, batch_size: int, into: type[Any] | None
@@ -7853,26 +7732,21 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         call = functools.partial(self._policy.call, "stream", retries=0, unguarded=True)
         with lease:
             session = lease.session
-            call(lambda _: dialect.limit(session, False))
-            cursor: Any = call(functools.partial(self._open_stream, session, sql, params))
+
+            def open_cursor(attempt: Attempt) -> Any:
+                session.announce(attempt, sql, params, len(dialect.stream_prefix))
+                return session.open_stream(dialect.bind(session.raw.cursor(), sql, params))
+
+            call(lambda _: session.limit(False))
+            cursor: Any = call(open_cursor)
             batch: Sequence[_Row] = [()] * batch_size
             while len(batch) == batch_size:
-                batch = call(lambda _: _fetch_batch(dialect, session, cursor, batch_size))
+                batch = call(lambda _: _represented(session.fetch, cursor, batch_size))
                 if into is None:
                     yield from batch
                 else:
                     yield from self._made("stream", into, _column_names(cursor), batch)
-            call(lambda _: dialect.limit(session, True))
-
-    def _open_stream(self, session: _Session, sql: str, params: Any, attempt: Attempt) -> Any:
-        dialect = self._dialect
-        if dialect.config.log_sql:
-            _log_sql(dialect, sql)
-        attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
-        attempt.sent = True
-        if dialect.syntax.may_change_session(sql):
-            session.retires_at = 0.0
-        return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
+            call(lambda _: session.limit(True))
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
@@ -7893,9 +7767,54 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
     def stats(self) -> PoolStats:
-        return self._sessions.pool.stats()
+        return self._sessions.stats()
 
-    # Data moves
+    # Migrations and data moves
+
+    @contextlib.contextmanager
+    def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
+        """Open a connection for one migration, outside the pool, which may be in full use.
+
+        It holds the lock ``busy``: a server goes on with a statement whose runner was killed.
+        """
+        session = self._policy.call("connection", self._sessions.open)
+        lent = _RunnerSession(self, session)
+        try:
+            lent.lift_limit()
+            lent.execute(self._dialect.migration_session)
+            lent.try_lock(busy)
+            yield lent
+            lent.unlock(busy)
+        except InfrastructureError:
+            lent.unlock(busy)
+            raise
+        except BaseException:  # Ctrl-C
+            session.timed_out()
+            raise
+        finally:
+            session.disconnect()
+
+    @contextlib.contextmanager
+    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+        if self.config.max_connections < 2:
+            raise ConfigurationError("a data move needs a pool with at least two max_connections")
+        names, lease = [self._lock_name(lock)], _LockLease(self)
+        with lease:
+            holder = _RunnerSession(self, lease.session)
+            if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
+                others = holder.fetch_all(self._dialect.lock_holder, names)
+                number = f" (the server's connection {others[0][0]})" if others else ""
+                raise self._is_held(lock_timeout, number)
+            token = self._locking.set(lease)
+            try:
+                yield
+            finally:
+                self._locking.reset(token)
+                holder.unlock(names)
+
+    def _lock_name(self, lock: str) -> str:
+        ((schema,),) = self.fetch_all(f"SELECT {self._dialect.current_schema}")
+        return _sha256(f"infra {schema} {lock}".encode())[:40]
 
     def _rows_of(self, table: str) -> _TableRows:
         return _SqlTable(self, table)
@@ -7916,16 +7835,19 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 class _RunnerSession:
     """A session of a migration's or move's runner. Its statements may take ``idle_timeout``."""
 
-    def __init__(self, pool: _SqlLocks, session: _Session) -> None:
+    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
         self._policy = pool._policy
         self._session = session
-        self.dialect = pool._dialect
+        self.dialect = session.dialect
 
     def execute(self, sql: str, params: Any = None) -> int:
         return self._call(sql, params, _row_count)
 
     def fetch_all(self, sql: str, params: Any = None) -> list[_Row]:
         return self._call(sql, params, _all_rows)
+
+    def lift_limit(self) -> None:
+        self._ask(lambda _: self._session.limit(False))
 
     def try_lock(self, lock: Sequence[str]) -> bool:
         return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
@@ -7944,13 +7866,13 @@ class _RunnerSession:
             self.fetch_all(self.dialect.unlock, lock)
 
     def in_transaction(self) -> bool:
-        return self._ask(self.dialect.transaction_survives)
+        return self._ask(lambda _: self._session.transaction_survives())
 
     def is_autocommit(self) -> bool:
-        return self.dialect.is_autocommit(self._session)
+        return self._session.is_autocommit()
 
-    def is_locking(self, absent: str) -> bool:
-        return self._ask(lambda session: self.dialect.is_locking(session, absent))
+    def is_locking(self, table: str) -> bool:
+        return self._ask(lambda _: self._session.is_locking(table))
 
     def roll_back(self) -> bool:
         """Roll back the open transaction, and return whether nothing of it is left."""
@@ -7964,20 +7886,13 @@ class _RunnerSession:
         except InfrastructureError:
             return False
 
-    def _ask(self, question: Callable[[_Session], T]) -> T:
-        def ask(attempt: Attempt) -> T:
-            attempt.note = _Sent(self._session)
-            attempt.sent = True
-            return question(self._session)
-
-        return self._policy.call("migrate", ask, retries=0, unguarded=True)
+    def _ask(self, question: Callable[[Attempt], T]) -> T:
+        return self._policy.call("migrate", question, retries=0, unguarded=True)
 
     def _call(self, sql: str, params: Any, fetch: _Fetch[T]) -> T:
-        dialect, sql = self.dialect, _check_sql(sql)
-        perform = functools.partial(
-            _perform, dialect, sql, dialect.convert(params), fetch, session=self._session
-        )
-        return self._policy.call("migrate", perform, retries=0, unguarded=True)
+        sql, params = _check_sql(sql), self.dialect.convert(params)
+        perform = functools.partial(_perform, sql, params, fetch, session=self._session)
+        return self._ask(perform)
 
 
 def _beyond(
@@ -8274,7 +8189,6 @@ SCHEMA: Path
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Return ``SCHEMA``, which is made on use."""
         if name == "SCHEMA":
             return _schema()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -8355,14 +8269,8 @@ def _checksum(statements: Sequence[str]) -> str:
     """Return the SHA-256 of statements; line endings and trailing blanks do not count."""
     import hashlib
 
-    digest, text, at = hashlib.sha256(), "\0".join(statements), 0
-    while at < len(text):  # in pieces of whole lines
-        end = text.rfind("\n", at, at + (1 << 20)) + 1 or text.find("\n", at) + 1 or len(text)
-        piece, at = text[at:end], end
-        if "\r" in piece:
-            piece = piece.replace("\r\n", "\n").replace("\r", "\n")
-        digest.update(_BLANK_ENDS.sub("\n", piece).encode())
-    return digest.hexdigest()
+    text = "\0".join(statements).replace("\r\n", "\n").replace("\r", "\n")
+    return hashlib.sha256(_BLANK_ENDS.sub("\n", text).encode()).hexdigest()
 
 
 # The lookbehind lets only the first blank of a run match: otherwise a long run is quadratic.
@@ -8386,8 +8294,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
             "the name of a file of migrations is part of their record: at most 100 characters"
         )
     text = _migration_text(path)
-    breaks = re.search(r"\r(?!\n)", text) is not None
-    options = {"strict": True, "breaks": breaks}
+    options = {"strict": True, "breaks": re.search(r"\r(?!\n)", text) is not None}
     found: list[Migration] = []
     script = _script(text, engine, **options)
     if _statements(script, path.name, at_most=1):
@@ -8418,11 +8325,11 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 def _migration_text(path: Path) -> str:
-    reason = ""
+    text = reason = ""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as exc:
-        text, reason = "", type(exc).__name__
+        reason = type(exc).__name__
         if isinstance(exc, UnicodeDecodeError) and re.search(
             rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
         ):
@@ -8522,13 +8429,13 @@ class _MigrationHistory(_RunnerSession):
     def __init__(self, pool: ConnectionPool, session: _Session, clock: Clock) -> None:
         super().__init__(pool, session)
         self._clock = clock
+        self.lift_limit()
         dialect = self.dialect
         self.execute(dialect.history_session)
         # Qualified, because a migration may change the schema: by USE, or by SET search_path.
         ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        prefix = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
-        self.table = f"{prefix}.schema_migrations"
-        self.absent = f"{prefix}.schema_migrations_absent"
+        quote = dialect.syntax.quote
+        self.table = f"{quote}{schema}{quote}.schema_migrations"
         name = dialect.lock_name(schema)
         self.lock = [name]
         self.busy = [f"{name} busy"]
@@ -8546,8 +8453,8 @@ class _MigrationHistory(_RunnerSession):
         values = values._replace(checksum=_record_checksum(migration, values))
         key = migration.source, migration.number
         changes = ", ".join(f"{column} = %s" for column in values._fields)
-        where = "WHERE source = %s AND number = %s"
-        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
+        sql = f"UPDATE {table} SET {changes} WHERE source = %s AND number = %s"
+        if not session.execute(sql, (*values, *key)):
             sql = f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s"
             session.execute(sql, ((*key, *values),))
 
@@ -8563,34 +8470,36 @@ class _MigrationFiles:
         self.migrations = [
             migration for path in files for migration in read_migrations(path, dialect.engine)
         ]
-        if len(self.by_key()) != len(self.migrations):
+        if len(self._by_key()) != len(self.migrations):
             raise ConfigurationError(
                 "two files of migrations have the same name: it is part of their record"
             )
-        self.paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
-        self.command = shlex.join(["infra", "migrate", *map(str, paths)])
+        self._paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
+        self._command = shlex.join(["infra", "migrate", *map(str, paths)])
 
-    def by_key(self) -> dict[tuple[str, int], Migration]:
+    def _by_key(self) -> dict[tuple[str, int], Migration]:
         return {(each.source, each.number): each for each in self.migrations}
 
-    def read_records(self, fetch_all: Callable[[str], list[_Row]], table: str) -> _MigrationRecords:
+    def _read_records(
+        self, fetch_all: Callable[[str], list[_Row]], table: str
+    ) -> _MigrationRecords:
         try:
             rows = fetch_all(f"SELECT {_HISTORY_COLUMNS} FROM {table} ORDER BY source, number")
         except DatabaseError as error:
             if error.code != self._dialect.errors.missing_name_codes[1]:
                 raise
-            self.refuse(
+            raise self._error(
                 "the table schema_migrations is another tool's: it lacks columns of this "
                 "library's. Rename it, or migrate another database (on Postgres another schema, by "
                 "search_path)"
-            )
+            ) from error
         return {(row[0], row[1]): _MigrationRecord(*row[2:]) for row in rows}
 
-    def compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
+    def _compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
         """See ``Migrator.status``."""
         result, unknown = [], dict(records)
         absent = _MigrationRecord("", _checksum(()), "pending", 0, None)
-        for key, migration in self.by_key().items():
+        for key, migration in self._by_key().items():
             record = unknown.pop(key, absent)
             state, statement = record.state, record.statement
             if record.checksum != _record_checksum(migration, record):
@@ -8607,15 +8516,15 @@ class _MigrationFiles:
             for key, record in unknown.items()
         ]
 
-    def pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
+    def _pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
         """Return the migrations to apply, each with the number of its first statement to run.
 
         Raises DatabaseError for one that is dirty or edited, or may not run.
         """
-        statuses = self.compare(records)
+        statuses = self._compare(records)
         for status in statuses:
             self._check_settled(status, records)
-        pending, by_key = [], self.by_key()
+        pending, by_key = [], self._by_key()
         for status in statuses:
             if status.state in ("pending", "partial"):
                 migration, first = by_key[status.source, status.number], status.statement or 1
@@ -8628,7 +8537,7 @@ class _MigrationFiles:
     def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
         name = f"migration {status.source} {status.number} ({status.name})"
         if status.state == "edited":
-            self.refuse(
+            raise self._error(
                 f"{name} was edited after it was applied: restore its text; "
                 "a change is a new migration"
             )
@@ -8637,24 +8546,24 @@ class _MigrationFiles:
             in_doubt = f"its statement {first}"
             if first != status.statement:
                 in_doubt = f"the transaction of its statements {first} to {status.statement}"
-            self.refuse(
+            raise self._error(
                 f"{name} is dirty: {in_doubt} was begun, and may or may not have taken effect. "
-                f"Look at the schema, then: {self.command} --repair {status.number} "
+                f"Look at the schema, then: {self._command} --repair {status.number} "
                 "--done (it has taken effect) or --retry (run it again)"
             )
 
     def _check_renamed(self, migration: Migration, records: _MigrationRecords) -> None:
         """Refuse a migration whose statements were applied under another name."""
-        known = self.by_key()
+        known = self._by_key()
         for (source, number), record in records.items():
             if (source, number) in known or not _is_record_of(migration, number, record):
                 continue
             if source == migration.source:
                 advice = f"give it its number {number} again"
             else:
-                file = self.paths[migration.source]
+                file = self._paths[migration.source]
                 advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
-            self.refuse(
+            raise self._error(
                 f"migration {migration} is recorded as {source} {number} already: {advice}; "
                 "if it has to run all the same, write a comment into its text"
             )
@@ -8666,21 +8575,18 @@ class _MigrationFiles:
         for step, sql in enumerate(migration.statements[first - 1 :], first):
             where = f"migration {migration}, statement {step}"
             if step in named:
-                self.refuse(
+                raise self._error(
                     f"{where}: it names schema_migrations, the history of migrations: "
                     f"leave that out (of a dump with {self._dialect.dump_without})"
                 )
             if syntax.refused.match(syntax.start_of_code(sql).upper()):
-                self.refuse(f"{where}: {syntax.refusal}")
+                raise self._error(f"{where}: {syntax.refusal}")
 
-    def error(self, message: str, code: str | int | None = None) -> DatabaseError:
+    def _error(self, message: str, code: str | int | None = None) -> DatabaseError:
         return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
 
-    def refuse(self, message: str) -> NoReturn:
-        raise self.error(message)
 
-
-class Migrator:
+class Migrator(_MigrationFiles):
     """Apply the migrations of files, in the order of files and numbers.
 
     Runners take turns: one applies, the others wait and find nothing left to do. The table
@@ -8697,6 +8603,9 @@ class Migrator:
         lock_timeout: the seconds to wait for another runner.
         clock: for the times in the history, and for the wait.
         progress: called with a line of text for each migration.
+
+    Attributes:
+        migrations: those of the files, in order.
 
     Raises:
         ConfigurationError: an argument or a file is not valid.
@@ -8720,48 +8629,39 @@ class Migrator:
                 "Migrator takes a ConnectionPool: a fake database has its tables from the start"
             )
         self.pool = pool
-        self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
+        super().__init__(pool._dialect, [*map(_plain, paths)])
         _WAIT_OR_0.require("lock_timeout", lock_timeout)
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
 
-    @property
-    def migrations(self) -> list[Migration]:
-        """Return the migrations of the files."""
-        return self._files.migrations
-
-    @migrations.setter
-    def migrations(self, migrations: list[Migration]) -> None:
-        self._files.migrations = migrations
-
     def status(self) -> list[MigrationStatus]:
         """Return each migration of the files, in order, then those that only the history has.
 
         Changes nothing.
         """
-        return self._files.compare(self._look())
+        return self._compare(self._look())
 
     def _look(self) -> _MigrationRecords:
         exists = self.pool.fetch_one(
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' "
-            f"AND table_schema = {self.pool._dialect.current_schema}"
+            f"AND table_schema = {self._dialect.current_schema}"
         )
         table = "schema_migrations"
-        return self._files.read_records(self.pool.fetch_all, table) if exists else {}
+        return self._read_records(self.pool.fetch_all, table) if exists else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Apply the pending migrations and return them; with ``dry_run`` only return them."""
         if dry_run:
-            return [migration for migration, _ in self._files.pending(self._look())]
+            return [migration for migration, _ in self._pending(self._look())]
         with self._locked() as (history, records):
-            pending = self._files.pending(records)
+            pending = self._pending(records)
             for migration, first in pending:
                 _not_deferred(self._progress(f"applying {migration}"))
                 history.check()
                 with self.pool._migration_session(history.busy) as session:
-                    run = _MigrationRun(self._files, history, session, migration, first)
+                    run = _MigrationRun(self, history, session, migration, first)
                     if migration.transaction:
                         run.apply_together()
                     else:
@@ -8778,16 +8678,16 @@ class Migrator:
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
         with self._locked() as (history, records):
-            numbered = [each for each in self._files.compare(records) if each.number == number]
+            numbered = [each for each in self._compare(records) if each.number == number]
             dirty = next((each for each in numbered if each.state == "dirty"), None)
             if dirty is None:
                 if not done and any(each.state == "partial" for each in numbered):
                     return  # the next apply runs the statement anyway
                 raise NotFoundError(
-                    f"no migration {number} is dirty: see {self._files.command} --status",
+                    f"no migration {number} is dirty: see {self._command} --status",
                     resource="migration",
                 )
-            migration = self._files.by_key()[dirty.source, number]
+            migration = self._by_key()[dirty.source, number]
             first = records[dirty.source, number].first_in_doubt
             step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
@@ -8805,31 +8705,31 @@ class Migrator:
             NotFoundError: no migration is recorded under that name.
             DatabaseError: the records do not fit the file, or the file has records of its own.
         """
-        if len(self._files.paths) != 1:
+        if len(self._paths) != 1:
             raise ConfigurationError("give the one file that was renamed, and no other")
         stem = _check_text("stem", stem)
-        (source,) = self._files.paths
+        (source,) = self._paths
         with self._locked() as (history, records):
             moved = {
                 (source, number): record for (old, number), record in records.items() if old == stem
             }
             states = {
                 status.number: status.state
-                for status in self._files.compare(moved)
+                for status in self._compare(moved)
                 if status.state not in ("pending", "unknown")
             }
             if not moved or stem == source:
                 raise NotFoundError(
                     f"nothing is recorded under the former name {stem!r} (the file's name without "
-                    f"its ending): see {self._files.command} --status",
+                    f"its ending): see {self._command} --status",
                     resource="migration",
                 )
             if not states or "edited" in states.values():
-                self._files.refuse(
+                raise self._error(
                     f"the records of {stem} do not fit {source}: it is another file, or was edited"
                 )
             if any((source, number) in records for number in states):
-                self._files.refuse(f"{source} has records of its own beside those of {stem}")
+                raise self._error(f"{source} has records of its own beside those of {stem}")
             table = history.table.replace("%", "%%")
             sql = f"UPDATE {table} SET source = %s WHERE source = %s AND number IN %s"
             return history.execute(sql, (source, stem, tuple(states)))
@@ -8839,7 +8739,6 @@ class Migrator:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
         lease = _LockLease(self.pool)
         with lease:
-            self.pool._give_time(lease.session)
             history = _MigrationHistory(self.pool, lease.session, self._clock)
             deadline = self._clock.monotonic() + self._lock_timeout
             for lock, words in (
@@ -8854,7 +8753,7 @@ class Migrator:
                     )
             history.unlock(history.busy)
             history.execute(_HISTORY.format(history=history.table, **history.dialect.types))
-            yield history, self._files.read_records(history.fetch_all, history.table)
+            yield history, self._read_records(history.fetch_all, history.table)
             history.unlock(history.lock)
 
 
@@ -8886,7 +8785,7 @@ class _MigrationRun:
         "55P04": "give ALTER TYPE a migration of its own, in front of this one,",
     }
 
-    _files: _MigrationFiles
+    _migrator: Migrator
     _history: _MigrationHistory
     _session: _RunnerSession
     _migration: Migration
@@ -8918,7 +8817,7 @@ class _MigrationRun:
             raise self._failure(error, self._fate_together(error)) from error
         if ended:
             self._record(self._history, self._step, "started")
-            self._files.refuse(
+            raise self._migrator._error(
                 f"migration {self._migration}: its statement {self._words(self._step)} ended the "
                 "transaction, and what came before is committed: leave it out, or mark the "
                 f"migration no-transaction; {self._advice()}"
@@ -8979,12 +8878,12 @@ class _MigrationRun:
             if not session.is_autocommit():
                 begun += " with autocommit off"
             fate = self._roll_back() or self._advice()
-            self._files.refuse(
+            raise self._migrator._error(
                 f"migration {migration} leaves a transaction open, which {begun}: "
                 f"end it with COMMIT; {fate}"
             )
-        if session.is_locking(self._history.absent):
-            self._files.refuse(
+        if session.is_locking(self._history.table):
+            raise self._migrator._error(
                 f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, "
                 "and run again"
             )
@@ -9006,13 +8905,13 @@ class _MigrationRun:
             return f"{reason}: leave that out; {fate}"
         if isinstance(error, DatabaseError):
             return f"{fate}; {self.REMEDIES.get(error.code, 'mend it')} and run again"
-        return f"the connection was lost: see {self._files.command} --status, and run again"
+        return f"the connection was lost: see {self._migrator._command} --status, and run again"
 
     def _fate_each(self, error: InfrastructureError) -> str:
         if self._step < self._first:
             return "it was to set the session for the statements behind it; mend it and run again"
         if not self._ran:
-            return f"it was not run: see {self._files.command} --status, and run again"
+            return f"it was not run: see {self._migrator._command} --status, and run again"
         session, fate = self._session, ""
         with contextlib.suppress(InfrastructureError):
             if self._opened and not self._recording:
@@ -9024,7 +8923,7 @@ class _MigrationRun:
         return fate or self._advice()
 
     def _advice(self) -> str:
-        repair = f"{self._files.command} --repair {self._migration.number}"
+        repair = f"{self._migrator._command} --repair {self._migration.number}"
         return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
@@ -9039,7 +8938,7 @@ class _MigrationRun:
         what = "the record of its statement" if self._recording else "its statement"
         place = f"{what} {self._words(self._step)}"
         message = f"migration {self._migration} failed at {place} ({error}): {fate}"
-        return self._files.error(message, error.code)
+        return self._migrator._error(message, error.code)
 
 
 # === records ======================================================================================
@@ -10796,14 +10695,14 @@ class SqlRepository(Repository[R]):
         numbered = self._made != "" and self._made not in rows[0]
         if numbered:
             names.append(self._column(self._made))
-        insert = functools.partial(self.database._dialect.insert_rows, numbered=numbered)
+        insert = self.database._insert_batch
         size = _BATCH_ROWS // 5  # each batch may take query_timeout
         for start in range(0, len(rows), size):
             batch = [row.values() for row in rows[start : start + size]]
             columns: list[Sequence[Any]] = [*zip(*batch)]
             if numbered:
                 columns.append([None] * len(batch))
-            made += self.database._insert_step(operation, insert, self.table, names, columns)[1]
+            made += insert(operation, self.table, names, columns, numbered)[1]
         return made
 
     def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
@@ -10864,7 +10763,7 @@ class SqlRepository(Repository[R]):
     def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
         sql, makes = self._insertion_text(rows), self._made != "" and self._made not in rows[0]
         if not makes or len(rows) > 1:
-            return sql, _no_id
+            return sql, lambda cursor: None
         dialect = self.database._dialect
         return sql + dialect.returning.format(self._names[self._made]), dialect.made_id
 
@@ -20765,7 +20664,7 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
         except NotFoundError as error:
             absent.append(error)
         else:
-            migrator._progress(f"{outcome}: go on with {migrator._files.command}")
+            migrator._progress(f"{outcome}: go on with {migrator._command}")
     if len(absent) == len(migrators):
         raise absent[-1]
 

@@ -35,7 +35,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: an implicit commit goes unnoticed",
         INFRA,
-        Never("_SqlStatements._within", "not dialect.in_transaction(session)"),
+        Never("_SqlStatements._within", "not session.in_transaction()"),
         ("faults/test_databases.py::test_ddl_in_a_transaction",),
     ),
     OnFakes(
@@ -63,7 +63,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a missing column has the code of a missing table",
         INFRA,
-        Replace("_SqlInserts._no_such", "len(column)", "0"),
+        Replace("_SqlTransactions._no_such", "len(column)", "0"),
         ("faults/test_statement_errors.py::test_insert_many_into_what_is_not_there",),
     ),
     OnServers(
@@ -121,8 +121,8 @@ DATABASES: list[Mutant] = [
         INFRA,
         Replace(
             "_sql_error",
-            "dialect.config.error_detail and (text := dialect.errors.server_text(exc))",
-            "(text := dialect.errors.server_text(exc))",
+            "dialect.config.error_detail and (text := errors.server_text(exc))",
+            "(text := errors.server_text(exc))",
         ),
         ("faults/test_statement_errors.py::test_the_servers_own_text",),
     ),
@@ -135,7 +135,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: SET stays in the pool",
         INFRA,
-        Replace("_perform", "session.retires_at = 0.0", "pass"),
+        Replace("_Session.announce", "self.retires_at = 0.0", "pass"),
         ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -189,7 +189,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: the last rows of a stream have no names",
         INFRA,
-        Replace("_PostgresDialect.fetch", "session.raw.cursor()", "cursor"),
+        Replace("_PostgresSession.fetch", "self.raw.cursor()", "cursor"),
         ("contract/test_database.py::TestPostgres::test_rows_as_dicts_and_dataclasses",),
     ),
     OnFakes(
@@ -303,7 +303,7 @@ DATABASES: list[Mutant] = [
         "databases: an UPDATE counts what it changed",
         INFRA,
         Replace(
-            "_MySqlLogin.open",
+            "_MySqlDialect._log_in",
             "driver.constants.CLIENT.FOUND_ROWS",
             "driver.constants.CLIENT.LONG_FLAG",
         ),
@@ -447,7 +447,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a COPY ends after its first lines",
         INFRA,
-        Replace("_CopySource.read", "len(self._columns[0])", "self.ROWS"),
+        Replace("_CopyTexts.lines", "len(columns[0])", "self.ROWS"),
         ("faults/test_databases.py::test_a_value_that_cannot_be_written_in_the_middle_of_a_copy",),
     ),
     OnFakes(
@@ -542,7 +542,7 @@ SCHEMAS: list[Mutant] = [
         "migrations: edits pass",
         INFRA,
         Never(
-            "_MigrationFiles.compare",
+            "_MigrationFiles._compare",
             "record.checksum != _record_checksum(migration, record)",
         ),
         ("faults/test_migrations.py::test_an_edited_migration_is_refused",),
@@ -556,7 +556,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: locked tables pass",
         INFRA,
-        Never("_MigrationRun._refuse_left_open", "session.is_locking(self._history.absent)"),
+        Never("_MigrationRun._refuse_left_open", "session.is_locking(self._history.table)"),
         ("faults/test_migrations.py::test_tables_that_are_left_locked",),
     ),
     OnServers(
@@ -626,7 +626,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a renamed file runs again",
         INFRA,
-        Drop("_MigrationFiles.pending", "self._check_renamed(migration, records)"),
+        Drop("_MigrationFiles._pending", "self._check_renamed(migration, records)"),
         ("faults/test_migrations.py::test_a_file_renamed_while_it_was_dirty",),
     ),
     OnServers(
@@ -663,7 +663,7 @@ SCHEMAS: list[Mutant] = [
     OnFakes(
         "migrations: the checksum sees carriage returns",
         INFRA,
-        Never("_checksum", "'\\r' in piece"),
+        Replace("_checksum", "text", "'\\0'.join(statements)", nth=2),
         ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
     ),
 ]
@@ -838,8 +838,8 @@ return made
         "values: MariaDB's JSON is text",
         INFRA,
         Drop(
-            "_MySqlDialect.read_columns",
-            "found[name.lower()] = self.catalogue.column_types['json']",
+            "_MySqlSession.read_columns",
+            "found[name.lower()] = catalogue.column_types['json']",
         ),
         ("contract/test_database.py::TestMariaDB::test_what_a_column_takes",),
     ),

@@ -149,7 +149,7 @@ MUTANTS: list[Mutant] = [
     on_servers(
         "ids have no gaps",
         Replace(
-            "_MySqlDialect.insert_rows",
+            "_MySqlSession.insert_rows",
             "range(first, first + step * len(texts), step)",
             "range(first, first + len(texts))",
         ),
@@ -158,7 +158,7 @@ MUTANTS: list[Mutant] = [
     on_servers(
         "an INSERT before the last has other ids",
         Replace(
-            "_MySqlDialect.insert_rows",
+            "_MySqlSession.insert_rows",
             "first = cursor.lastrowid",
             "first = cursor.lastrowid + (not ids)",
         ),
@@ -166,7 +166,7 @@ MUTANTS: list[Mutant] = [
     ),
     on_servers(
         "Postgres returns the ids backwards",
-        Replace("_PostgresDialect.insert_rows", "(source.size, ids)", "(source.size, ids[::-1])"),
+        Replace("_PostgresSession.insert_rows", "(source.size, ids)", "(source.size, ids[::-1])"),
         "TestPostgres::test_records_are_stored_in_order",
     ),
     on_servers(

@@ -54,7 +54,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "mysql: a password stays where a kill was interrupted",
         INFRA,
-        Drop("_MySqlDialect._kill", "traceback.clear_frames(exc.__traceback__)"),
+        Drop("_MySqlDialect.kill", "traceback.clear_frames(exc.__traceback__)"),
         (
             "faults/test_logins.py::test_a_signal_while_a_statement_is_being_killed_leaves_no_password",
         ),
