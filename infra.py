@@ -12691,16 +12691,13 @@ _COMPARE_AND_DELETE = (
 )
 
 
-def _has_refusal(replies: Sequence[Any]) -> bool:
-    return any(issubclass(kind, Exception) for kind in {*map(type, replies)})
-
-
 def _accepted(replies: list[Any]) -> list[Any]:
     """Return the replies, with those inside EXEC's behind them. Raises the first refusal."""
     if isinstance(replies[-1], list) and len(replies) > 1:
         replies += replies[-1]
-    if _has_refusal(replies):
-        raise next(reply for reply in replies if isinstance(reply, Exception))
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
     return replies
 
 
@@ -12714,7 +12711,6 @@ class _RedisErrors:
     """The meaning of redis-py's exceptions and of a server's refusals."""
 
     def __init__(self, redis: Any, seed: _Address) -> None:
-        self._redis = redis
         self._seed = seed  # the server that a failure without an address is about
         exceptions = redis.exceptions
         self._rules = {
@@ -12745,16 +12741,9 @@ class _RedisErrors:
             if rule.error_class is ConnectionError:
                 raise refusal
 
-    def is_last(self, reply: Any) -> bool:
-        """Return whether the server ends the connection after this reply."""
-        return isinstance(reply, Exception) and str(reply).startswith("Protocol error")
-
     def are_demoted(self, replies: Sequence[Any]) -> bool:
         """Return whether the server is no longer a master, or its replicas have left it."""
         return any(rule.read_only for _, rule in self._refusals(replies))
-
-    def too_long(self, attempt: Attempt) -> InfrastructureError:
-        return self.refused(self._redis.ResponseError(_TOO_LONG), attempt)
 
     def refused(self, refusal: Exception, attempt: Attempt) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
@@ -12775,10 +12764,6 @@ class _RedisErrors:
         return rule.error_class(message, retryable=rule.retryable, code=code)
 
 
-def _word(word: Any) -> str:
-    return word.decode() if word.__class__ is bytes else str(word)
-
-
 def _packed(commands: _Commands) -> list[bytes]:
     """Return the commands in Redis's protocol, in pieces: large words are not copied.
 
@@ -12789,7 +12774,7 @@ def _packed(commands: _Commands) -> list[bytes]:
     for command in commands:
         parts.append(f"*{len(command)}\r\n")
         for word in command:
-            text = word if word.__class__ is str else _word(word)
+            text = word if word.__class__ is str else str(word)
             length = len(text) if text.isascii() else len(text.encode())
             size += length
             if size < 100_000:
@@ -13042,13 +13027,14 @@ class _RedisServer:
         connection: Any = place.resource
         replies: list[Any] = connection.read_replies(len(commands))
         was_new, connection.is_new = connection.is_new, False
-        if not _has_refusal(replies):
+        refusals = [reply for reply in replies if isinstance(reply, Exception)]
+        if not refusals:
             return replies
         errors = self._driver.errors
-        errors.check_connection(replies)
+        errors.check_connection(refusals)
         # After a protocol error the server ends the connection, perhaps a moment later.
-        connection.unread = any(map(errors.is_last, replies))
-        if not errors.are_demoted(replies):
+        connection.unread = any(str(refusal).startswith("Protocol error") for refusal in refusals)
+        if not errors.are_demoted(refusals):
             return replies
         if was_new:
             self._stays_demoted(attempt)
@@ -13075,7 +13061,7 @@ class _RedisServer:
         The server says so, but it ends the connection while we still send, and its words may be
         lost. So a new connection asks. A user without the right to ask gets a ConnectionError.
         """
-        length = max(len(_word(word).encode()) for word in itertools.chain(*commands))
+        length = max(len(str(word).encode()) for word in itertools.chain(*commands))
         if length < _LEAST_LIMIT or not attempt.sent:
             return False  # a server takes so much, or got nothing
         driver = self._driver
@@ -13135,7 +13121,7 @@ def _exchange(
         for request in requests:
             if request.place.slots:  # an interrupt has ended the first release
                 request.release()
-    raise driver.errors.too_long(attempt)
+    raise driver.errors.refused(driver.redis.ResponseError(_TOO_LONG), attempt)
 
 
 class _RedisTransport:
@@ -13643,10 +13629,10 @@ class RedisClient(KeyValueClient):
         """Yield the keys of each page. ``until`` is the deadline of the first."""
         for node in nodes:
             cursor: Any = 0
-            while cursor != b"0":
+            while cursor != "0":
                 command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
-                [(cursor, keys)] = self._transport.send_to(node, "scan", command, until)
-                until = None
+                [(following, keys)] = self._transport.send_to(node, "scan", command, until)
+                cursor, until = following.decode(), None
                 yield keys
 
     def _publish(self, channel: str, message: str) -> int:
