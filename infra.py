@@ -12389,8 +12389,6 @@ class Listener(_Closeable):
     unsubscribing from an unknown name, is no error. Closing the client closes the listener.
     """
 
-    #: set by a bus: whether it still needs the glob (True) or channel (False) of that name
-    _is_needed: Callable[[bool, str], bool] | None = None
     _observer: Observer | None = None  # set by its client
 
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
@@ -12398,6 +12396,9 @@ class Listener(_Closeable):
         if on_reconnect is not None:
             _check_function("on_reconnect", on_reconnect, "no arguments")
         self._on_message, self._on_reconnect = on_message, on_reconnect
+        #: A bus sets it: whether it still needs the glob (True) or channel (False) of that name.
+        #: Asked under the lock that orders commands: a later SUBSCRIBE is sent later.
+        self._is_needed: Callable[[bool, str], bool] = lambda is_glob, name: False
 
     def subscribe(self, *channels: str) -> None:
         """Receive messages published to these channels from now on."""
@@ -12434,15 +12435,6 @@ class Listener(_Closeable):
         _count(self._observer, "redis", "reconnects")
         if self._on_reconnect is not None:
             _notify("on_reconnect", self._on_reconnect)
-
-    def _may_unsubscribe(self, command: str, name: str) -> bool:
-        """Return whether nothing needs the name that the command unsubscribes from.
-
-        Call it under the lock that orders commands. A thread that subscribes afterwards then sends
-        its SUBSCRIBE afterwards.
-        """
-        is_needed = self._is_needed
-        return is_needed is None or not is_needed(command == "PUNSUBSCRIBE", name)
 
     @abstractmethod
     def _apply(self, command: str, names: Sequence[str]) -> None: ...
@@ -12814,11 +12806,6 @@ class _RedisConnection:
             **driver.options,
         )
 
-    @property
-    def raw(self) -> Any:
-        """The socket; None once redis-py has closed it."""
-        return self._sock
-
     def _connect(self) -> Any:
         """Return a connected socket, with TLS if the URL says so."""
         driver, attempt = self._driver, self._attempt
@@ -12889,15 +12876,10 @@ class _RedisConnection:
         self.unread = False
         return replies
 
-    def read_reply(self) -> Any:
-        """Return the next reply within the socket's timeout. A refusal is a value."""
-        try:
-            return self._parser.read_response(disable_decoding=True)
-        except OSError as exc:
-            raise self._failure(exc) from exc
-
-    def reset_timeout(self) -> None:
-        self._sock.settimeout(self._usual_timeout)
+    def lift_deadline(self) -> None:
+        """Let each further wait take as long as the socket's timeout."""
+        self._attempt = Attempt(math.inf, SystemClock.monotonic)
+        self._limit_wait()
 
     def _limit_wait(self) -> None:
         """Let the next wait end at the deadline. Raises TimeoutError once that has passed."""
@@ -13732,13 +13714,13 @@ class _Subscriptions:
         # As threading.Condition does.
         return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
-    def begin(self, call: _ListenerCall, may_unsubscribe: Callable[[str, str], bool]) -> None:
+    def begin(self, call: _ListenerCall, is_needed: Callable[[bool, str], bool]) -> None:
         """Queue the call's commands, without those to unsubscribe from a name that is needed."""
         with self._lock:
             call.commands = [
                 command
                 for command in call.commands
-                if command.subscribes or may_unsubscribe(command.word, command.name)
+                if command.subscribes or not is_needed(*command.subscription)
             ]
             for command in call.commands:
                 if command.subscribes:
@@ -13905,7 +13887,7 @@ class _RedisListener(Listener):
 
     def _use(self, connection: Any) -> None:
         # The socket too: redis-py drops its own reference as soon as the connection ends.
-        self._connection, self._socket = connection, connection.raw
+        self._connection, self._socket = connection, connection._sock
 
     def _apply(self, command: str, names: Sequence[str]) -> None:
         is_own_thread = threading.current_thread() is self._thread
@@ -13916,7 +13898,7 @@ class _RedisListener(Listener):
         self._calls[call] = None
         try:
             self._check_open()  # once the call is listed: from here on close() ends it
-            self._subscriptions.begin(call, self._may_unsubscribe)
+            self._subscriptions.begin(call, self._is_needed)
             if waits:
                 self._wake()
                 self._await(call)
@@ -14022,7 +14004,7 @@ class _RedisListener(Listener):
         """Use one connection until it ends, which raises."""
         attempt.note = self._connection.address
         self._announce_if_restored()
-        self._connection.reset_timeout()
+        self._connection.lift_deadline()
         with selectors.DefaultSelector() as selector:
             for readable in (self._socket, self._sleeper):
                 selector.register(readable, selectors.EVENT_READ)
@@ -14036,7 +14018,7 @@ class _RedisListener(Listener):
             self._flush()
             left = heard_at + timeout * (self.QUIET + has_asked) - now()
             if connection.can_read(0):
-                self._receive(connection.read_reply())
+                self._receive(*connection.read_replies(1))
                 heard_at, has_asked = now(), False
             elif left > 0:
                 found = selector.select(min(left, _LONGEST / 1000))

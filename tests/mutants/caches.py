@@ -486,9 +486,9 @@ BUSES: list[Mutant] = [
         "bus: the last that leaves does not look whether another has joined",
         INFRA,
         Replace(
-            "Listener._may_unsubscribe",
-            "is_needed is None or not is_needed(command == 'PUNSUBSCRIBE', name)",
-            "True",
+            "_Subscriptions.begin",
+            "is_needed(*command.subscription)",
+            "False",
         ),
         ("faults/test_bus.py::test_who_joins_while_the_last_one_leaves",),
     ),

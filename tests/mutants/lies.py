@@ -65,9 +65,8 @@ UNNOTICED: list[Mutant] = [
         "2: unsubscribe ends the glob of that name",
         Replace(
             "_FakeListener._apply",
-            "self._channels.difference_update(left)",
-            "self._channels.difference_update(names)\nfor name in names:\n"
-            "    self._globs.pop(name, None)",
+            "known.pop(name, None)",
+            "known.pop(name, None)\nself._globs.pop(name, None)",
         ),
         CLIENT,
     ),
@@ -75,8 +74,8 @@ UNNOTICED: list[Mutant] = [
         "2: punsubscribe ends the channel of that name",
         Replace(
             "_FakeListener._apply",
-            "self._globs.pop(name, None)",
-            "self._globs.pop(name, None)\nself._channels.discard(name)",
+            "known.pop(name, None)",
+            "known.pop(name, None)\nself._channels.pop(name, None)",
         ),
         CLIENT,
     ),
