@@ -13152,19 +13152,19 @@ class _RedisTransport:
         """Return the servers that together hold all keys, and the deadline, for ``send_to``."""
         return [self.driver.address], self.policy.until()
 
-    def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
-        """Send the commands, all about ``key``, in one go, and return a reply for each.
+    def send(self, operation: str, *commands: _Command, key: str | None = None) -> Any:
+        """Send the commands, all about ``key``, in one go.
 
-        Behind EXEC's reply comes one for each command of the transaction. Raises a refusal.
+        Return the last reply, of a transaction that to its last command. Raises a refusal.
         """
-        return self.policy.call(operation, functools.partial(self._ask, None, commands))
+        return self.policy.call(operation, functools.partial(self._ask, None, commands))[-1]
 
     def send_to(
         self, node: _Address, operation: str, command: _Command, until: float | None
-    ) -> list[Any]:
+    ) -> Any:
         """Send as ``send`` does, to one of the ``nodes``, whatever key it is about."""
         ask = functools.partial(self._ask, node, [command])
-        return self.policy.call(operation, ask, until=until)
+        return self.policy.call(operation, ask, until=until)[0]
 
     def send_each(self, operation: str, commands: _Commands) -> Iterator[Any]:
         """Send many commands, each about the key that is its second word; yield their replies."""
@@ -13178,7 +13178,7 @@ class _RedisTransport:
         until = self.policy.until()
         for start in range(0, len(keys), _PIPELINE):
             command = ("UNLINK", *keys[start : start + _PIPELINE])
-            yield from self.send_to(self.driver.address, "delete", command, until)
+            yield self.send_to(self.driver.address, "delete", command, until)
 
     def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
         request = _Request(self._server, commands)
@@ -13197,13 +13197,12 @@ class _ClusterTopology:
     def __init__(self) -> None:
         self._owners: list[_Address | None] = []  # of each slot
         self.masters: list[_Address] = []
-        self.outdated = True
-        self._learned_at = 0.0
+        self.outdate()
         #: when nodes failed that have not answered since
         self._failures: dict[_Address, float] = {}
 
     def is_current(self) -> bool:
-        return not self.outdated and SystemClock.monotonic() <= self._learned_at + self.REFRESH
+        return SystemClock.monotonic() <= self._current_until
 
     def healthiest(self, addresses: Iterable[_Address]) -> _Address:
         """Return the one that has not failed, or not for longest."""
@@ -13222,24 +13221,26 @@ class _ClusterTopology:
             raise CacheError(
                 "redis at {}:{} knows of no slots at present".format(*asked), retryable=True
             )
-        self._learned_at = SystemClock.monotonic()
-        self._owners, self.masters, self.outdated = owners, masters, False
+        self._owners, self.masters = owners, masters
+        self._current_until = SystemClock.monotonic() + self.REFRESH
+
+    def outdate(self) -> None:
+        self._current_until = -math.inf
 
     def owner(self, slot: int) -> _Address:
         owner = self._owners[slot]
         if owner is None:
-            self.outdated = True
+            self.outdate()
             raise CacheError("no node of the cluster serves this key at present", retryable=True)
         return owner
 
     def report_failure(self, address: _Address) -> None:
         self._failures[address] = SystemClock.monotonic()
-        self.outdated = True
+        self.outdate()
 
     def report_answers(self, addresses: Iterable[_Address]) -> None:
-        if self._failures:
-            for address in addresses:
-                self._failures.pop(address, None)
+        for address in addresses:
+            self._failures.pop(address, None)
 
     def failed_at(self, address: _Address) -> float:
         return self._failures.get(address, -math.inf)
@@ -13286,30 +13287,27 @@ class _ClusterNodes:
         self._driver = driver
         self._new_breaker = new_breaker
         self.topology = _ClusterTopology()
-        self._nodes: dict[_Address, _ClusterNode] = {}
+        self.by_address: dict[_Address, _ClusterNode] = {}
         self._node(driver.address)
 
-    def __iter__(self) -> Iterator[_ClusterNode]:
-        return iter(list(self._nodes.values()))
-
     def _node(self, address: _Address) -> _ClusterNode:
-        node = self._nodes.get(address)
+        node = self.by_address.get(address)
         if node is None:
             breaker = self._new_breaker("redis at {}:{}".format(*address))
             made = _ClusterNode(self._driver, address, self.topology, breaker)
-            node = self._nodes.setdefault(address, made)
+            node = self.by_address.setdefault(address, made)
         return node
 
     def drop_others(self) -> None:
         """Drop the nodes that have left the cluster."""
-        for address, node in list(self._nodes.items()):
+        for address, node in list(self.by_address.items()):
             if address not in (self._driver.address, *self.topology.masters):
-                self._nodes.pop(address, None)
+                self.by_address.pop(address, None)
                 node.leave()
 
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
-    ) -> dict[_Address, list[Any]]:
+    ) -> Sequence[list[Any]]:
         """Send each node its commands, then read; return each node's replies."""
         nodes = [self._node(address) for address in parts]
         for node in nodes:
@@ -13317,7 +13315,7 @@ class _ClusterNodes:
         requests = [_Request(node, parts[node.address]) for node in nodes]
         self.watch(attempt, _exchange, self._driver, attempt, requests, self._failed_at)
         self.topology.report_answers(parts)
-        return {request.server.address: request.replies for request in requests}
+        return [request.replies for request in requests]
 
     def _failed_at(self, request: _Request) -> float:
         return self.topology.failed_at(request.server.address)
@@ -13352,7 +13350,7 @@ class _SlotBatch:
         return (("ASKING",), *self.commands) if self.asking else self.commands
 
     def take(self, replies: Iterator[Any]) -> None:
-        """Take its own replies, the next of its node."""
+        """Take its own replies, which are the next."""
         own = list(itertools.islice(replies, len(self.words())))
         self.replies = own[1:] if self.asking else own
 
@@ -13379,7 +13377,7 @@ class _ClusterTransport(_RedisTransport):
         self._topology = self._nodes.topology
 
     def servers(self) -> Sequence[_RedisServer]:
-        return list(self._nodes)
+        return list(self._nodes.by_address.values())
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
@@ -13414,13 +13412,14 @@ class _ClusterTransport(_RedisTransport):
         if node is None:
             self._learn(attempt)
             node = self._channel_node()
-        return _accepted(self._nodes.exchange(attempt, {node: commands})[node])
+        [replies] = self._nodes.exchange(attempt, {node: commands})
+        return _accepted(replies)
 
-    def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
+    def send(self, operation: str, *commands: _Command, key: str | None = None) -> Any:
         if key is None:
             return super().send(operation, *commands)
         batch = _SlotBatch(self._slot(key.encode()), commands)
-        return self.policy.call(operation, functools.partial(self._route, [batch]))[0]
+        return self.policy.call(operation, functools.partial(self._route, [batch]))[0][-1]
 
     def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
         # One command for each: a command must keep to one slot.
@@ -13453,10 +13452,9 @@ class _ClusterTransport(_RedisTransport):
         for batch in batches:
             parts.setdefault(batch.node, []).extend(batch.words())
         attempt.shared = attempt.shared or len(parts) > 1
-        replies = self._nodes.exchange(attempt, parts)
-        following = {node: iter(replies[node]) for node in parts}
+        replies = itertools.chain(*self._nodes.exchange(attempt, parts))
         for batch in batches:
-            batch.take(following[batch.node])
+            batch.take(replies)
 
     def _settled(self, attempt: Attempt, batch: _SlotBatch) -> list[Any]:
         attempt.note = batch.node
@@ -13476,7 +13474,8 @@ class _ClusterTransport(_RedisTransport):
             if isinstance(reply, exceptions.AskError):
                 batch.node = (reply.host or batch.node[0], reply.port)
                 batch.asking = not isinstance(reply, exceptions.MovedError)
-                self._topology.outdated = self._topology.outdated or not batch.asking
+                if not batch.asking:
+                    self._topology.outdate()
                 return True
         return False
 
@@ -13551,7 +13550,7 @@ class RedisClient(KeyValueClient):
         return self.stats().open > 0 or any(listener._holds() for listener in list(self._listeners))
 
     def _get(self, key: str) -> str | None:
-        value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
+        value: str | None = _text(self._send("get", ("GET", key), key=key))
         return value
 
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
@@ -13570,7 +13569,7 @@ class RedisClient(KeyValueClient):
 
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
         expiry = () if ttl is None else ("PX", ttl)
-        return self._send("set_nx", ("SET", key, value, "NX", *expiry), key=key)[0] is not None
+        return self._send("set_nx", ("SET", key, value, "NX", *expiry), key=key) is not None
 
     def _delete_many(self, keys: Sequence[str]) -> int:
         return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
@@ -13580,24 +13579,24 @@ class RedisClient(KeyValueClient):
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)
-        return bool(self._send("compare_and_delete", command, key=key)[0])
+        return bool(self._send("compare_and_delete", command, key=key))
 
     def _exists(self, key: str) -> bool:
-        return bool(self._send("exists", ("EXISTS", key), key=key)[0])
+        return bool(self._send("exists", ("EXISTS", key), key=key))
 
     def _pttl(self, key: str) -> int:
-        return int(self._send("ttl", ("PTTL", key), key=key)[0])
+        return int(self._send("ttl", ("PTTL", key), key=key))
 
     def _pexpire(self, key: str, ttl: int) -> bool:
-        return bool(self._send("expire", ("PEXPIRE", key, ttl), key=key)[0])
+        return bool(self._send("expire", ("PEXPIRE", key, ttl), key=key))
 
     def _increment(self, key: str, amount: int, ttl: int | None) -> int:
         if ttl is None:
-            return int(self._send("increment", ("INCRBY", key, amount), key=key)[0])
+            return int(self._send("increment", ("INCRBY", key, amount), key=key))
         # A transaction: after a crash between INCR and EXPIRE the counter would never expire. Not
         # SET with NX and GET, which Redis 6.2 does not know.
         unit = ("MULTI",), ("SET", key, 0, "PX", ttl, "NX"), ("INCRBY", key, amount), ("EXEC",)
-        return int(self._send("increment", *unit, key=key)[-1])
+        return int(self._send("increment", *unit, key=key))
 
     def _scan(self, glob: str) -> Iterator[str]:
         pages = self._scan_pages(glob, *self._transport.nodes("scan"))
@@ -13613,12 +13612,12 @@ class RedisClient(KeyValueClient):
             cursor: Any = 0
             while cursor != "0":
                 command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
-                [(following, keys)] = self._transport.send_to(node, "scan", command, until)
+                following, keys = self._transport.send_to(node, "scan", command, until)
                 cursor, until = following.decode(), None
                 yield keys
 
     def _publish(self, channel: str, message: str) -> int:
-        return int(self._send("publish", ("PUBLISH", channel, message))[0])
+        return int(self._send("publish", ("PUBLISH", channel, message)))
 
     def listen(
         self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
@@ -13640,7 +13639,7 @@ class RedisClient(KeyValueClient):
         command = ("INFO", "server")
         replies = [self._transport.send_to(node, "health_check", command, until) for node in nodes]
         latency = time.perf_counter() - started
-        found = dict(re.findall(r"(\w+):(.*?)\r", _text(replies[-1][0])))
+        found = dict(re.findall(r"(\w+):(.*?)\r", _text(replies[-1])))
         name = "Valkey" if "valkey_version" in found else "Redis"
         mode = found.get("server_mode") or found.get("redis_mode")  # Valkey's name, and Redis's
         cluster = f", cluster of {len(nodes)}" if mode == "cluster" else ""

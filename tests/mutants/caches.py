@@ -241,7 +241,7 @@ CLUSTERS: list[Mutant] = [
         INFRA,
         Drop(
             "_ClusterTransport._is_redirected",
-            "self._topology.outdated = self._topology.outdated or not batch.asking",
+            "self._topology.outdate()",
         ),
         ("faults/test_cluster.py::test_slots_move_under_a_pipeline",),
     ),
@@ -279,7 +279,7 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: slots are learned once",
         INFRA,
-        Drop("_ClusterTopology.report_failure", "self.outdated = True"),
+        Drop("_ClusterTopology.report_failure", "self.outdate()"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_for_the_slots",),
     ),
     OnServers(
