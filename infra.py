@@ -12980,21 +12980,21 @@ class _RedisServer:
     """The pool of connections to one server."""
 
     breaker: CircuitBreaker | None = None  # a node's; that of a single server is the policy's
+    _has_left = False  # the cluster that it was a node of
 
-    def __init__(self, driver: _RedisDriver, address: _Address, **pool_options: Any) -> None:
+    def __init__(self, driver: _RedisDriver, address: _Address) -> None:
         self.address = address
         self._driver = driver
         #: when another server was found behind the address: connections from before are dropped
         self._replaced_at = -math.inf
-        size = driver.config.pool_size
         self.pool: _Pool[Any] = _Pool(
             "RedisClient",
-            size,
+            driver.config.pool_size,
             connect=functools.partial(driver.connect, address),
             # In a forked child this closes the descriptor without a shutdown.
             disconnect=operator.methodcaller("disconnect"),
             is_dead=self._is_dead,
-            **{"keep": size, **pool_options},
+            is_stale=lambda _: self._has_left,
         )
 
     def _is_dead(self, connection: Any) -> bool:
@@ -13189,24 +13189,61 @@ class _RedisTransport:
         return self._ask(None, commands, attempt)
 
 
-class _ClusterTopology:
-    """Which node of a cluster owns which of the 16,384 slots, and which nodes have failed."""
+class _ClusterNode(_RedisServer):
+    """One node of a cluster, as long as it belongs to it."""
+
+    def __init__(self, driver: _RedisDriver, address: _Address, nodes: _ClusterNodes) -> None:
+        super().__init__(driver, address)
+        self._nodes = nodes
+        self.breaker = nodes.new_breaker("redis at {}:{}".format(*address))
+        if self.breaker is not None:
+            self.breaker._node = address
+
+    def admit(self, attempt: Attempt) -> None:
+        """Ask the breaker, if there is one, once. Raises CircuitOpenError."""
+        if self.breaker is not None and self.breaker not in attempt._periods:
+            self.breaker._admit(attempt)
+
+    def leave(self) -> None:
+        """Close the connections: those in use once they are returned."""
+        self._has_left = True
+        for _ in range(self.pool.size):
+            self.pool._tidy()
+
+    def _stays_demoted(self, attempt: Attempt) -> None:
+        self._nodes.report_failure(self.address)  # other nodes may know its successor
+
+
+class _ClusterNodes:
+    """The nodes of a cluster: which of the 16,384 slots each owns, and which have failed."""
 
     REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
-    def __init__(self) -> None:
+    def __init__(
+        self, driver: _RedisDriver, new_breaker: Callable[[str], CircuitBreaker | None]
+    ) -> None:
+        self._driver = driver
+        self.new_breaker = new_breaker
         self._owners: list[_Address | None] = []  # of each slot
         self.masters: list[_Address] = []
         self.outdate()
         #: when nodes failed that have not answered since
         self._failures: dict[_Address, float] = {}
+        self.by_address: dict[_Address, _ClusterNode] = {}
+        self._node(driver.address)
+
+    def _node(self, address: _Address) -> _ClusterNode:
+        node = self.by_address.get(address)
+        if node is None:
+            made = _ClusterNode(self._driver, address, self)
+            node = self.by_address.setdefault(address, made)
+        return node
 
     def is_current(self) -> bool:
         return SystemClock.monotonic() <= self._current_until
 
-    def healthiest(self, addresses: Iterable[_Address]) -> _Address:
-        """Return the one that has not failed, or not for longest."""
-        return min(addresses, key=self.failed_at)
+    def outdate(self) -> None:
+        self._current_until = -math.inf
 
     def adopt(self, asked: _Address, slots: Iterable[Any]) -> None:
         """Take over a node's answer to CLUSTER SLOTS. Raises CacheError if it knows no slots."""
@@ -13223,9 +13260,10 @@ class _ClusterTopology:
             )
         self._owners, self.masters = owners, masters
         self._current_until = SystemClock.monotonic() + self.REFRESH
-
-    def outdate(self) -> None:
-        self._current_until = -math.inf
+        for address, node in list(self.by_address.items()):
+            if address not in (self._driver.address, *masters):
+                self.by_address.pop(address, None)
+                node.leave()
 
     def owner(self, slot: int) -> _Address:
         owner = self._owners[slot]
@@ -13238,72 +13276,12 @@ class _ClusterTopology:
         self._failures[address] = SystemClock.monotonic()
         self.outdate()
 
-    def report_answers(self, addresses: Iterable[_Address]) -> None:
-        for address in addresses:
-            self._failures.pop(address, None)
+    def healthiest(self, addresses: Iterable[_Address]) -> _Address:
+        """Return the one that has not failed, or not for longest."""
+        return min(addresses, key=lambda address: self._failures.get(address, -math.inf))
 
-    def failed_at(self, address: _Address) -> float:
-        return self._failures.get(address, -math.inf)
-
-
-class _ClusterNode(_RedisServer):
-    """One node of a cluster, as long as it belongs to it."""
-
-    def __init__(
-        self,
-        driver: _RedisDriver,
-        address: _Address,
-        topology: _ClusterTopology,
-        breaker: CircuitBreaker | None,
-    ) -> None:
-        self._topology = topology
-        self.breaker = breaker
-        if breaker is not None:
-            breaker._node = address
-        self._has_left = False
-        super().__init__(driver, address, is_stale=lambda _: self._has_left, keep=0)
-
-    def admit(self, attempt: Attempt) -> None:
-        """Ask the breaker, if there is one, once. Raises CircuitOpenError."""
-        if self.breaker is not None and self.breaker not in attempt._periods:
-            self.breaker._admit(attempt)
-
-    def leave(self) -> None:
-        """Close the connections: those in use once they are returned."""
-        self._has_left = True
-        for _ in range(self.pool.size):
-            self.pool._tidy()
-
-    def _stays_demoted(self, attempt: Attempt) -> None:
-        self._topology.report_failure(self.address)  # other nodes may know its successor
-
-
-class _ClusterNodes:
-    """The nodes of a cluster, and an exchange with several at once."""
-
-    def __init__(
-        self, driver: _RedisDriver, new_breaker: Callable[[str], CircuitBreaker | None]
-    ) -> None:
-        self._driver = driver
-        self._new_breaker = new_breaker
-        self.topology = _ClusterTopology()
-        self.by_address: dict[_Address, _ClusterNode] = {}
-        self._node(driver.address)
-
-    def _node(self, address: _Address) -> _ClusterNode:
-        node = self.by_address.get(address)
-        if node is None:
-            breaker = self._new_breaker("redis at {}:{}".format(*address))
-            made = _ClusterNode(self._driver, address, self.topology, breaker)
-            node = self.by_address.setdefault(address, made)
-        return node
-
-    def drop_others(self) -> None:
-        """Drop the nodes that have left the cluster."""
-        for address, node in list(self.by_address.items()):
-            if address not in (self._driver.address, *self.topology.masters):
-                self.by_address.pop(address, None)
-                node.leave()
+    def _failed_at(self, request: _Request) -> float:
+        return self._failures.get(request.server.address, -math.inf)
 
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
@@ -13314,11 +13292,9 @@ class _ClusterNodes:
             node.admit(attempt)
         requests = [_Request(node, parts[node.address]) for node in nodes]
         self.watch(attempt, _exchange, self._driver, attempt, requests, self._failed_at)
-        self.topology.report_answers(parts)
+        for address in parts:
+            self._failures.pop(address, None)
         return [request.replies for request in requests]
-
-    def _failed_at(self, request: _Request) -> float:
-        return self.topology.failed_at(request.server.address)
 
     def watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
         """Return the call's result. If it fails to reach a node, report that node."""
@@ -13327,7 +13303,7 @@ class _ClusterNodes:
         except InfrastructureError:  # ours: a full pool, a deadline
             raise
         except self._driver.errors.failures:
-            self.topology.report_failure(attempt.note)
+            self.report_failure(attempt.note)
             raise
 
     def connect(self, address: _Address, attempt: Attempt) -> Any:
@@ -13374,7 +13350,6 @@ class _ClusterTransport(_RedisTransport):
     def _open(self) -> None:
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
         self._nodes = _ClusterNodes(self.driver, self.new_breaker)
-        self._topology = self._nodes.topology
 
     def servers(self) -> Sequence[_RedisServer]:
         return list(self._nodes.by_address.values())
@@ -13384,27 +13359,26 @@ class _ClusterTransport(_RedisTransport):
         return self._nodes.connect(self._channel_node(), attempt)
 
     def _channel_node(self) -> _Address:
-        return self._topology.healthiest(self._topology.masters)
+        return self._nodes.healthiest(self._nodes.masters)
 
     def report_silent(self, connection: Any) -> None:
-        self._topology.report_failure(connection.address)
+        self._nodes.report_failure(connection.address)
 
     def nodes(self, operation: str) -> tuple[Sequence[_Address], float]:
         until = self.policy.until()
         self.policy.call(operation, self._ask_for_slots, until=until)
-        return self._topology.masters, until
+        return self._nodes.masters, until
 
     def _learn(self, attempt: Attempt) -> None:
-        if not self._topology.is_current():
+        if not self._nodes.is_current():
             self._ask_for_slots(attempt)
 
     def _ask_for_slots(self, attempt: Attempt) -> None:
         """Ask one node. If it does not answer, the next attempt asks another."""
         try:
-            asked = self._topology.healthiest([*self._topology.masters, self.driver.address])
+            asked = self._nodes.healthiest([*self._nodes.masters, self.driver.address])
             [reply] = self._ask(asked, [("CLUSTER", "SLOTS")], attempt)
-            self._topology.adopt(asked, reply)
-            self._nodes.drop_others()
+            self._nodes.adopt(asked, reply)
         finally:
             attempt.sent = False
 
@@ -13433,7 +13407,7 @@ class _ClusterTransport(_RedisTransport):
         """Send each batch to its slot's owner, follow redirections, and return their replies."""
         self._learn(attempt)
         for batch in batches:
-            batch.node, batch.asking = self._topology.owner(batch.slot), False
+            batch.node, batch.asking = self._nodes.owner(batch.slot), False
         waiting = batches
         for _ in range(self.REDIRECTS + 1):
             self._exchange(attempt, waiting)
@@ -13461,7 +13435,7 @@ class _ClusterTransport(_RedisTransport):
         try:
             return _accepted(batch.replies)
         except self.driver.redis.exceptions.ClusterDownError:  # other nodes may know better
-            self._topology.report_failure(batch.node)
+            self._nodes.report_failure(batch.node)
             raise
 
     def _is_redirected(self, batch: _SlotBatch) -> bool:
@@ -13475,7 +13449,7 @@ class _ClusterTransport(_RedisTransport):
                 batch.node = (reply.host or batch.node[0], reply.port)
                 batch.asking = not isinstance(reply, exceptions.MovedError)
                 if not batch.asking:
-                    self._topology.outdate()
+                    self._nodes.outdate()
                 return True
         return False
 

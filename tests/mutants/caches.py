@@ -241,7 +241,7 @@ CLUSTERS: list[Mutant] = [
         INFRA,
         Drop(
             "_ClusterTransport._is_redirected",
-            "self._topology.outdate()",
+            "self._nodes.outdate()",
         ),
         ("faults/test_cluster.py::test_slots_move_under_a_pipeline",),
     ),
@@ -271,7 +271,7 @@ CLUSTERS: list[Mutant] = [
         "cluster: a node that failed is not told from the others",
         INFRA,
         Drop(
-            "_ClusterTopology.report_failure",
+            "_ClusterNodes.report_failure",
             "self._failures[address] = SystemClock.monotonic()",
         ),
         ("faults/test_cluster.py::test_a_node_is_killed_and_comes_back",),
@@ -279,7 +279,7 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: slots are learned once",
         INFRA,
-        Drop("_ClusterTopology.report_failure", "self.outdate()"),
+        Drop("_ClusterNodes.report_failure", "self.outdate()"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_for_the_slots",),
     ),
     OnServers(
