@@ -12980,21 +12980,21 @@ class _RedisServer:
     """The pool of connections to one server."""
 
     breaker: CircuitBreaker | None = None  # a node's; that of a single server is the policy's
-    _has_left = False  # the cluster that it was a node of
 
     def __init__(self, driver: _RedisDriver, address: _Address) -> None:
         self.address = address
         self._driver = driver
         #: when another server was found behind the address: connections from before are dropped
         self._replaced_at = -math.inf
+        size = driver.config.pool_size
         self.pool: _Pool[Any] = _Pool(
             "RedisClient",
-            driver.config.pool_size,
+            size,
             connect=functools.partial(driver.connect, address),
             # In a forked child this closes the descriptor without a shutdown.
             disconnect=operator.methodcaller("disconnect"),
             is_dead=self._is_dead,
-            is_stale=lambda _: self._has_left,
+            keep=size,
         )
 
     def _is_dead(self, connection: Any) -> bool:
@@ -13206,9 +13206,10 @@ class _ClusterNode(_RedisServer):
 
     def leave(self) -> None:
         """Close the connections: those in use once they are returned."""
-        self._has_left = True
-        for _ in range(self.pool.size):
-            self.pool._tidy()
+        pool = self.pool
+        pool.is_stale, pool.keep = (lambda connection: True), 0
+        for _ in range(pool.size):
+            pool._tidy()
 
     def _stays_demoted(self, attempt: Attempt) -> None:
         self._nodes.report_failure(self.address)  # other nodes may know its successor
