@@ -12793,21 +12793,15 @@ class _RedisConnection:
         self.opened_at = SystemClock.monotonic()
         self.is_new = True  # has answered no command yet
         self.unread = False  # a reply is still to come
-        self.failure: OSError | None = None  # redis-py raises an error of its own in place of it
         self._driver = driver
         self._attempt = attempt  # that uses the connection, or used it last
         self._usual_timeout = driver.config.socket_timeout
         self._has_short_timeout = False
         connection: Any = super()  # redis-py's
-        connection.__init__(
-            host=address[0],
-            port=address[1],
-            redis_connect_func=type(self)._log_in,
-            **driver.options,
-        )
+        connection.__init__(host=address[0], port=address[1], **driver.options)
 
-    def _connect(self) -> Any:
-        """Return a connected socket, with TLS if the URL says so."""
+    def open(self) -> None:
+        """Connect, with TLS if the URL says so, and log in."""
         driver, attempt = self._driver, self._attempt
         host, port = self.address
         longest = driver.config.connect_timeout
@@ -12818,11 +12812,9 @@ class _RedisConnection:
                 self._sock.settimeout(min(longest, attempt.remaining()))
                 self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
             self._sock.settimeout(self._usual_timeout)
-            return self._sock
-        except OSError as failure:
-            if not isinstance(failure, builtins.TimeoutError):
-                self.failure = failure
-            raise
+        except builtins.TimeoutError as exc:
+            raise self._failure(exc) from exc
+        self._log_in()
 
     def _log_in(self) -> None:
         """Run redis-py's handshake; over TLS read at least one reply.
@@ -12967,13 +12959,11 @@ class _RedisDriver:
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
-            connection.connect()
-            return connection
+            connection.open()
         except BaseException:
             connection.disconnect()
-            if connection.failure is None:
-                raise
-        raise connection.failure
+            raise
+        return connection
 
 
 class _RedisServer:
