@@ -12480,7 +12480,7 @@ class KeyValueClient(_Closeable):
     def set_many(self, items: Mapping[str, str], seconds: float | None = None) -> None:
         """Store each item as ``set`` does or, with ``seconds``, as ``set_with_expiry`` does.
 
-        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
+        Not atomic: one pipeline of single writes.
         """
         _check_mapping("items", items)
         ttl = None if seconds is None else _milliseconds(seconds)
@@ -12568,7 +12568,7 @@ class KeyValueClient(_Closeable):
 
     @abstractmethod
     def health_check(self) -> Health:
-        """Ask the server for its version. Raises as any other call if it cannot answer."""
+        """Ask the server for its version."""
 
     @abstractmethod
     def stats(self) -> PoolStats:
@@ -12691,12 +12691,6 @@ def _accepted(replies: list[Any]) -> list[Any]:
         if isinstance(reply, Exception):
             raise reply
     return replies
-
-
-def _is_refused(commands: _Commands, replies: Sequence[Any]) -> bool:
-    """Return whether the server executed none of the commands. EXEC's reply decides."""
-    decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
-    return all(isinstance(reply, Exception) for reply in decisive)
 
 
 class _RedisErrors:
@@ -13011,7 +13005,9 @@ class _RedisServer:
         if was_new:
             self._stays_demoted(attempt)
             return replies
-        if not _is_refused(commands, replies):
+        # Of a transaction, EXEC's reply tells whether it was executed.
+        decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
+        if not all(isinstance(reply, Exception) for reply in decisive):
             self._replaced_at = SystemClock.monotonic()  # drops this connection too
             attempt.shared = True  # it refused some commands only, and may have executed others
             return replies
@@ -13457,6 +13453,10 @@ def _text(raw: Any) -> Any:
     raise SerializationError("Redis holds bytes that are not UTF-8")
 
 
+def _expiry(ttl: int | None) -> _Command:
+    return () if ttl is None else ("PX", ttl)
+
+
 class RedisClient(KeyValueClient):
     """Redis, or a server that speaks its protocol, alone or as a cluster, over redis-py.
 
@@ -13523,18 +13523,15 @@ class RedisClient(KeyValueClient):
         return [*map(_text, replies)]
 
     def _set(self, key: str, value: str, ttl: int | None) -> None:
-        expiry = () if ttl is None else ("PX", ttl)
-        self._send("set", ("SET", key, value, *expiry), key=key)
+        self._send("set", ("SET", key, value, *_expiry(ttl)), key=key)
 
     def _set_many(self, pairs: Sequence[tuple[str, str]], ttl: int | None) -> None:
-        expiry = () if ttl is None else ("PX", ttl)
-        commands = [("SET", key, value, *expiry) for key, value in pairs]
+        commands = [("SET", key, value, *_expiry(ttl)) for key, value in pairs]
         for _ in self._transport.send_each("set_many", commands):
             pass
 
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
-        expiry = () if ttl is None else ("PX", ttl)
-        return self._send("set_nx", ("SET", key, value, "NX", *expiry), key=key) is not None
+        return self._send("set_nx", ("SET", key, value, "NX", *_expiry(ttl)), key=key) is not None
 
     def _delete_many(self, keys: Sequence[str]) -> int:
         return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
@@ -14263,9 +14260,7 @@ class CacheLock:
         ``is_unneeded`` is called after each wait, with the turn that ended if it was one of this
         process.
         """
-        import secrets
-
-        turn, token = _LockTurn(), secrets.token_hex(16)
+        turn, token = _LockTurn(), os.urandom(16).hex()
         acquired = False
         try:
             left = self._wait_in_process(turn, timeout, is_unneeded)
@@ -14455,10 +14450,7 @@ class RedisCacheProvider:
         self._try("set", None, self._put, name, text, seconds)
 
     def set_many(self, items: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Store each item as ``set`` does.
-
-        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
-        """
+        """Store each item as ``set`` does. Not atomic: one pipeline of single writes."""
         _check_mapping("items", items)
         texts = {self._name(key): _document("value", value).text for key, value in items.items()}
         self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
@@ -14515,11 +14507,7 @@ class RedisCacheProvider:
         return self._try("expire", False, self._client.expire, name, ttl)
 
     def increment(self, key: str, amount: int = 1, ttl: float | None = None) -> int:
-        """Add to the integer under the key (0 if absent) and return the sum. Atomic.
-
-        ``ttl`` takes effect only if this call creates the key. Raises CacheError if the value is no
-        integer or the sum does not fit into 64 bits. Never retried once sent.
-        """
+        """Add to the integer under the key as :meth:`KeyValueClient.increment` does."""
         return self._ask(
             "increment", self._client.increment, self._name(key), amount, self._seconds(ttl)
         )
@@ -14553,12 +14541,10 @@ class RedisCacheProvider:
         return _value_of(fill.text, "get_or_set")
 
     def lock(self, key: str, ttl: float, timeout: float = 10.0) -> CacheLock:
-        """Return a lock of that name, not acquired yet.
+        """Return a lock of that name, not acquired yet; see :class:`CacheLock`.
 
-        The caller that enters it (``with``) or acquires it has it for at most ``ttl`` seconds. A
-        waiter waits at most ``timeout`` seconds (0: not at all). Entering raises TimeoutError if it
-        was not free in time, and CacheError if Redis does not answer. A value under the same key
-        does not matter.
+        It is held at most ``ttl`` seconds, and waited for at most ``timeout`` seconds (0: not at
+        all). A value under the same key does not matter.
         """
         _milliseconds(ttl, "ttl")
         name = self._name(key, "~lock:")
@@ -14908,9 +14894,7 @@ class VerificationCache:
         )
 
     def _store(self, keys: _PhoneKeys, code: str) -> str:
-        import secrets
-
-        generation = f"{_milliseconds(self._code_ttl)}-{secrets.token_hex(8)}"
+        generation = f"{_milliseconds(self._code_ttl)}-{os.urandom(8).hex()}"
         stored = f"{generation}:{self._digest(keys, generation, code)}"
         self._client.set_with_expiry(keys.code, stored, self._code_ttl)
         return stored
