@@ -13792,7 +13792,7 @@ class _RedisListener(Listener):
         """Connect, and start the thread. Once it runs, it closes everything that is open."""
         thread = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         try:
-            self._use(self._transport.policy.call("listen", self._transport.connect_listener))
+            self._transport.policy.call("listen", self._connect)
             self._subscriptions.is_connected = True
             self._sleeper, self._waker = socket.socketpair()
             self._sleeper.setblocking(False)
@@ -13830,10 +13830,6 @@ class _RedisListener(Listener):
         self._subscriptions = _Subscriptions()
         self._closed, self._thread = True, None
         self._release()
-
-    def _use(self, connection: Any) -> None:
-        # The socket too: redis-py drops its own reference as soon as the connection ends.
-        self._connection, self._socket = connection, connection._sock
 
     def _apply(self, command: str, names: Sequence[str]) -> None:
         is_own_thread = threading.current_thread() is self._thread
@@ -13922,6 +13918,7 @@ class _RedisListener(Listener):
             try:
                 if self._connection is None:
                     policy.call("listen", self._connect, retries=0)
+                    self._subscriptions.reconnected()
                 policy.call("listen", self._session, retries=0, unguarded=True)
             except InfrastructureError as error:
                 failures = 1 if self._has_received else failures + 1
@@ -13943,8 +13940,9 @@ class _RedisListener(Listener):
         self._release()
 
     def _connect(self, attempt: Attempt) -> None:
-        self._use(self._transport.connect_listener(attempt))
-        self._subscriptions.reconnected()
+        self._connection = self._transport.connect_listener(attempt)
+        # redis-py drops its own reference as soon as the connection ends.
+        self._socket = self._connection._sock
 
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
@@ -14666,9 +14664,6 @@ class _PhoneKeys(NamedTuple):
     number: str
     code: str
 
-    def counter(self, *parts: str) -> str:
-        return ":".join((self.code, *parts))
-
 
 class VerificationCache:
     """One-time codes for phone numbers, in Redis or its fake.
@@ -14743,12 +14738,12 @@ class VerificationCache:
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
-        guesses = keys.counter("guesses")
+        guesses = f"{keys.code}:guesses"
         if not self._left(self._max_guesses, guesses):
             self._refuse({guesses: self._window}, "guesses")
         # Counted before the comparison: each concurrent guess gets its own number. The count lives
         # as long as the code, which another instance with another code_ttl may have stored.
-        attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
+        attempt = self._increment(f"{keys.code}:attempts:{generation}", ttl=lifetime)
         if attempt > self._max_attempts:
             return False
         if self._max_guesses and self._increment(guesses, ttl=self._window) > self._max_guesses:
@@ -14768,9 +14763,9 @@ class VerificationCache:
         stored = self._get(keys.code)
         if stored is None:
             return 0
-        attempts = keys.counter("attempts", self._parts_of(stored)[0])
+        attempts = f"{keys.code}:attempts:{self._parts_of(stored)[0]}"
         left = self._left(self._max_attempts, attempts)
-        return int(min(left, self._left(self._max_guesses, keys.counter("guesses"))))
+        return int(min(left, self._left(self._max_guesses, f"{keys.code}:guesses")))
 
     def _left(self, limit: int, counter: str) -> float:
         """Return the uses that are left; ``math.inf`` if ``limit`` is 0, which means no limit."""
@@ -14858,7 +14853,7 @@ class VerificationCache:
             raise
 
     def _check_limits(self, keys: _PhoneKeys) -> None:
-        resend, window = keys.counter("resend"), keys.counter("window")
+        resend, window = f"{keys.code}:resend", f"{keys.code}:window"
         if self._resend_after and self._increment(resend, ttl=self._resend_after) > 1:
             limits = {resend: self._resend_after}
             if not self._left(self._max_codes, window):

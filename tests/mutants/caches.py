@@ -309,16 +309,16 @@ VERIFICATION: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             """
-attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
+attempt = self._increment(f"{keys.code}:attempts:{generation}", ttl=lifetime)
 if attempt > self._max_attempts:
     return False
 """,
             """
-used = int(self._client.get(keys.counter("attempts", generation)) or 0)
+used = int(self._client.get(f"{keys.code}:attempts:{generation}") or 0)
 if used >= self._max_attempts or not hmac.compare_digest(
     digest, self._digest(keys, generation, code)
 ):
-    self._increment(keys.counter("attempts", generation), ttl=lifetime)
+    self._increment(f"{keys.code}:attempts:{generation}", ttl=lifetime)
     return False
 """,
         ),
@@ -345,8 +345,8 @@ if used >= self._max_attempts or not hmac.compare_digest(
         INFRA,
         Replace(
             "VerificationCache.verify_code",
-            "keys.counter('guesses')",
-            "keys.counter('guesses', str(self._client.get(keys.code)))",
+            "f'{keys.code}:guesses'",
+            "f'{keys.code}:guesses:{self._client.get(keys.code)}'",
         ),
         CODES,
     ),

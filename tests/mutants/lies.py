@@ -192,7 +192,7 @@ UNNOTICED: list[Mutant] = [
             "VerificationCache.clear",
             "self._client.delete(self._keys(phone).code)",
             "keys = self._keys(phone)\n"
-            "self._client.delete_many([keys.code, keys.counter('resend')])",
+            "self._client.delete_many([keys.code, f'{keys.code}:resend'])",
         ),
         CODES,
     ),
@@ -202,7 +202,7 @@ UNNOTICED: list[Mutant] = [
             "VerificationCache.clear",
             "self._client.delete(self._keys(phone).code)",
             "keys = self._keys(phone)\n"
-            "self._client.delete_many([keys.code, keys.counter('window')])",
+            "self._client.delete_many([keys.code, f'{keys.code}:window'])",
         ),
         CODES,
     ),
@@ -2306,7 +2306,7 @@ SUBTLE: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             "used_up = self._client.compare_and_delete(keys.code, stored)",
-            "self._client.delete(keys.counter('resend'))\n"
+            "self._client.delete(f'{keys.code}:resend')\n"
             "used_up = self._client.compare_and_delete(keys.code, stored)",
         ),
         CODES,
