@@ -12790,7 +12790,6 @@ class _RedisConnection:
         self._driver = driver
         self._attempt = attempt  # that uses the connection, or used it last
         self._usual_timeout = driver.config.socket_timeout
-        self._has_short_timeout = False
         connection: Any = super()  # redis-py's
         connection.__init__(host=address[0], port=address[1], **driver.options)
 
@@ -12805,7 +12804,6 @@ class _RedisConnection:
             if driver.tls is not None:
                 self._sock.settimeout(min(longest, attempt.remaining()))
                 self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
-            self._sock.settimeout(self._usual_timeout)
         except builtins.TimeoutError as exc:
             raise self._failure(exc) from exc
         self.on_connect()  # type: ignore[attr-defined]  # redis-py's handshake
@@ -12862,10 +12860,9 @@ class _RedisConnection:
 
     def _limit_wait(self) -> None:
         """Let the next wait end at the deadline. Raises TimeoutError once that has passed."""
-        usual, remaining = self._usual_timeout, self._attempt.remaining()
-        if remaining < usual or self._has_short_timeout:
-            self._has_short_timeout = remaining < usual
-            self._sock.settimeout(min(usual, remaining))
+        timeout = min(self._usual_timeout, self._attempt.remaining())
+        if timeout != self._sock.gettimeout():  # setting it is a system call
+            self._sock.settimeout(timeout)
 
     def _failure(self, exc: OSError) -> Any:
         """Return redis-py's error for that of the socket."""
@@ -14097,7 +14094,7 @@ def _this_thread() -> tuple[int, int]:
     return os.getpid(), threading.get_ident()
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(eq=False, repr=False)
 class _LockTurn:
     """A thread's turn with a lock. Other threads of its process wait for its end, not at Redis."""
 
@@ -14118,8 +14115,8 @@ class _LockTurns:
 
     def _forget_parent(self) -> None:
         self._guard = threading.RLock()  # re-entrant: a signal handler may use the cache
-        self._turns: dict[str, _LockTurn] = {}
-        self._crowd = 100  # size from which on expired turns are removed
+        # Weak references: a turn whose owner has died is garbage.
+        self._turns: weakref.WeakValueDictionary[str, _LockTurn] = weakref.WeakValueDictionary()
 
     def begin(self, name: str, turn: _LockTurn, now: float) -> _LockTurn | None:
         """Begin the turn, or return that of another thread, to wait for.
@@ -14127,10 +14124,6 @@ class _LockTurns:
         A thread that has the lock already does not wait here: it would wait for itself.
         """
         with self._guard:
-            if len(self._turns) >= self._crowd:
-                turns = list(self._turns.items())
-                self._turns = {key: each for key, each in turns if each.expires > now}
-                self._crowd = 100 + 2 * len(self._turns)
             other = self._turns.get(name)
             if other is None or other.expires <= now:
                 self._turns[name] = turn
@@ -14330,13 +14323,11 @@ class _Fill:
         finally:
             if turn:
                 turn.outage = self._outage
-                self._release(lock, is_locked)
-
-    def _release(self, lock: CacheLock, is_locked: bool) -> None:
-        if is_locked and self._outage is not None and self._outage.service != "cache":
-            self._outage = None  # Redis answers, but refused the value: it has the lock
-        with contextlib.suppress(CacheError):  # the value, or the factory's error, matters more
-            lock.release()
+                if is_locked and self._outage is not None and self._outage.service != "cache":
+                    self._outage = None  # Redis answers, but refused the value: it has the lock
+                # The value, or the factory's error, matters more.
+                with contextlib.suppress(CacheError):
+                    lock.release()
 
 
 def _late_expiry(client: KeyValueClient) -> float:

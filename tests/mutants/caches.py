@@ -424,7 +424,7 @@ PROVIDERS: list[Mutant] = [
         "cache: a value that Redis refuses leaves the lock of its key behind",
         INFRA,
         Never(
-            "_Fill._release",
+            "_Fill.run",
             "is_locked and self._outage is not None and self._outage.service != 'cache'",
         ),
         CACHE,
