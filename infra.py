@@ -14359,8 +14359,7 @@ class RedisCacheProvider:
     A value in Redis that is no JSON raises SerializationError.
 
     Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own,
-    for locks and rate limits. In Redis ``prefix`` stands before each, unchanged. No prefix should
-    begin with another one. ``ttl`` is in seconds, rounded up to milliseconds; None stands for
+    for locks and rate limits. ``ttl`` is in seconds, rounded up to milliseconds; None stands for
     ``default_ttl``, 0 for no expiry.
 
     If Redis does not answer, a call raises CacheError within the client's deadline. Its
@@ -14372,8 +14371,8 @@ class RedisCacheProvider:
 
     Args:
         client: where the values are.
-        prefix: text before each key; may be empty.
-        default_ttl: seconds that a value lives (0: no expiry) unless its call says otherwise.
+        prefix: text before each key in Redis; may be empty. None should begin with another one.
+        default_ttl: the ``ttl`` of calls without one.
         fail_open: whether a Redis that does not answer counts as an empty cache.
         clock: for the times in a RateLimit, and for the waits between two questions to Redis.
 
@@ -14468,10 +14467,7 @@ class RedisCacheProvider:
         return self._try("exists", False, self._client.exists, self._name(key))
 
     def ttl(self, key: str) -> float | None:
-        """Return the seconds until the key expires, with a precision of milliseconds.
-
-        ``math.inf``: never; None: the key is absent.
-        """
+        """Return the seconds until the key expires, as :meth:`KeyValueClient.ttl` does."""
         return self._try("ttl", None, self._client.ttl, self._name(key))
 
     def expire(self, key: str, ttl: float) -> bool:
