@@ -12683,13 +12683,16 @@ _COMPARE_AND_DELETE = (
 )
 
 
+def _refusals(replies: Sequence[Any]) -> list[Exception]:
+    return [reply for reply in replies if isinstance(reply, Exception)]
+
+
 def _accepted(replies: list[Any]) -> list[Any]:
     """Return the replies, with those inside EXEC's behind them. Raises the first refusal."""
     if isinstance(replies[-1], list) and len(replies) > 1:
         replies += replies[-1]
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
+    for refusal in _refusals(replies):
+        raise refusal
     return replies
 
 
@@ -12706,30 +12709,25 @@ class _RedisErrors:
         self._vague = (redis.ResponseError, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
 
-    def rule(self, exc: Exception) -> _ErrorRule | None:
+    def rule(self, exc: Exception) -> _ErrorRule:
         """Return the rule for what a vague refusal quotes or says, or else for the class."""
         text = str(exc)
         quoted = type(exc) in self._vague and _REDIS_QUOTE.search(text)
         if quoted:
             return _REDIS_QUOTED[quoted[1]]
         phrased = (rule for phrase, rule in _REDIS_PHRASES.items() if text.startswith(phrase))
-        return next(phrased, None) or _find_rule(self._rules, type(exc).__mro__)
-
-    def _refusals(self, replies: Sequence[Any]) -> Iterator[tuple[Exception, _ErrorRule]]:
-        for reply in replies:
-            rule = self.rule(reply) if isinstance(reply, Exception) else None
-            if rule is not None:
-                yield reply, rule
+        of_class = (self._rules[base] for base in type(exc).__mro__ if base in self._rules)
+        return next(itertools.chain(phrased, of_class))
 
     def check_connection(self, replies: Sequence[Any]) -> None:
         """Raise a refusal that is about the connection, not the command."""
-        for refusal, rule in self._refusals(replies):
-            if rule.error_class is ConnectionError:
+        for refusal in _refusals(replies):
+            if self.rule(refusal).error_class is ConnectionError:
                 raise refusal
 
     def are_demoted(self, replies: Sequence[Any]) -> bool:
         """Return whether the server is no longer a master, or its replicas have left it."""
-        return any(rule.read_only for _, rule in self._refusals(replies))
+        return any(self.rule(refusal).read_only for refusal in _refusals(replies))
 
     def refused(self, refusal: Exception, attempt: Attempt) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
@@ -12738,9 +12736,9 @@ class _RedisErrors:
         return error
 
     def translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        rule = self.rule(exc)
-        if rule is None:
+        if not isinstance(exc, self.failures):
             return None
+        rule = self.rule(exc)
         attempt.sent = attempt.sent and (rule.may_have_acted or attempt.shared)
         found = re.match("[A-Z]{3,}(?= )", str(exc))  # of "WRONGTYPE Operation against …"
         code = found[0] if found else None
@@ -12983,7 +12981,7 @@ class _RedisServer:
         connection: Any = place.resource
         replies: list[Any] = connection.read_replies(len(commands))
         was_new, connection.is_new = connection.is_new, False
-        refusals = [reply for reply in replies if isinstance(reply, Exception)]
+        refusals = _refusals(replies)
         if not refusals:
             return replies
         errors = self._driver.errors
@@ -12997,7 +12995,7 @@ class _RedisServer:
             return replies
         # Of a transaction, EXEC's reply tells whether it was executed.
         decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
-        if not all(isinstance(reply, Exception) for reply in decisive):
+        if len(_refusals(decisive)) < len(decisive):
             self._replaced_at = SystemClock.monotonic()  # drops this connection too
             attempt.shared = True  # it refused some commands only, and may have executed others
             return replies
