@@ -12772,9 +12772,9 @@ def _packed(commands: _Commands) -> list[bytes]:
 class _RedisConnection:
     """What this library adds to redis-py's ``Connection``; see ``_RedisDriver``.
 
-    redis-py gives each address of a host,
-    each step of the handshake and each reply the whole timeout. Here the attempt's deadline bounds
-    them all. Tried with redis-py 5.0 to 8.1, also with hiredis.
+    redis-py gives each address of a host, each step of the handshake and each reply the whole
+    timeout. Here the attempt's deadline bounds them all. Tried with redis-py 5.0 to 8.1, also with
+    hiredis.
     """
 
     _sock: Any
@@ -12821,10 +12821,7 @@ class _RedisConnection:
 
     def read_response(self, disable_decoding: bool = False, **_: Any) -> Any:
         """Return the reply to a command of the handshake. Raises a refusal."""
-        [reply] = self.read_replies(1)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return _accepted(self.read_replies(1))[0]
 
     def send(self, attempt: Attempt, commands: _Commands) -> None:
         packed = _packed(commands)
