@@ -14366,7 +14366,7 @@ class RedisCacheProvider:
 
     Args:
         client: where the values are.
-        prefix: text before each key in Redis; may be empty. None should begin with another one.
+        prefix: text before each key, unchanged; may be empty. None should begin with another one.
         default_ttl: the ``ttl`` of calls without one.
         fail_open: whether a Redis that does not answer counts as an empty cache.
         clock: for the times in a RateLimit, and for the waits between two questions to Redis.
