@@ -12855,9 +12855,9 @@ class _RedisConnection:
 
     def _limit_wait(self) -> None:
         """Let the next wait end at the deadline. Raises TimeoutError once that has passed."""
-        timeout = min(self._usual_timeout, self._attempt.remaining())
-        if timeout != self._sock.gettimeout():  # setting it is a system call
-            self._sock.settimeout(timeout)
+        usual, remaining = self._usual_timeout, self._attempt.remaining()
+        if remaining < usual or self._sock.gettimeout() != usual:
+            self._sock.settimeout(min(usual, remaining))
 
     def _failure(self, exc: OSError) -> Any:
         """Return redis-py's error for that of the socket."""
