@@ -2759,7 +2759,7 @@ class _FakeListener(infra.Listener):
         self._client = client
         self._server = client.server
         self._closed = False
-        self._channels: set[str] = set()
+        self._channels: dict[str, None] = {}  # a set
         self._globs: dict[str, Callable[[str], bool]] = {}
         #: messages; None: the connection was lost
         self._queue: deque[tuple[str, str | None, str] | None] = deque()
@@ -2775,16 +2775,15 @@ class _FakeListener(infra.Listener):
             if self._client.down:
                 raise infra.TimeoutError("FakeRedisClient is down on purpose", service="redis")
             if command == "SUBSCRIBE":
-                self._channels.update(names)
+                self._channels.update(dict.fromkeys(names))
             elif command == "PSUBSCRIBE":
                 self._globs.update((name, _glob(name)) for name in names)
             else:
-                left = [name for name in names if self._may_unsubscribe(command, name)]
-                if command == "UNSUBSCRIBE":
-                    self._channels.difference_update(left)
-                else:
-                    for name in left:
-                        self._globs.pop(name, None)
+                is_glob = command == "PUNSUBSCRIBE"
+                known: dict[str, Any] = self._globs if is_glob else self._channels
+                for name in names:
+                    if not self._is_needed(is_glob, name):
+                        known.pop(name, None)
 
     def _matches(self, channel: str) -> Iterator[str | None]:
         if channel in self._channels:

@@ -12290,8 +12290,6 @@ class Listener(_Closeable):
     unsubscribing from an unknown name, is no error. Closing the client closes the listener.
     """
 
-    #: set by a bus: whether it still needs the glob (True) or channel (False) of that name
-    _is_needed: Callable[[bool, str], bool] | None = None
     _observer: Observer | None = None  # set by its client
 
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
@@ -12299,6 +12297,9 @@ class Listener(_Closeable):
         if on_reconnect is not None:
             _check_function("on_reconnect", on_reconnect, "no arguments")
         self._on_message, self._on_reconnect = on_message, on_reconnect
+        #: A bus sets it: whether it still needs the glob (True) or channel (False) of that name.
+        #: Asked under the lock that orders commands: a later SUBSCRIBE is sent later.
+        self._is_needed: Callable[[bool, str], bool] = lambda is_glob, name: False
 
     def subscribe(self, *channels: str) -> None:
         """Receive messages published to these channels from now on."""
@@ -12335,15 +12336,6 @@ class Listener(_Closeable):
         _count(self._observer, "redis", "reconnects")
         if self._on_reconnect is not None:
             _notify("on_reconnect", self._on_reconnect)
-
-    def _may_unsubscribe(self, command: str, name: str) -> bool:
-        """Return whether nothing needs the name that the command unsubscribes from.
-
-        Call it under the lock that orders commands. A thread that subscribes afterwards then sends
-        its SUBSCRIBE afterwards.
-        """
-        is_needed = self._is_needed
-        return is_needed is None or not is_needed(command == "PUNSUBSCRIBE", name)
 
     @abstractmethod
     def _apply(self, command: str, names: Sequence[str]) -> None: ...
@@ -12389,7 +12381,7 @@ class KeyValueClient(_Closeable):
     def set_many(self, items: Mapping[str, str], seconds: float | None = None) -> None:
         """Store each item as ``set`` does or, with ``seconds``, as ``set_with_expiry`` does.
 
-        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
+        Not atomic: one pipeline of single writes.
         """
         _check_mapping("items", items)
         ttl = None if seconds is None else _milliseconds(seconds)
@@ -12477,7 +12469,7 @@ class KeyValueClient(_Closeable):
 
     @abstractmethod
     def health_check(self) -> Health:
-        """Ask the server for its version. Raises as any other call if it cannot answer."""
+        """Ask the server for its version."""
 
     @abstractmethod
     def stats(self) -> PoolStats:
@@ -12592,30 +12584,23 @@ _COMPARE_AND_DELETE = (
 )
 
 
-def _has_refusal(replies: Sequence[Any]) -> bool:
-    return any(issubclass(kind, Exception) for kind in {*map(type, replies)})
+def _refusals(replies: Sequence[Any]) -> list[Exception]:
+    return [reply for reply in replies if isinstance(reply, Exception)]
 
 
 def _accepted(replies: list[Any]) -> list[Any]:
     """Return the replies, with those inside EXEC's behind them. Raises the first refusal."""
     if isinstance(replies[-1], list) and len(replies) > 1:
         replies += replies[-1]
-    if _has_refusal(replies):
-        raise next(reply for reply in replies if isinstance(reply, Exception))
+    for refusal in _refusals(replies):
+        raise refusal
     return replies
-
-
-def _is_refused(commands: _Commands, replies: Sequence[Any]) -> bool:
-    """Return whether the server executed none of the commands. EXEC's reply decides."""
-    decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
-    return all(isinstance(reply, Exception) for reply in decisive)
 
 
 class _RedisErrors:
     """The meaning of redis-py's exceptions and of a server's refusals."""
 
     def __init__(self, redis: Any, seed: _Address) -> None:
-        self._redis = redis
         self._seed = seed  # the server that a failure without an address is about
         exceptions = redis.exceptions
         self._rules = {
@@ -12625,37 +12610,25 @@ class _RedisErrors:
         self._vague = (redis.ResponseError, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
 
-    def rule(self, exc: Exception) -> _ErrorRule | None:
+    def rule(self, exc: Exception) -> _ErrorRule:
         """Return the rule for what a vague refusal quotes or says, or else for the class."""
         text = str(exc)
         quoted = type(exc) in self._vague and _REDIS_QUOTE.search(text)
         if quoted:
             return _REDIS_QUOTED[quoted[1]]
         phrased = (rule for phrase, rule in _REDIS_PHRASES.items() if text.startswith(phrase))
-        return next(phrased, None) or _find_rule(self._rules, type(exc).__mro__)
-
-    def _refusals(self, replies: Sequence[Any]) -> Iterator[tuple[Exception, _ErrorRule]]:
-        for reply in replies:
-            rule = self.rule(reply) if isinstance(reply, Exception) else None
-            if rule is not None:
-                yield reply, rule
+        of_class = (self._rules[base] for base in type(exc).__mro__ if base in self._rules)
+        return next(itertools.chain(phrased, of_class))
 
     def check_connection(self, replies: Sequence[Any]) -> None:
         """Raise a refusal that is about the connection, not the command."""
-        for refusal, rule in self._refusals(replies):
-            if rule.error_class is ConnectionError:
+        for refusal in _refusals(replies):
+            if self.rule(refusal).error_class is ConnectionError:
                 raise refusal
-
-    def is_last(self, reply: Any) -> bool:
-        """Return whether the server ends the connection after this reply."""
-        return isinstance(reply, Exception) and str(reply).startswith("Protocol error")
 
     def are_demoted(self, replies: Sequence[Any]) -> bool:
         """Return whether the server is no longer a master, or its replicas have left it."""
-        return any(rule.read_only for _, rule in self._refusals(replies))
-
-    def too_long(self, attempt: Attempt) -> InfrastructureError:
-        return self.refused(self._redis.ResponseError(_TOO_LONG), attempt)
+        return any(self.rule(refusal).read_only for refusal in _refusals(replies))
 
     def refused(self, refusal: Exception, attempt: Attempt) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
@@ -12664,9 +12637,9 @@ class _RedisErrors:
         return error
 
     def translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        rule = self.rule(exc)
-        if rule is None:
+        if not isinstance(exc, self.failures):
             return None
+        rule = self.rule(exc)
         attempt.sent = attempt.sent and (rule.may_have_acted or attempt.shared)
         found = re.match("[A-Z]{3,}(?= )", str(exc))  # of "WRONGTYPE Operation against …"
         code = found[0] if found else None
@@ -12674,10 +12647,6 @@ class _RedisErrors:
         host, port = attempt.note or self._seed
         message = f"redis at {host}:{port} {rule.message}{detail}"
         return rule.error_class(message, retryable=rule.retryable, code=code)
-
-
-def _word(word: Any) -> str:
-    return word.decode() if word.__class__ is bytes else str(word)
 
 
 def _packed(commands: _Commands) -> list[bytes]:
@@ -12690,7 +12659,7 @@ def _packed(commands: _Commands) -> list[bytes]:
     for command in commands:
         parts.append(f"*{len(command)}\r\n")
         for word in command:
-            text = word if word.__class__ is str else _word(word)
+            text = word if word.__class__ is str else str(word)
             length = len(text) if text.isascii() else len(text.encode())
             size += length
             if size < 100_000:
@@ -12704,9 +12673,9 @@ def _packed(commands: _Commands) -> list[bytes]:
 class _RedisConnection:
     """What this library adds to redis-py's ``Connection``; see ``_RedisDriver``.
 
-    It overrides what redis-py's own subclasses override. redis-py gives each address of a host,
-    each step of the handshake and each reply the whole timeout. Here the attempt's deadline bounds
-    them all. Tried with redis-py 5.0 to 8.1, also with hiredis.
+    redis-py gives each address of a host, each step of the handshake and each reply the whole
+    timeout. Here the attempt's deadline bounds them all. Tried with redis-py 5.0 to 8.1, also with
+    hiredis.
     """
 
     _sock: Any
@@ -12717,26 +12686,14 @@ class _RedisConnection:
         self.opened_at = SystemClock.monotonic()
         self.is_new = True  # has answered no command yet
         self.unread = False  # a reply is still to come
-        self.failure: OSError | None = None  # redis-py raises an error of its own in place of it
         self._driver = driver
         self._attempt = attempt  # that uses the connection, or used it last
         self._usual_timeout = driver.config.socket_timeout
-        self._has_short_timeout = False
         connection: Any = super()  # redis-py's
-        connection.__init__(
-            host=address[0],
-            port=address[1],
-            redis_connect_func=type(self)._log_in,
-            **driver.options,
-        )
+        connection.__init__(host=address[0], port=address[1], **driver.options)
 
-    @property
-    def raw(self) -> Any:
-        """The socket; None once redis-py has closed it."""
-        return self._sock
-
-    def _connect(self) -> Any:
-        """Return a connected socket, with TLS if the URL says so."""
+    def open(self) -> None:
+        """Connect, with TLS if the URL says so, and log in."""
         driver, attempt = self._driver, self._attempt
         host, port = self.address
         longest = driver.config.connect_timeout
@@ -12746,22 +12703,12 @@ class _RedisConnection:
             if driver.tls is not None:
                 self._sock.settimeout(min(longest, attempt.remaining()))
                 self._sock = driver.tls.wrap_socket(self._sock, server_hostname=host)
-            self._sock.settimeout(self._usual_timeout)
-            return self._sock
-        except OSError as failure:
-            if not isinstance(failure, builtins.TimeoutError):
-                self.failure = failure
-            raise
-
-    def _log_in(self) -> None:
-        """Run redis-py's handshake; over TLS read at least one reply.
-
-        The handshake can end for the client first. The server then still checks the client's
-        certificate and sends session tickets. A server that replies has done both: no command is
-        sent in vain, and what is readable is a reply.
-        """
-        self.on_connect()  # type: ignore[attr-defined]  # redis-py's
-        driver = self._driver
+        except builtins.TimeoutError as exc:
+            raise self._failure(exc) from exc
+        self.on_connect()  # type: ignore[attr-defined]  # redis-py's handshake
+        # The TLS handshake can end for the client first. The server then still checks the client's
+        # certificate and sends session tickets. A server that replies has done both: no command is
+        # sent in vain, and what is readable is a reply.
         if driver.tls is not None and not driver.has_handshake:
             self.send_packed_command(_packed([("PING",)]))
             driver.errors.check_connection(self.read_replies(1))
@@ -12775,10 +12722,7 @@ class _RedisConnection:
 
     def read_response(self, disable_decoding: bool = False, **_: Any) -> Any:
         """Return the reply to a command of the handshake. Raises a refusal."""
-        [reply] = self.read_replies(1)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return _accepted(self.read_replies(1))[0]
 
     def send(self, attempt: Attempt, commands: _Commands) -> None:
         packed = _packed(commands)
@@ -12805,21 +12749,15 @@ class _RedisConnection:
         self.unread = False
         return replies
 
-    def read_reply(self) -> Any:
-        """Return the next reply within the socket's timeout. A refusal is a value."""
-        try:
-            return self._parser.read_response(disable_decoding=True)
-        except OSError as exc:
-            raise self._failure(exc) from exc
-
-    def reset_timeout(self) -> None:
-        self._sock.settimeout(self._usual_timeout)
+    def lift_deadline(self) -> None:
+        """Let each further wait take as long as the socket's timeout."""
+        self._attempt = Attempt(math.inf, SystemClock.monotonic)
+        self._limit_wait()
 
     def _limit_wait(self) -> None:
         """Let the next wait end at the deadline. Raises TimeoutError once that has passed."""
         usual, remaining = self._usual_timeout, self._attempt.remaining()
-        if remaining < usual or self._has_short_timeout:
-            self._has_short_timeout = remaining < usual
+        if remaining < usual or self._sock.gettimeout() != usual:
             self._sock.settimeout(min(usual, remaining))
 
     def _failure(self, exc: OSError) -> Any:
@@ -12901,13 +12839,11 @@ class _RedisDriver:
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
-            connection.connect()
-            return connection
+            connection.open()
         except BaseException:
             connection.disconnect()
-            if connection.failure is None:
-                raise
-        raise connection.failure
+            raise
+        return connection
 
 
 class _RedisServer:
@@ -12915,7 +12851,7 @@ class _RedisServer:
 
     breaker: CircuitBreaker | None = None  # a node's; that of a single server is the policy's
 
-    def __init__(self, driver: _RedisDriver, address: _Address, **pool_options: Any) -> None:
+    def __init__(self, driver: _RedisDriver, address: _Address) -> None:
         self.address = address
         self._driver = driver
         #: when another server was found behind the address: connections from before are dropped
@@ -12928,7 +12864,7 @@ class _RedisServer:
             # In a forked child this closes the descriptor without a shutdown.
             disconnect=operator.methodcaller("disconnect"),
             is_dead=self._is_dead,
-            **{"keep": size, **pool_options},
+            keep=size,
         )
 
     def _is_dead(self, connection: Any) -> bool:
@@ -12943,18 +12879,21 @@ class _RedisServer:
         connection: Any = place.resource
         replies: list[Any] = connection.read_replies(len(commands))
         was_new, connection.is_new = connection.is_new, False
-        if not _has_refusal(replies):
+        refusals = _refusals(replies)
+        if not refusals:
             return replies
         errors = self._driver.errors
-        errors.check_connection(replies)
+        errors.check_connection(refusals)
         # After a protocol error the server ends the connection, perhaps a moment later.
-        connection.unread = any(map(errors.is_last, replies))
-        if not errors.are_demoted(replies):
+        connection.unread = any(str(refusal).startswith("Protocol error") for refusal in refusals)
+        if not errors.are_demoted(refusals):
             return replies
         if was_new:
             self._stays_demoted(attempt)
             return replies
-        if not _is_refused(commands, replies):
+        # Of a transaction, EXEC's reply tells whether it was executed.
+        decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
+        if len(_refusals(decisive)) < len(decisive):
             self._replaced_at = SystemClock.monotonic()  # drops this connection too
             attempt.shared = True  # it refused some commands only, and may have executed others
             return replies
@@ -12976,7 +12915,7 @@ class _RedisServer:
         The server says so, but it ends the connection while we still send, and its words may be
         lost. So a new connection asks. A user without the right to ask gets a ConnectionError.
         """
-        length = max(len(_word(word).encode()) for word in itertools.chain(*commands))
+        length = max(len(str(word).encode()) for word in itertools.chain(*commands))
         if length < _LEAST_LIMIT or not attempt.sent:
             return False  # a server takes so much, or got nothing
         driver = self._driver
@@ -13036,7 +12975,7 @@ def _exchange(
         for request in requests:
             if request.place.slots:  # an interrupt has ended the first release
                 request.release()
-    raise driver.errors.too_long(attempt)
+    raise driver.errors.refused(driver.redis.ResponseError(_TOO_LONG), attempt)
 
 
 class _RedisTransport:
@@ -13085,19 +13024,19 @@ class _RedisTransport:
         """Return the servers that together hold all keys, and the deadline, for ``send_to``."""
         return [self.driver.address], self.policy.until()
 
-    def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
-        """Send the commands, all about ``key``, in one go, and return a reply for each.
+    def send(self, operation: str, *commands: _Command, key: str | None = None) -> Any:
+        """Send the commands, all about ``key``, in one go.
 
-        Behind EXEC's reply comes one for each command of the transaction. Raises a refusal.
+        Return the last reply, of a transaction that to its last command. Raises a refusal.
         """
-        return self.policy.call(operation, functools.partial(self._ask, None, commands))
+        return self.policy.call(operation, functools.partial(self._ask, None, commands))[-1]
 
     def send_to(
         self, node: _Address, operation: str, command: _Command, until: float | None
-    ) -> list[Any]:
+    ) -> Any:
         """Send as ``send`` does, to one of the ``nodes``, whatever key it is about."""
         ask = functools.partial(self._ask, node, [command])
-        return self.policy.call(operation, ask, until=until)
+        return self.policy.call(operation, ask, until=until)[0]
 
     def send_each(self, operation: str, commands: _Commands) -> Iterator[Any]:
         """Send many commands, each about the key that is its second word; yield their replies."""
@@ -13111,7 +13050,7 @@ class _RedisTransport:
         until = self.policy.until()
         for start in range(0, len(keys), _PIPELINE):
             command = ("UNLINK", *keys[start : start + _PIPELINE])
-            yield from self.send_to(self.driver.address, "delete", command, until)
+            yield self.send_to(self.driver.address, "delete", command, until)
 
     def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
         request = _Request(self._server, commands)
@@ -13122,25 +13061,59 @@ class _RedisTransport:
         return self._ask(None, commands, attempt)
 
 
-class _ClusterTopology:
-    """Which node of a cluster owns which of the 16,384 slots, and which nodes have failed."""
+class _ClusterNode(_RedisServer):
+    """One node of a cluster, as long as it belongs to it."""
+
+    def __init__(self, driver: _RedisDriver, address: _Address, nodes: _ClusterNodes) -> None:
+        super().__init__(driver, address)
+        self._nodes = nodes
+        self.breaker = nodes.new_breaker("redis at {}:{}".format(*address))
+        if self.breaker is not None:
+            self.breaker._node = address
+
+    def admit(self, attempt: Attempt) -> None:
+        """Ask the breaker, if there is one, once. Raises CircuitOpenError."""
+        if self.breaker is not None and self.breaker not in attempt._periods:
+            self.breaker._admit(attempt)
+
+    def leave(self) -> None:
+        """Close the connections: those in use once they are returned."""
+        pool = self.pool
+        pool.is_stale, pool.keep = (lambda connection: True), 0
+        for _ in range(pool.size):
+            pool._tidy()
+
+    def _stays_demoted(self, attempt: Attempt) -> None:
+        self._nodes.report_failure(self.address)  # other nodes may know its successor
+
+
+class _ClusterNodes:
+    """The nodes of a cluster: which of the 16,384 slots each owns, and which have failed."""
 
     REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
-    def __init__(self) -> None:
+    def __init__(
+        self, driver: _RedisDriver, new_breaker: Callable[[str], CircuitBreaker | None]
+    ) -> None:
+        self._driver = driver
+        self.new_breaker = new_breaker
         self._owners: list[_Address | None] = []  # of each slot
         self.masters: list[_Address] = []
-        self.outdated = True
-        self._learned_at = 0.0
+        self.outdate()
         #: when nodes failed that have not answered since
         self._failures: dict[_Address, float] = {}
+        self.by_address: dict[_Address, _ClusterNode] = {}
+        self._node(driver.address)
 
-    def is_current(self) -> bool:
-        return not self.outdated and SystemClock.monotonic() <= self._learned_at + self.REFRESH
+    def _node(self, address: _Address) -> _ClusterNode:
+        node = self.by_address.get(address)
+        if node is None:
+            made = _ClusterNode(self._driver, address, self)
+            node = self.by_address.setdefault(address, made)
+        return node
 
-    def healthiest(self, addresses: Iterable[_Address]) -> _Address:
-        """Return the one that has not failed, or not for longest."""
-        return min(addresses, key=self.failed_at)
+    def outdate(self) -> None:
+        self.current_until = -math.inf
 
     def adopt(self, asked: _Address, slots: Iterable[Any]) -> None:
         """Take over a node's answer to CLUSTER SLOTS. Raises CacheError if it knows no slots."""
@@ -13155,105 +13128,43 @@ class _ClusterTopology:
             raise CacheError(
                 "redis at {}:{} knows of no slots at present".format(*asked), retryable=True
             )
-        self._learned_at = SystemClock.monotonic()
-        self._owners, self.masters, self.outdated = owners, masters, False
+        self._owners, self.masters = owners, masters
+        self.current_until = SystemClock.monotonic() + self.REFRESH
+        for address, node in list(self.by_address.items()):
+            if address not in (self._driver.address, *masters):
+                self.by_address.pop(address, None)
+                node.leave()
 
     def owner(self, slot: int) -> _Address:
         owner = self._owners[slot]
         if owner is None:
-            self.outdated = True
+            self.outdate()
             raise CacheError("no node of the cluster serves this key at present", retryable=True)
         return owner
 
     def report_failure(self, address: _Address) -> None:
         self._failures[address] = SystemClock.monotonic()
-        self.outdated = True
+        self.outdate()
 
-    def report_answers(self, addresses: Iterable[_Address]) -> None:
-        if self._failures:
-            for address in addresses:
-                self._failures.pop(address, None)
+    def healthiest(self, addresses: Iterable[_Address]) -> _Address:
+        """Return the one that has not failed, or not for longest."""
+        return min(addresses, key=lambda address: self._failures.get(address, -math.inf))
 
-    def failed_at(self, address: _Address) -> float:
-        return self._failures.get(address, -math.inf)
-
-
-class _ClusterNode(_RedisServer):
-    """One node of a cluster, as long as it belongs to it."""
-
-    def __init__(
-        self,
-        driver: _RedisDriver,
-        address: _Address,
-        topology: _ClusterTopology,
-        breaker: CircuitBreaker | None,
-    ) -> None:
-        self._topology = topology
-        self.breaker = breaker
-        if breaker is not None:
-            breaker._node = address
-        self._has_left = False
-        super().__init__(driver, address, is_stale=lambda _: self._has_left, keep=0)
-
-    def admit(self, attempt: Attempt) -> None:
-        """Ask the breaker, if there is one, once. Raises CircuitOpenError."""
-        if self.breaker is not None and self.breaker not in attempt._periods:
-            self.breaker._admit(attempt)
-
-    def leave(self) -> None:
-        """Close the connections: those in use once they are returned."""
-        self._has_left = True
-        for _ in range(self.pool.size):
-            self.pool._tidy()
-
-    def _stays_demoted(self, attempt: Attempt) -> None:
-        self._topology.report_failure(self.address)  # other nodes may know its successor
-
-
-class _ClusterNodes:
-    """The nodes of a cluster, and an exchange with several at once."""
-
-    def __init__(
-        self, driver: _RedisDriver, new_breaker: Callable[[str], CircuitBreaker | None]
-    ) -> None:
-        self._driver = driver
-        self._new_breaker = new_breaker
-        self.topology = _ClusterTopology()
-        self._nodes: dict[_Address, _ClusterNode] = {}
-        self._node(driver.address)
-
-    def __iter__(self) -> Iterator[_ClusterNode]:
-        return iter(list(self._nodes.values()))
-
-    def _node(self, address: _Address) -> _ClusterNode:
-        node = self._nodes.get(address)
-        if node is None:
-            breaker = self._new_breaker("redis at {}:{}".format(*address))
-            made = _ClusterNode(self._driver, address, self.topology, breaker)
-            node = self._nodes.setdefault(address, made)
-        return node
-
-    def drop_others(self) -> None:
-        """Drop the nodes that have left the cluster."""
-        for address, node in list(self._nodes.items()):
-            if address not in (self._driver.address, *self.topology.masters):
-                self._nodes.pop(address, None)
-                node.leave()
+    def _failed_at(self, request: _Request) -> float:
+        return self._failures.get(request.server.address, -math.inf)
 
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
-    ) -> dict[_Address, list[Any]]:
+    ) -> Sequence[list[Any]]:
         """Send each node its commands, then read; return each node's replies."""
         nodes = [self._node(address) for address in parts]
         for node in nodes:
             node.admit(attempt)
         requests = [_Request(node, parts[node.address]) for node in nodes]
         self.watch(attempt, _exchange, self._driver, attempt, requests, self._failed_at)
-        self.topology.report_answers(parts)
-        return {request.server.address: request.replies for request in requests}
-
-    def _failed_at(self, request: _Request) -> float:
-        return self.topology.failed_at(request.server.address)
+        for address in parts:
+            self._failures.pop(address, None)
+        return [request.replies for request in requests]
 
     def watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
         """Return the call's result. If it fails to reach a node, report that node."""
@@ -13262,7 +13173,7 @@ class _ClusterNodes:
         except InfrastructureError:  # ours: a full pool, a deadline
             raise
         except self._driver.errors.failures:
-            self.topology.report_failure(attempt.note)
+            self.report_failure(attempt.note)
             raise
 
     def connect(self, address: _Address, attempt: Attempt) -> Any:
@@ -13284,11 +13195,6 @@ class _SlotBatch:
     def words(self) -> _Commands:
         return (("ASKING",), *self.commands) if self.asking else self.commands
 
-    def take(self, replies: Iterator[Any]) -> None:
-        """Take its own replies, the next of its node."""
-        own = list(itertools.islice(replies, len(self.words())))
-        self.replies = own[1:] if self.asking else own
-
 
 class _ClusterTransport(_RedisTransport):
     """Commands to a Redis Cluster, each to the node that owns its key's slot.
@@ -13299,9 +13205,8 @@ class _ClusterTransport(_RedisTransport):
     the same for all clients, so that PUBLISH counts all subscribers. If that node fails, they
     use the next one until it answers again. This works because nodes forward messages.
 
-    redis-py's RedisCluster is not used. With two silent nodes and a deadline of 0.6 s it took
-    1.75 s. It failed on ASK to a new node, and on MOVED with an empty host or "?". It sent a
-    pipeline's INCR twice.
+    redis-py's RedisCluster took 1.75 s with two silent nodes and a deadline of 0.6 s. It failed on
+    ASK to a new node, and on MOVED with an empty host or "?". It sent a pipeline's INCR twice.
     """
 
     REDIRECTS = 5  # in one attempt
@@ -13309,37 +13214,35 @@ class _ClusterTransport(_RedisTransport):
     def _open(self) -> None:
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
         self._nodes = _ClusterNodes(self.driver, self.new_breaker)
-        self._topology = self._nodes.topology
 
     def servers(self) -> Sequence[_RedisServer]:
-        return list(self._nodes)
+        return list(self._nodes.by_address.values())
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
         return self._nodes.connect(self._channel_node(), attempt)
 
     def _channel_node(self) -> _Address:
-        return self._topology.healthiest(self._topology.masters)
+        return self._nodes.healthiest(self._nodes.masters)
 
     def report_silent(self, connection: Any) -> None:
-        self._topology.report_failure(connection.address)
+        self._nodes.report_failure(connection.address)
 
     def nodes(self, operation: str) -> tuple[Sequence[_Address], float]:
         until = self.policy.until()
         self.policy.call(operation, self._ask_for_slots, until=until)
-        return self._topology.masters, until
+        return self._nodes.masters, until
 
     def _learn(self, attempt: Attempt) -> None:
-        if not self._topology.is_current():
+        if SystemClock.monotonic() > self._nodes.current_until:
             self._ask_for_slots(attempt)
 
     def _ask_for_slots(self, attempt: Attempt) -> None:
         """Ask one node. If it does not answer, the next attempt asks another."""
         try:
-            asked = self._topology.healthiest([*self._topology.masters, self.driver.address])
+            asked = self._nodes.healthiest([*self._nodes.masters, self.driver.address])
             [reply] = self._ask(asked, [("CLUSTER", "SLOTS")], attempt)
-            self._topology.adopt(asked, reply)
-            self._nodes.drop_others()
+            self._nodes.adopt(asked, reply)
         finally:
             attempt.sent = False
 
@@ -13347,13 +13250,14 @@ class _ClusterTransport(_RedisTransport):
         if node is None:
             self._learn(attempt)
             node = self._channel_node()
-        return _accepted(self._nodes.exchange(attempt, {node: commands})[node])
+        [replies] = self._nodes.exchange(attempt, {node: commands})
+        return _accepted(replies)
 
-    def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
+    def send(self, operation: str, *commands: _Command, key: str | None = None) -> Any:
         if key is None:
             return super().send(operation, *commands)
         batch = _SlotBatch(self._slot(key.encode()), commands)
-        return self.policy.call(operation, functools.partial(self._route, [batch]))[0]
+        return self.policy.call(operation, functools.partial(self._route, [batch]))[0][-1]
 
     def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
         # One command for each: a command must keep to one slot.
@@ -13367,7 +13271,7 @@ class _ClusterTransport(_RedisTransport):
         """Send each batch to its slot's owner, follow redirections, and return their replies."""
         self._learn(attempt)
         for batch in batches:
-            batch.node, batch.asking = self._topology.owner(batch.slot), False
+            batch.node, batch.asking = self._nodes.owner(batch.slot), False
         waiting = batches
         for _ in range(self.REDIRECTS + 1):
             self._exchange(attempt, waiting)
@@ -13386,17 +13290,17 @@ class _ClusterTransport(_RedisTransport):
         for batch in batches:
             parts.setdefault(batch.node, []).extend(batch.words())
         attempt.shared = attempt.shared or len(parts) > 1
-        replies = self._nodes.exchange(attempt, parts)
-        following = {node: iter(replies[node]) for node in parts}
+        replies = itertools.chain(*self._nodes.exchange(attempt, parts))
         for batch in batches:
-            batch.take(following[batch.node])
+            own = [*itertools.islice(replies, len(batch.words()))]
+            batch.replies = own[1:] if batch.asking else own
 
     def _settled(self, attempt: Attempt, batch: _SlotBatch) -> list[Any]:
         attempt.note = batch.node
         try:
             return _accepted(batch.replies)
         except self.driver.redis.exceptions.ClusterDownError:  # other nodes may know better
-            self._topology.report_failure(batch.node)
+            self._nodes.report_failure(batch.node)
             raise
 
     def _is_redirected(self, batch: _SlotBatch) -> bool:
@@ -13409,7 +13313,8 @@ class _ClusterTransport(_RedisTransport):
             if isinstance(reply, exceptions.AskError):
                 batch.node = (reply.host or batch.node[0], reply.port)
                 batch.asking = not isinstance(reply, exceptions.MovedError)
-                self._topology.outdated = self._topology.outdated or not batch.asking
+                if not batch.asking:
+                    self._nodes.outdate()
                 return True
         return False
 
@@ -13424,6 +13329,10 @@ def _text(raw: Any) -> Any:
         pass
     # Not in the except block: the cause would quote the bytes.
     raise SerializationError("Redis holds bytes that are not UTF-8")
+
+
+def _expiry(ttl: int | None) -> _Command:
+    return () if ttl is None else ("PX", ttl)
 
 
 class RedisClient(KeyValueClient):
@@ -13484,7 +13393,7 @@ class RedisClient(KeyValueClient):
         return self.stats().open > 0 or any(listener._holds() for listener in list(self._listeners))
 
     def _get(self, key: str) -> str | None:
-        value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
+        value: str | None = _text(self._send("get", ("GET", key), key=key))
         return value
 
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
@@ -13492,18 +13401,15 @@ class RedisClient(KeyValueClient):
         return [*map(_text, replies)]
 
     def _set(self, key: str, value: str, ttl: int | None) -> None:
-        expiry = () if ttl is None else ("PX", ttl)
-        self._send("set", ("SET", key, value, *expiry), key=key)
+        self._send("set", ("SET", key, value, *_expiry(ttl)), key=key)
 
     def _set_many(self, pairs: Sequence[tuple[str, str]], ttl: int | None) -> None:
-        expiry = () if ttl is None else ("PX", ttl)
-        commands = [("SET", key, value, *expiry) for key, value in pairs]
+        commands = [("SET", key, value, *_expiry(ttl)) for key, value in pairs]
         for _ in self._transport.send_each("set_many", commands):
             pass
 
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
-        expiry = () if ttl is None else ("PX", ttl)
-        return self._send("set_nx", ("SET", key, value, "NX", *expiry), key=key)[0] is not None
+        return self._send("set_nx", ("SET", key, value, "NX", *_expiry(ttl)), key=key) is not None
 
     def _delete_many(self, keys: Sequence[str]) -> int:
         return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
@@ -13513,24 +13419,24 @@ class RedisClient(KeyValueClient):
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)
-        return bool(self._send("compare_and_delete", command, key=key)[0])
+        return bool(self._send("compare_and_delete", command, key=key))
 
     def _exists(self, key: str) -> bool:
-        return bool(self._send("exists", ("EXISTS", key), key=key)[0])
+        return bool(self._send("exists", ("EXISTS", key), key=key))
 
     def _pttl(self, key: str) -> int:
-        return int(self._send("ttl", ("PTTL", key), key=key)[0])
+        return int(self._send("ttl", ("PTTL", key), key=key))
 
     def _pexpire(self, key: str, ttl: int) -> bool:
-        return bool(self._send("expire", ("PEXPIRE", key, ttl), key=key)[0])
+        return bool(self._send("expire", ("PEXPIRE", key, ttl), key=key))
 
     def _increment(self, key: str, amount: int, ttl: int | None) -> int:
         if ttl is None:
-            return int(self._send("increment", ("INCRBY", key, amount), key=key)[0])
+            return int(self._send("increment", ("INCRBY", key, amount), key=key))
         # A transaction: after a crash between INCR and EXPIRE the counter would never expire. Not
         # SET with NX and GET, which Redis 6.2 does not know.
         unit = ("MULTI",), ("SET", key, 0, "PX", ttl, "NX"), ("INCRBY", key, amount), ("EXEC",)
-        return int(self._send("increment", *unit, key=key)[-1])
+        return int(self._send("increment", *unit, key=key))
 
     def _scan(self, glob: str) -> Iterator[str]:
         pages = self._scan_pages(glob, *self._transport.nodes("scan"))
@@ -13544,14 +13450,14 @@ class RedisClient(KeyValueClient):
         """Yield the keys of each page. ``until`` is the deadline of the first."""
         for node in nodes:
             cursor: Any = 0
-            while cursor != b"0":
+            while cursor != "0":
                 command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
-                [(cursor, keys)] = self._transport.send_to(node, "scan", command, until)
-                until = None
+                following, keys = self._transport.send_to(node, "scan", command, until)
+                cursor, until = following.decode(), None
                 yield keys
 
     def _publish(self, channel: str, message: str) -> int:
-        return int(self._send("publish", ("PUBLISH", channel, message))[0])
+        return int(self._send("publish", ("PUBLISH", channel, message)))
 
     def listen(
         self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
@@ -13573,7 +13479,7 @@ class RedisClient(KeyValueClient):
         command = ("INFO", "server")
         replies = [self._transport.send_to(node, "health_check", command, until) for node in nodes]
         latency = time.perf_counter() - started
-        found = dict(re.findall(r"(\w+):(.*?)\r", _text(replies[-1][0])))
+        found = dict(re.findall(r"(\w+):(.*?)\r", _text(replies[-1])))
         name = "Valkey" if "valkey_version" in found else "Redis"
         mode = found.get("server_mode") or found.get("redis_mode")  # Valkey's name, and Redis's
         cluster = f", cluster of {len(nodes)}" if mode == "cluster" else ""
@@ -13647,13 +13553,13 @@ class _Subscriptions:
         # As threading.Condition does.
         return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
-    def begin(self, call: _ListenerCall, may_unsubscribe: Callable[[str, str], bool]) -> None:
+    def begin(self, call: _ListenerCall, is_needed: Callable[[bool, str], bool]) -> None:
         """Queue the call's commands, without those to unsubscribe from a name that is needed."""
         with self._lock:
             call.commands = [
                 command
                 for command in call.commands
-                if command.subscribes or may_unsubscribe(command.word, command.name)
+                if command.subscribes or not is_needed(*command.subscription)
             ]
             for command in call.commands:
                 if command.subscribes:
@@ -13779,7 +13685,7 @@ class _RedisListener(Listener):
         """Connect, and start the thread. Once it runs, it closes everything that is open."""
         thread = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         try:
-            self._use(self._transport.policy.call("listen", self._transport.connect_listener))
+            self._transport.policy.call("listen", self._connect)
             self._subscriptions.is_connected = True
             self._sleeper, self._waker = socket.socketpair()
             self._sleeper.setblocking(False)
@@ -13818,10 +13724,6 @@ class _RedisListener(Listener):
         self._closed, self._thread = True, None
         self._release()
 
-    def _use(self, connection: Any) -> None:
-        # The socket too: redis-py drops its own reference as soon as the connection ends.
-        self._connection, self._socket = connection, connection.raw
-
     def _apply(self, command: str, names: Sequence[str]) -> None:
         is_own_thread = threading.current_thread() is self._thread
         # The listener's thread cannot wait for a reply, nor can a signal handler in the middle of
@@ -13831,7 +13733,7 @@ class _RedisListener(Listener):
         self._calls[call] = None
         try:
             self._check_open()  # once the call is listed: from here on close() ends it
-            self._subscriptions.begin(call, self._may_unsubscribe)
+            self._subscriptions.begin(call, self._is_needed)
             if waits:
                 self._wake()
                 self._await(call)
@@ -13909,6 +13811,7 @@ class _RedisListener(Listener):
             try:
                 if self._connection is None:
                     policy.call("listen", self._connect, retries=0)
+                    self._subscriptions.reconnected()
                 policy.call("listen", self._session, retries=0, unguarded=True)
             except InfrastructureError as error:
                 failures = 1 if self._has_received else failures + 1
@@ -13930,14 +13833,15 @@ class _RedisListener(Listener):
         self._release()
 
     def _connect(self, attempt: Attempt) -> None:
-        self._use(self._transport.connect_listener(attempt))
-        self._subscriptions.reconnected()
+        self._connection = self._transport.connect_listener(attempt)
+        # redis-py drops its own reference as soon as the connection ends.
+        self._socket = self._connection._sock
 
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
         attempt.note = self._connection.address
         self._announce_if_restored()
-        self._connection.reset_timeout()
+        self._connection.lift_deadline()
         with selectors.DefaultSelector() as selector:
             for readable in (self._socket, self._sleeper):
                 selector.register(readable, selectors.EVENT_READ)
@@ -13951,7 +13855,7 @@ class _RedisListener(Listener):
             self._flush()
             left = heard_at + timeout * (self.QUIET + has_asked) - now()
             if connection.can_read(0):
-                self._receive(connection.read_reply())
+                self._receive(*connection.read_replies(1))
                 heard_at, has_asked = now(), False
             elif left > 0:
                 found = selector.select(min(left, _LONGEST / 1000))
@@ -14086,7 +13990,7 @@ def _this_thread() -> tuple[int, int]:
     return os.getpid(), threading.get_ident()
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(eq=False, repr=False)
 class _LockTurn:
     """A thread's turn with a lock. Other threads of its process wait for its end, not at Redis."""
 
@@ -14107,8 +14011,8 @@ class _LockTurns:
 
     def _forget_parent(self) -> None:
         self._guard = threading.RLock()  # re-entrant: a signal handler may use the cache
-        self._turns: dict[str, _LockTurn] = {}
-        self._crowd = 100  # size from which on expired turns are removed
+        # Weak references: a turn whose owner has died is garbage.
+        self._turns: weakref.WeakValueDictionary[str, _LockTurn] = weakref.WeakValueDictionary()
 
     def begin(self, name: str, turn: _LockTurn, now: float) -> _LockTurn | None:
         """Begin the turn, or return that of another thread, to wait for.
@@ -14116,10 +14020,6 @@ class _LockTurns:
         A thread that has the lock already does not wait here: it would wait for itself.
         """
         with self._guard:
-            if len(self._turns) >= self._crowd:
-                turns = list(self._turns.items())
-                self._turns = {key: each for key, each in turns if each.expires > now}
-                self._crowd = 100 + 2 * len(self._turns)
             other = self._turns.get(name)
             if other is None or other.expires <= now:
                 self._turns[name] = turn
@@ -14232,9 +14132,7 @@ class CacheLock:
         ``is_unneeded`` is called after each wait, with the turn that ended if it was one of this
         process.
         """
-        import secrets
-
-        turn, token = _LockTurn(), secrets.token_hex(16)
+        turn, token = _LockTurn(), os.urandom(16).hex()
         acquired = False
         try:
             left = self._wait_in_process(turn, timeout, is_unneeded)
@@ -14321,13 +14219,11 @@ class _Fill:
         finally:
             if turn:
                 turn.outage = self._outage
-                self._release(lock, is_locked)
-
-    def _release(self, lock: CacheLock, is_locked: bool) -> None:
-        if is_locked and self._outage is not None and self._outage.service != "cache":
-            self._outage = None  # Redis answers, but refused the value: it has the lock
-        with contextlib.suppress(CacheError):  # the value, or the factory's error, matters more
-            lock.release()
+                if is_locked and self._outage is not None and self._outage.service != "cache":
+                    self._outage = None  # Redis answers, but refused the value: it has the lock
+                # The value, or the factory's error, matters more.
+                with contextlib.suppress(CacheError):
+                    lock.release()
 
 
 def _late_expiry(client: KeyValueClient) -> float:
@@ -14359,8 +14255,7 @@ class RedisCacheProvider:
     A value in Redis that is no JSON raises SerializationError.
 
     Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own,
-    for locks and rate limits. In Redis ``prefix`` stands before each, unchanged. No prefix should
-    begin with another one. ``ttl`` is in seconds, rounded up to milliseconds; None stands for
+    for locks and rate limits. ``ttl`` is in seconds, rounded up to milliseconds; None stands for
     ``default_ttl``, 0 for no expiry.
 
     If Redis does not answer, a call raises CacheError within the client's deadline. Its
@@ -14372,8 +14267,8 @@ class RedisCacheProvider:
 
     Args:
         client: where the values are.
-        prefix: text before each key; may be empty.
-        default_ttl: seconds that a value lives (0: no expiry) unless its call says otherwise.
+        prefix: text before each key, unchanged; may be empty. None should begin with another one.
+        default_ttl: the ``ttl`` of calls without one.
         fail_open: whether a Redis that does not answer counts as an empty cache.
         clock: for the times in a RateLimit, and for the waits between two questions to Redis.
 
@@ -14424,10 +14319,7 @@ class RedisCacheProvider:
         self._try("set", None, self._put, name, text, seconds)
 
     def set_many(self, items: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Store each item as ``set`` does.
-
-        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
-        """
+        """Store each item as ``set`` does. Not atomic: one pipeline of single writes."""
         _check_mapping("items", items)
         texts = {self._name(key): _document("value", value).text for key, value in items.items()}
         self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
@@ -14471,10 +14363,7 @@ class RedisCacheProvider:
         return self._try("exists", False, self._client.exists, self._name(key))
 
     def ttl(self, key: str) -> float | None:
-        """Return the seconds until the key expires, with a precision of milliseconds.
-
-        ``math.inf``: never; None: the key is absent.
-        """
+        """Return the seconds until the key expires, as :meth:`KeyValueClient.ttl` does."""
         return self._try("ttl", None, self._client.ttl, self._name(key))
 
     def expire(self, key: str, ttl: float) -> bool:
@@ -14484,11 +14373,7 @@ class RedisCacheProvider:
         return self._try("expire", False, self._client.expire, name, ttl)
 
     def increment(self, key: str, amount: int = 1, ttl: float | None = None) -> int:
-        """Add to the integer under the key (0 if absent) and return the sum. Atomic.
-
-        ``ttl`` takes effect only if this call creates the key. Raises CacheError if the value is no
-        integer or the sum does not fit into 64 bits. Never retried once sent.
-        """
+        """Add to the integer under the key as :meth:`KeyValueClient.increment` does."""
         return self._ask(
             "increment", self._client.increment, self._name(key), amount, self._seconds(ttl)
         )
@@ -14522,12 +14407,10 @@ class RedisCacheProvider:
         return _value_of(fill.text, "get_or_set")
 
     def lock(self, key: str, ttl: float, timeout: float = 10.0) -> CacheLock:
-        """Return a lock of that name, not acquired yet.
+        """Return a lock of that name, not acquired yet; see :class:`CacheLock`.
 
-        The caller that enters it (``with``) or acquires it has it for at most ``ttl`` seconds. A
-        waiter waits at most ``timeout`` seconds (0: not at all). Entering raises TimeoutError if it
-        was not free in time, and CacheError if Redis does not answer. A value under the same key
-        does not matter.
+        It is held at most ``ttl`` seconds, and waited for at most ``timeout`` seconds (0: not at
+        all). A value under the same key does not matter.
         """
         _milliseconds(ttl, "ttl")
         name = self._name(key, "~lock:")
@@ -14664,9 +14547,6 @@ class _PhoneKeys(NamedTuple):
     number: str
     code: str
 
-    def counter(self, *parts: str) -> str:
-        return ":".join((self.code, *parts))
-
 
 class VerificationCache:
     """One-time codes for phone numbers, in Redis or its fake.
@@ -14741,12 +14621,12 @@ class VerificationCache:
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
-        guesses = keys.counter("guesses")
+        guesses = f"{keys.code}:guesses"
         if not self._left(self._max_guesses, guesses):
             self._refuse({guesses: self._window}, "guesses")
         # Counted before the comparison: each concurrent guess gets its own number. The count lives
         # as long as the code, which another instance with another code_ttl may have stored.
-        attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
+        attempt = self._increment(f"{keys.code}:attempts:{generation}", ttl=lifetime)
         if attempt > self._max_attempts:
             return False
         if self._max_guesses and self._increment(guesses, ttl=self._window) > self._max_guesses:
@@ -14766,9 +14646,9 @@ class VerificationCache:
         stored = self._get(keys.code)
         if stored is None:
             return 0
-        attempts = keys.counter("attempts", self._parts_of(stored)[0])
+        attempts = f"{keys.code}:attempts:{self._parts_of(stored)[0]}"
         left = self._left(self._max_attempts, attempts)
-        return int(min(left, self._left(self._max_guesses, keys.counter("guesses"))))
+        return int(min(left, self._left(self._max_guesses, f"{keys.code}:guesses")))
 
     def _left(self, limit: int, counter: str) -> float:
         """Return the uses that are left; ``math.inf`` if ``limit`` is 0, which means no limit."""
@@ -14856,7 +14736,7 @@ class VerificationCache:
             raise
 
     def _check_limits(self, keys: _PhoneKeys) -> None:
-        resend, window = keys.counter("resend"), keys.counter("window")
+        resend, window = f"{keys.code}:resend", f"{keys.code}:window"
         if self._resend_after and self._increment(resend, ttl=self._resend_after) > 1:
             limits = {resend: self._resend_after}
             if not self._left(self._max_codes, window):
@@ -14877,9 +14757,7 @@ class VerificationCache:
         )
 
     def _store(self, keys: _PhoneKeys, code: str) -> str:
-        import secrets
-
-        generation = f"{_milliseconds(self._code_ttl)}-{secrets.token_hex(8)}"
+        generation = f"{_milliseconds(self._code_ttl)}-{os.urandom(8).hex()}"
         stored = f"{generation}:{self._digest(keys, generation, code)}"
         self._client.set_with_expiry(keys.code, stored, self._code_ttl)
         return stored

@@ -131,7 +131,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a full node of a cluster is asked again and again",
         INFRA,
-        Never("_RedisErrors.check_connection", "rule.error_class is ConnectionError"),
+        Never("_RedisErrors.check_connection", "self.rule(refusal).error_class is ConnectionError"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_instead_of_a_full_one",),
     ),
     OnServers(
@@ -143,7 +143,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: after a failover the old connection stays",
         INFRA,
-        Never("_RedisServer.receive", "not _is_refused(commands, replies)"),
+        Never("_RedisServer.receive", "len(_refusals(decisive)) < len(decisive)"),
         ("faults/test_redis.py::test_a_failover_in_the_middle_of_a_pipeline",),
     ),
     OnServers(
@@ -241,7 +241,7 @@ CLUSTERS: list[Mutant] = [
         INFRA,
         Drop(
             "_ClusterTransport._is_redirected",
-            "self._topology.outdated = self._topology.outdated or not batch.asking",
+            "self._nodes.outdate()",
         ),
         ("faults/test_cluster.py::test_slots_move_under_a_pipeline",),
     ),
@@ -271,7 +271,7 @@ CLUSTERS: list[Mutant] = [
         "cluster: a node that failed is not told from the others",
         INFRA,
         Drop(
-            "_ClusterTopology.report_failure",
+            "_ClusterNodes.report_failure",
             "self._failures[address] = SystemClock.monotonic()",
         ),
         ("faults/test_cluster.py::test_a_node_is_killed_and_comes_back",),
@@ -279,7 +279,7 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: slots are learned once",
         INFRA,
-        Drop("_ClusterTopology.report_failure", "self.outdated = True"),
+        Drop("_ClusterNodes.report_failure", "self.outdate()"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_for_the_slots",),
     ),
     OnServers(
@@ -298,7 +298,7 @@ VERIFICATION: list[Mutant] = [
     OnFakes(
         "codes: no generation",
         INFRA,
-        Replace("VerificationCache._store", "secrets.token_hex(8)", "'0' * 16"),
+        Replace("VerificationCache._store", "os.urandom(8).hex()", "'0' * 16"),
         CODES,
     ),
     OnFakes(
@@ -307,16 +307,16 @@ VERIFICATION: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             """
-attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
+attempt = self._increment(f"{keys.code}:attempts:{generation}", ttl=lifetime)
 if attempt > self._max_attempts:
     return False
 """,
             """
-used = int(self._client.get(keys.counter("attempts", generation)) or 0)
+used = int(self._client.get(f"{keys.code}:attempts:{generation}") or 0)
 if used >= self._max_attempts or not hmac.compare_digest(
     digest, self._digest(keys, generation, code)
 ):
-    self._increment(keys.counter("attempts", generation), ttl=lifetime)
+    self._increment(f"{keys.code}:attempts:{generation}", ttl=lifetime)
     return False
 """,
         ),
@@ -343,8 +343,8 @@ if used >= self._max_attempts or not hmac.compare_digest(
         INFRA,
         Replace(
             "VerificationCache.verify_code",
-            "keys.counter('guesses')",
-            "keys.counter('guesses', str(self._client.get(keys.code)))",
+            "f'{keys.code}:guesses'",
+            "f'{keys.code}:guesses:{self._client.get(keys.code)}'",
         ),
         CODES,
     ),
@@ -422,7 +422,7 @@ PROVIDERS: list[Mutant] = [
         "cache: a value that Redis refuses leaves the lock of its key behind",
         INFRA,
         Never(
-            "_Fill._release",
+            "_Fill.run",
             "is_locked and self._outage is not None and self._outage.service != 'cache'",
         ),
         CACHE,
@@ -486,9 +486,9 @@ BUSES: list[Mutant] = [
         "bus: the last that leaves does not look whether another has joined",
         INFRA,
         Replace(
-            "Listener._may_unsubscribe",
-            "is_needed is None or not is_needed(command == 'PUNSUBSCRIBE', name)",
-            "True",
+            "_Subscriptions.begin",
+            "is_needed(*command.subscription)",
+            "False",
         ),
         ("faults/test_bus.py::test_who_joins_while_the_last_one_leaves",),
     ),

@@ -65,9 +65,8 @@ UNNOTICED: list[Mutant] = [
         "2: unsubscribe ends the glob of that name",
         Replace(
             "_FakeListener._apply",
-            "self._channels.difference_update(left)",
-            "self._channels.difference_update(names)\nfor name in names:\n"
-            "    self._globs.pop(name, None)",
+            "known.pop(name, None)",
+            "known.pop(name, None)\nself._globs.pop(name, None)",
         ),
         CLIENT,
     ),
@@ -75,8 +74,8 @@ UNNOTICED: list[Mutant] = [
         "2: punsubscribe ends the channel of that name",
         Replace(
             "_FakeListener._apply",
-            "self._globs.pop(name, None)",
-            "self._globs.pop(name, None)\nself._channels.discard(name)",
+            "known.pop(name, None)",
+            "known.pop(name, None)\nself._channels.pop(name, None)",
         ),
         CLIENT,
     ),
@@ -193,7 +192,7 @@ UNNOTICED: list[Mutant] = [
             "VerificationCache.clear",
             "self._client.delete(self._keys(phone).code)",
             "keys = self._keys(phone)\n"
-            "self._client.delete_many([keys.code, keys.counter('resend')])",
+            "self._client.delete_many([keys.code, f'{keys.code}:resend'])",
         ),
         CODES,
     ),
@@ -203,7 +202,7 @@ UNNOTICED: list[Mutant] = [
             "VerificationCache.clear",
             "self._client.delete(self._keys(phone).code)",
             "keys = self._keys(phone)\n"
-            "self._client.delete_many([keys.code, keys.counter('window')])",
+            "self._client.delete_many([keys.code, f'{keys.code}:window'])",
         ),
         CODES,
     ),
@@ -2307,7 +2306,7 @@ SUBTLE: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             "used_up = self._client.compare_and_delete(keys.code, stored)",
-            "self._client.delete(keys.counter('resend'))\n"
+            "self._client.delete(f'{keys.code}:resend')\n"
             "used_up = self._client.compare_and_delete(keys.code, stored)",
         ),
         CODES,
