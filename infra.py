@@ -15079,11 +15079,27 @@ _BUCKET = _lazy(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)"
     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-# Without underscores: some stores and web servers make them hyphens, or drop the header.
-_METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
-_HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
 _METHODS = ("GET", "HEAD", "PUT", "DELETE")
+
+
+def _text_like(pattern: str, expected: str) -> _Validator:
+    """Return a validator of text that matches the whole pattern."""
+    lazy = _lazy(pattern)
+    return _Validator(expected, lambda v: isinstance(v, str) and lazy.fullmatch(v) is not None)
+
+
+# Without underscores: some stores and web servers make them hyphens, or drop the header.
+_METADATA_NAME = _text_like(
+    "[0-9A-Za-z.-]+", "ASCII letters, digits, hyphens and dots: some stores change underscores"
+)
+_METADATA_VALUE = _text_like(
+    "(?:[!-~](?:[ -~]*[!-~])?)?", "printable ASCII, without blanks at either end"
+)
+_MEDIA_TYPE = _text_like(
+    "(?!.{256})[!-~](?:[ -~]*[!-~])?",
+    "such as text/plain, in printable ASCII, of at most 255 characters",
+)
 
 
 @functools.lru_cache(256)  # a program uses few buckets
@@ -15128,17 +15144,7 @@ def _check_place(bucket: str, key: str) -> _Place:
 def _check_content_type(content_type: str | None) -> str:
     if content_type is None:
         return _CONTENT_TYPE
-    content_type = _plain(content_type)
-    if (
-        not isinstance(content_type, str)
-        or not _HEADER_VALUE.fullmatch(content_type)
-        or len(content_type) > 255
-    ):
-        raise ValidationError(
-            "content_type should be such as text/plain, in printable ASCII, of at most 255 "
-            "characters"
-        )
-    return content_type
+    return _MEDIA_TYPE.check("content_type", _plain(content_type))
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
@@ -15148,28 +15154,13 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for name, value in _check_mapping("metadata", metadata).items():
-        name, value = _plain(name), _plain(value)
-        if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
-            raise ValidationError(
-                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores "
-                "change underscores"
-            )
-        if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
-            raise ValidationError(
-                "values of metadata should be printable ASCII, without blanks at either end"
-            )
-        if name.lower() in found:
+        name = _METADATA_NAME.check("names of metadata", _plain(name)).lower()
+        if name in found:
             raise ValidationError("names of metadata should differ in more than case: S3 lowers it")
-        found[name.lower()] = value
+        found[name] = _METADATA_VALUE.check("values of metadata", _plain(value))
     if sum(len(name) + len(value) for name, value in found.items()) > 2048:
         raise ValidationError("metadata should have at most 2,048 bytes, names and values together")
     return found
-
-
-def _folders_last(key: str) -> tuple[bool, int]:
-    """Return a sort key that puts folders last, the deepest first: some stores keep full ones."""
-    folder = key.endswith("/")
-    return folder, -len(key) if folder else 0
 
 
 def _md5(data: bytes) -> bytes:
@@ -15236,7 +15227,7 @@ class _ObjectReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self.take(len(buffer))
         buffer[: len(data)] = data
-        self._done = self._done or not data
+        self._done |= not data
         return len(data)
 
     def close(self) -> None:
@@ -15422,7 +15413,8 @@ class StorageProvider(_Closeable):
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        ordered = sorted(names, key=_folders_last)
+        # Folders last, the deepest first: some stores keep full ones.
+        ordered = sorted(names, key=lambda name: (name.endswith("/"), -len(name)))
         for start in range(0, len(ordered), _KEYS_PER_REQUEST):
             errors.update(self._delete_many(bucket, ordered[start : start + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
@@ -15744,15 +15736,15 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     odd = ""
     chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     if model.name == "GetObject" and not (chunked or "content-length" in headers):
-        odd = f"HTTP {status} without Content-Length"  # nothing would tell that the body is cut
+        odd = "without Content-Length"  # nothing would tell that the body is cut
     if is_page and model.name in ("GetObject", "HeadObject"):
-        odd = f"HTTP {status} with a web page"
+        odd = "with a web page"
     if model.name == "AbortMultipartUpload" and status != 204:
-        odd = f"HTTP {status} instead of 204"
+        odd = "instead of 204"
     if odd:
         if "Body" in parsed:
             parsed["Body"].close()
-        raise _Incomplete(odd)
+        raise _Incomplete(f"HTTP {status} {odd}")
 
 
 def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
@@ -15853,15 +15845,6 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
 
 
 def _s3_client(config: S3StorageConfig, ca_file: str | None, endpoint: str | None) -> Any:
-    client = _s3_client_at(config, ca_file, endpoint)
-    url = client.meta.endpoint_url
-    if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
-        return client
-    client.close()
-    return _s3_client_at(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
-
-
-def _s3_client_at(config: S3StorageConfig, ca_file: str | None, endpoint: str | None) -> Any:
     # Only AWS knows boto3's newer checksums.
     checksums = ("request_checksum_calculation", "response_checksum_validation")
     client = _aws_client(
@@ -15877,6 +15860,10 @@ def _s3_client_at(config: S3StorageConfig, ca_file: str | None, endpoint: str | 
         s3={"addressing_style": "virtual" if endpoint is None else "path"},
         **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
     )
+    url = client.meta.endpoint_url
+    if endpoint is None and not _AWS_HOST.search(_Url.parse(url).host):
+        client.close()
+        return _s3_client(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
     client.meta.events.register("after-call.s3", _check_answer)
     if endpoint is not None:
         client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
@@ -15906,8 +15893,6 @@ class _S3Requests(StorageProvider):
     _policy: CallPolicy
 
     def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
-        """Return what ``ask`` returns for boto3's client."""
-
         def attempt(current: Attempt) -> T:
             client = self._client.get()
             current.sent, current.note = True, client
@@ -15917,7 +15902,6 @@ class _S3Requests(StorageProvider):
         return self._policy.call(operation, attempt, until=until, repeatable=True)
 
     def _request(self, operation: str, method: str, **arguments: Any) -> Any:
-        """Return what a method of boto3's client answers."""
         return self._call(operation, operator.methodcaller(method, **arguments))
 
     def _presign(self, place: _Place, seconds: int, method: str) -> str:
@@ -16628,17 +16612,11 @@ class _CacheCleared(SystemEvent):
 _FieldCheck: TypeAlias = Callable[[str, Any], Any]
 
 
-class _Codec(NamedTuple):
-    """Functions that check a field and return what is written, or what is read."""
-
-    write: _FieldCheck
-    read: _FieldCheck
-
-
 class _EventField(NamedTuple):
     name: str
     required: bool
-    codec: _Codec
+    write: _FieldCheck
+    read: _FieldCheck
 
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -16661,10 +16639,6 @@ def _read_iso(text: str) -> datetime:
 def _refuse_field(name: str, expected: type | str) -> NoReturn:
     words = expected if isinstance(expected, str) else _VALUE_TYPES[expected].words
     raise ValidationError(f"{name} should be {words}")
-
-
-def _event_bool(name: str, value: Any) -> Any:
-    return value if value.__class__ is bool else _refuse_field(name, bool)
 
 
 def _event_int(name: str, value: Any) -> Any:
@@ -16708,58 +16682,48 @@ def _read_moment(name: str, value: Any) -> datetime:
 
 
 #: https://www.w3.org/TR/trace-context/#traceparent-header. Later versions than 00 may add parts.
-_TRACEPARENT = _lazy(
+_TRACEPARENT = _text_like(
     "(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-    "(?:-[!-~]{0,200})?"
+    "(?:-[!-~]{0,200})?",
+    "a traceparent of W3C",
 )
 
 
-def _check_traceparent(name: str, value: Any) -> str:
-    if not (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
-        _refuse_field(name, "a traceparent of W3C")
-    return value
-
-
-#: of the types that JSON has too: a value is written as it is read
-_JSON_CHECKS: Mapping[Any, _FieldCheck] = {
-    str: _check_text, bool: _event_bool, int: _event_int, float: _event_float,
-    dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
-}  # fmt: skip
-_EVENT_CODECS: Mapping[Any, _Codec] = {
-    **{kind: _Codec(check, check) for kind, check in _JSON_CHECKS.items()},
-    uuid.UUID: _Codec(_write_id, _read_id),
-    datetime: _Codec(_write_moment, _read_moment),
-}
-
-
-def _event_items(check: _FieldCheck, given: type[Any], made: Any, name: str, items: Any) -> Any:
+def _event_items(given: type[Any], made: Any, check: _FieldCheck, name: str, items: Any) -> Any:
     if not isinstance(items, given):
         _refuse_field(name, f"a {given.__name__}")
     return made([check(name, item) for item in items])
 
 
-def _event_or_none(check: _FieldCheck, name: str, value: Any) -> Any:
-    return None if value is None else check(name, value)
+#: by a field's type: a check that returns what is written. That of a tuple also takes its items'.
+_WRITE_CHECKS: Mapping[Any, Any] = {
+    str: _check_text, bool: functools.partial(_check_flag, error=ValidationError),
+    int: _event_int, float: _event_float, uuid.UUID: _write_id, datetime: _write_moment,
+    dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
+    tuple: functools.partial(_event_items, tuple, list),
+}  # fmt: skip
+#: a check that returns what is read; JSON has the other types too
+_READ_CHECKS = {
+    **_WRITE_CHECKS, uuid.UUID: _read_id, datetime: _read_moment,
+    tuple: functools.partial(_event_items, list, tuple),
+}  # fmt: skip
 
 
-def _event_codec(name: str, hint: Any) -> _Codec:
-    """Return the codec of a field's type. Raises ConfigurationError if events cannot have it."""
+def _field_check(name: str, hint: Any, checks: Mapping[Any, Any]) -> _FieldCheck:
+    """Return the check of a field's type. Raises ConfigurationError if events cannot have it."""
     choices = _alternatives(hint)
     types = [choice for choice in choices if choice is not type(None)]
     base = get_origin(types[0]) or types[0] if len(types) == 1 else None
     if base is tuple and get_args(types[0])[1:] == (...,):
-        item = _event_codec(name, get_args(types[0])[0])
-        codec = _Codec(
-            functools.partial(_event_items, item.write, tuple, list),
-            functools.partial(_event_items, item.read, list, tuple),
-        )
-    elif base in _EVENT_CODECS:
-        codec = _EVENT_CODECS[base]
+        item = _field_check(name, get_args(types[0])[0], checks)
+        check: _FieldCheck = functools.partial(checks[tuple], item)
+    elif base in checks and base is not tuple:
+        check = checks[base]
     else:
         raise ConfigurationError(f"{name} has a type that no event's field has: see infra.Event")
     if len(choices) == 1:
-        return codec
-    return _Codec(*(functools.partial(_event_or_none, check) for check in codec))
+        return check
+    return lambda name, value: None if value is None else check(name, value)
 
 
 @functools.cache  # mypy looks for the hash of the class's instances: it needs an ignore at calls
@@ -16777,7 +16741,8 @@ def _event_fields(event: type[Event]) -> Sequence[_EventField]:
         _EventField(
             name,
             field.default is _NO_DEFAULT and field.default_factory is _NO_DEFAULT,
-            _event_codec(name, hints[name]),
+            _field_check(name, hints[name], _WRITE_CHECKS),
+            _field_check(name, hints[name], _READ_CHECKS),
         )
         for name, field in found.items()
     ]
@@ -16787,8 +16752,8 @@ def _event_text(event: Event, envelope: Mapping[str, str]) -> str:
     """Return the event as JSON, with the envelope as "_". Raises SerializationError."""
     try:
         values = {
-            name: codec.write(name, getattr(event, name))
-            for name, _, codec in _event_fields(event.__class__)  # type: ignore[arg-type]
+            name: write(name, getattr(event, name))
+            for name, _, write, _ in _event_fields(event.__class__)  # type: ignore[arg-type]
         }
         return _encode({"type": event._type, **values, "_": envelope})
     except (ValidationError, SerializationError) as error:
@@ -16811,9 +16776,9 @@ def _payload_object(payload: str) -> dict[str, Any] | None:
 def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
-        for name, required, codec in _event_fields(event):  # type: ignore[arg-type]
+        for name, required, _, read in _event_fields(event):  # type: ignore[arg-type]
             if name in found:
-                values[name] = codec.read(name, found[name])
+                values[name] = read(name, found[name])
             elif required:
                 missing.append(name)
         if not missing:
@@ -16854,7 +16819,7 @@ class Message(_ByValue):
     @property
     def traceparent(self) -> str | None:
         """The publisher's span, as W3C Trace Context has it."""
-        return self._envelope("traceparent", _check_traceparent)
+        return self._envelope("traceparent", _TRACEPARENT.check)
 
     def _envelope(self, name: str, check: Callable[[str, Any], T]) -> T | None:
         found = (_payload_object(self.payload) or {}).get("_")
@@ -17075,7 +17040,7 @@ class RedisEventBus(_Closeable):
         try:
             span = _not_deferred(self._traceparent()) if self._traceparent else None
             if span is not None:
-                found["traceparent"] = _check_traceparent("traceparent", span)
+                found["traceparent"] = _TRACEPARENT.check("traceparent", span)
         except Exception:
             if not self._tracer_failed:
                 logger.warning("traceparent raised", exc_info=True)
@@ -17325,6 +17290,12 @@ class _RemoteSmsService(SmsService):
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None: ...
 
 
+def _basic_login(user: str | None, password: str | None) -> str:
+    import base64
+
+    return "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
+
+
 class TwilioSmsService(_RemoteSmsService):
     """Twilio: one POST for each message, over the standard library's HTTPS client.
 
@@ -17372,14 +17343,12 @@ class TwilioSmsService(_RemoteSmsService):
         self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
-        import base64
         import http.client
         import urllib.parse
 
         form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
-        login = f"{self.config.api_key}:{self.config.api_secret}".encode()
         headers = {
-            "Authorization": f"Basic {base64.b64encode(login).decode()}",
+            "Authorization": _basic_login(self.config.api_key, self.config.api_secret),
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
             "User-Agent": f"infra-twins/{__version__}",
@@ -17420,12 +17389,9 @@ class TwilioSmsService(_RemoteSmsService):
 
     def _open_tunnel(self, raw: socket.socket, proxy: _Url, to: str, attempt: Attempt) -> None:
         """Open a tunnel through the proxy: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6."""
-        import base64
-
         lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
         if proxy.user is not None:
-            login = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
-            lines.append(f"Proxy-Authorization: Basic {login}")
+            lines.append(f"Proxy-Authorization: {_basic_login(proxy.user, proxy.password)}")
         raw.settimeout(attempt.remaining())
         raw.sendall("\r\n".join([*lines, "", ""]).encode())
         answer = b""
@@ -17440,11 +17406,7 @@ class TwilioSmsService(_RemoteSmsService):
             raise OSError(f"{_NO_TUNNEL}{status[1].decode() if status else _NO_HTTP}")
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            found = None
-        found = found if isinstance(found, dict) else {}
+        found = _payload_object(body.decode(errors="replace")) or {}
         given = found.get("code") or found.get("error_code")
         code = str(given) if type(given) is int else None
         sid = found.get("sid")
