@@ -15237,12 +15237,8 @@ class _ObjectReader(io.RawIOBase):
     def _dealloc_warn(self, source: object) -> None:
         """Called by ``io.BufferedReader`` when it is collected. At its end it holds nothing."""
         if not self._done:
-            warnings.warn(
-                "an object opened for reading was not closed",
-                ResourceWarning,
-                source=source,
-                stacklevel=2,
-            )
+            text = "an object opened for reading was not closed"
+            warnings.warn(text, ResourceWarning, source=source, stacklevel=2)
 
 
 class StorageProvider(_Closeable):
@@ -15557,12 +15553,12 @@ def _refuse_cut_answers(client: Any) -> None:
 class _AwsClient:
     """A boto3 client, built on first use and shared by all threads.
 
-    Building takes a quarter of a second of CPU and may request credentials over the network. Other
-    threads wait for it, but not for long: then each builds a client, with a boto3 session of its
-    own. The first client stored is kept; the others are closed.
+    Building takes a quarter of a second of CPU and may request credentials over the network. A
+    thread that has waited ``PATIENCE`` seconds for another's client builds one too. The first
+    client stored is kept; the others are closed.
     """
 
-    PATIENCE = 10.0  # seconds that a thread waits for the client that another thread builds
+    PATIENCE = 10.0
 
     def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
         self._owner = owner
@@ -15679,8 +15675,7 @@ def _with_md5(request: Any, **_: Any) -> None:
     for name in {*request.headers}:
         if name.lower().startswith(checksums):
             del request.headers[name]
-    body = request.body.encode() if isinstance(request.body, str) else request.body
-    request.headers["Content-MD5"] = base64.b64encode(_md5(body)).decode()
+    request.headers["Content-MD5"] = base64.b64encode(_md5(request.body)).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
@@ -15728,7 +15723,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
         found = _XML_ROOT.match(http_response.content)
         if found is None or found[1].decode("latin-1") != root:
             raise _Incomplete(f"HTTP {status} without {root}")
-    path, _, _ = http_response.url.partition("?")
+    path = http_response.url.partition("?")[0]
     if not (model.name == "PutObject" and _is_folder(path, headers)):
         _check_has(parsed, *needed)
     is_html = headers.get("content-type", "").lower().startswith("text/html")
@@ -15755,12 +15750,13 @@ def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], 
         raise _Incomplete(f"HTTP {status}, cut")
 
 
-def _check_has(answer: Mapping[str, Any], *names: str) -> None:
-    """Raise _Incomplete, which names the header or element, if one is missing or empty."""
+def _check_has(answer: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return the answer. Raises _Incomplete if a header or element is missing or empty."""
     for name in names:
         if answer.get(name) in (None, ""):
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
             raise _Incomplete(f"HTTP {status} without {_S3_HEADERS.get(name, name)}")
+    return answer
 
 
 def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
@@ -16057,11 +16053,8 @@ class _MultipartUpload:
         except NotFoundError:
             pass
         except InfrastructureError as error:
-            logger.warning(
-                "storage %s: an unfinished upload may be left (%s)",
-                self.operation,
-                type(error).__name__,
-            )
+            why = type(error).__name__
+            logger.warning("storage %s: an unfinished upload may be left (%s)", self.operation, why)
 
 
 @dataclass(eq=False, repr=False)
@@ -16261,10 +16254,8 @@ class S3StorageProvider(_S3Requests):
             self._request("copy", "copy_object", **target, CopySource=source)
             return
 
-        def ask(client: Any) -> dict[str, Any]:
-            answer: dict[str, Any] = client.head_object(**source)
-            _check_has(answer, "ContentLength", "ETag")
-            return answer
+        def ask(client: Any) -> Mapping[str, Any]:
+            return _check_has(client.head_object(**source), "ContentLength", "ETag")
 
         found = self._call("copy", ask)
         size = found["ContentLength"]
@@ -16619,7 +16610,7 @@ class _EventField(NamedTuple):
     read: _FieldCheck
 
 
-_UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_UUID = _text_like("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "a uuid.UUID")
 _MOMENT = _lazy(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.A | re.I)
 _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
@@ -16661,8 +16652,7 @@ def _write_id(name: str, value: Any) -> str:
 
 
 def _read_id(name: str, value: Any) -> uuid.UUID:
-    fits = isinstance(value, str) and _UUID.fullmatch(value)
-    return uuid.UUID(value) if fits else _refuse_field(name, uuid.UUID)
+    return uuid.UUID(_UUID.check(name, value))
 
 
 def _write_moment(name: str, value: Any) -> str:
@@ -16726,8 +16716,8 @@ def _field_check(name: str, hint: Any, checks: Mapping[Any, Any]) -> _FieldCheck
     return lambda name, value: None if value is None else check(name, value)
 
 
-@functools.cache  # mypy looks for the hash of the class's instances: it needs an ignore at calls
-def _event_fields(event: type[Event]) -> Sequence[_EventField]:
+@functools.cache
+def _event_fields(event: Any) -> Sequence[_EventField]:
     """Build the fields on first use: ``@dataclass`` runs after ``__init_subclass__``."""
     try:
         hints = get_type_hints(event)
@@ -16753,7 +16743,7 @@ def _event_text(event: Event, envelope: Mapping[str, str]) -> str:
     try:
         values = {
             name: write(name, getattr(event, name))
-            for name, _, write, _ in _event_fields(event.__class__)  # type: ignore[arg-type]
+            for name, _, write, _ in _event_fields(event.__class__)
         }
         return _encode({"type": event._type, **values, "_": envelope})
     except (ValidationError, SerializationError) as error:
@@ -16776,7 +16766,7 @@ def _payload_object(payload: str) -> dict[str, Any] | None:
 def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
-        for name, required, _, read in _event_fields(event):  # type: ignore[arg-type]
+        for name, required, _, read in _event_fields(event):
             if name in found:
                 values[name] = read(name, found[name])
             elif required:
@@ -17262,9 +17252,7 @@ class _RemoteSmsService(SmsService):
 
     @staticmethod
     def _endpoint(endpoint: str) -> _Url:
-        problem = _endpoint_problem(endpoint)
-        if problem:
-            raise ConfigurationError(f"endpoint should be https://host[:port]. But {problem}")
+        _url_validator(_endpoint_problem, "https://host[:port]").require("endpoint", endpoint)
         url = _Url.parse(endpoint)
         if not _is_private(url):
             raise ConfigurationError("endpoint should be https: it gets phones, codes and secrets")
