@@ -15069,8 +15069,10 @@ class DeleteResult(_ByValue):
 
 
 _MIB = 1 << 20
-_MIN_PART_SIZE = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_MAX_PART_SIZE = 5 << 30  # also the largest object that CopyObject copies
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html; CopyObject has the same limit.
+_PART_SIZE = _Validator(
+    "a number of bytes from 5 MiB to 5 GiB", lambda v: type(v) is int and 5 * _MIB <= v <= 5 << 30
+)
 _KEYS_PER_REQUEST = 1000  # limit of DeleteObjects and ListObjectsV2
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
@@ -15080,7 +15082,6 @@ _BUCKET = _lazy(
     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
-_METHODS = ("GET", "HEAD", "PUT", "DELETE")
 
 
 def _text_like(pattern: str, expected: str) -> _Validator:
@@ -15089,6 +15090,7 @@ def _text_like(pattern: str, expected: str) -> _Validator:
     return _Validator(expected, lambda v: isinstance(v, str) and lazy.fullmatch(v) is not None)
 
 
+_METHOD = _text_like("GET|HEAD|PUT|DELETE", "one of GET, HEAD, PUT, DELETE")
 # Without underscores: some stores and web servers make them hyphens, or drop the header.
 _METADATA_NAME = _text_like(
     "[0-9A-Za-z.-]+", "ASCII letters, digits, hyphens and dots: some stores change underscores"
@@ -15258,9 +15260,8 @@ class StorageProvider(_Closeable):
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
         """Take the sizes of parts in bytes, from 5 MiB to 5 GiB; else raise ConfigurationError."""
-        for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
-            if type(size) is not int or not _MIN_PART_SIZE <= size <= _MAX_PART_SIZE:
-                raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
+        _PART_SIZE.require("part_size", part_size)
+        _PART_SIZE.require("copy_part_size", copy_part_size)
         self._part_size, self._copy_part_size = part_size, copy_part_size
 
     def upload(
@@ -15340,9 +15341,7 @@ class StorageProvider(_Closeable):
         place = _check_place(bucket, key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError("expires_in should be from 1 to 604,800 seconds, which is a week")
-        method = _plain(method)
-        if not isinstance(method, str) or method not in _METHODS:
-            raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
+        method = _METHOD.check("method", _plain(method))
         return self._presign(place, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
@@ -15493,6 +15492,7 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
 
 def _aws_client(
     service: str,
+    check_answer: Callable[..., None],
     *,
     region_name: str,
     endpoint_url: str | None,
@@ -15523,6 +15523,7 @@ def _aws_client(
         _check_boto3_endpoint(client.meta.endpoint_url if client else "")
     _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
     _refuse_cut_answers(client)
+    client.meta.events.register(f"after-call.{service}", check_answer)
     return client
 
 
@@ -15845,6 +15846,7 @@ def _s3_client(config: S3StorageConfig, ca_file: str | None, endpoint: str | Non
     checksums = ("request_checksum_calculation", "response_checksum_validation")
     client = _aws_client(
         "s3",
+        _check_answer,
         region_name=config.region,
         endpoint_url=endpoint,
         keys=(config.access_key, config.secret_key, config.session_token),
@@ -15860,7 +15862,6 @@ def _s3_client(config: S3StorageConfig, ca_file: str | None, endpoint: str | Non
     if endpoint is None and not _AWS_HOST.search(_Url.parse(url).host):
         client.close()
         return _s3_client(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
-    client.meta.events.register("after-call.s3", _check_answer)
     if endpoint is not None:
         client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
         client.meta.events.register("before-call.s3", _without_redirects)
@@ -17389,9 +17390,10 @@ class TwilioSmsService(_RemoteSmsService):
             if not piece:
                 raise OSError(errno.ECONNRESET, "")
             answer += piece
-        status = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
-        if status is None or not status[1].startswith(b"2"):
-            raise OSError(f"{_NO_TUNNEL}{status[1].decode() if status else _NO_HTTP}")
+        found = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
+        status = found[1].decode() if found else _NO_HTTP
+        if status[0] != "2":
+            raise OSError(_NO_TUNNEL + status)
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
         found = _payload_object(body.decode(errors="replace")) or {}
@@ -17464,7 +17466,7 @@ class SnsSmsService(_RemoteSmsService):
         super().__init__(config, clock, observer)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError("aws_sns needs both or none of SMS_API_KEY and SMS_API_SECRET")
-        self._endpoint_url = endpoint = _plain(endpoint)
+        endpoint = _plain(endpoint)
         if endpoint is not None:
             self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
@@ -17478,20 +17480,17 @@ class SnsSmsService(_RemoteSmsService):
             name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
             self._attributes[name] = sender
         _import_driver("boto3", "boto3", "SnsSmsService")
-        self._client = _AwsClient("the SMS service", self._build)
-
-    def _build(self) -> Any:
-        config = self.config
-        client = _aws_client(
+        build = functools.partial(
+            _aws_client,
             "sns",
+            _check_published,
             region_name=config.region,
-            endpoint_url=self._endpoint_url,
+            endpoint_url=endpoint,
             keys=(config.api_key, config.api_secret, None),
             connect_timeout=config.timeout * 0.2,  # for two attempts; the answer has the rest
             read_timeout=config.timeout,
         )
-        client.meta.events.register("after-call.sns", _check_published)
-        return client
+        self._client = _AwsClient("the SMS service", build)
 
     def _holds(self) -> bool:
         return self._client.is_built

@@ -327,7 +327,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a URL for a method that no store knows",
         INFRA,
-        Drop("StorageProvider.get_presigned_url", "method = _plain(method)"),
+        Replace("StorageProvider.get_presigned_url", "_plain(method)", "method"),
         on_fake("storage_provider", ANY),
     ),
     OnFakes(
