@@ -15888,6 +15888,7 @@ class _S3Requests(StorageProvider):
     _client: _AwsClient
     _signer: _AwsClient
     _policy: CallPolicy
+    _keeps_folders: bool
 
     def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
         def attempt(current: Attempt) -> T:
@@ -15974,6 +15975,71 @@ class _S3Requests(StorageProvider):
 
         self._call(operation, ask)
 
+    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        # A batch leaves folders, but reports them as deleted.
+        folders = [key for key in keys if key.endswith("/")]
+        files = [key for key in keys if not key.endswith("/")]
+        single, errors = self._delete_together(bucket, files)
+        errors.update(self._delete_each(bucket, single))
+        if self._keeps_folders:
+            self._delete_empty_folders(bucket, [key for key in files if key not in errors])
+        return {**errors, **self._delete_each(bucket, folders)}
+
+    def _delete_together(
+        self, bucket: str, keys: Sequence[str]
+    ) -> tuple[Sequence[str], dict[str, str]]:
+        """Delete the keys with one request.
+
+        Return those that need requests of their own, and the codes of refusals, by key.
+        """
+        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
+        if not fit:
+            return single, {}
+        batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
+
+        def ask(client: Any) -> dict[str, str]:
+            answer = client.delete_objects(Bucket=bucket, Delete=batch)
+            refused = answer.get("Errors", ())
+            errors = {entry.get("Key"): _aws_code(entry) for entry in refused}
+            if not errors.keys() <= {*fit}:
+                raise StorageError("storage does not say which keys it refused")
+            return errors
+
+        try:
+            return single, self._call("delete_batch", ask)
+        except StorageError as error:
+            if error.code not in ("NotImplemented", "MethodNotAllowed"):
+                raise
+            return keys, {}  # the store lacks DeleteObjects
+
+    def _delete_each(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        errors = {}
+        for key in keys:
+            try:
+                self._delete("delete_batch", {"Bucket": bucket, "Key": key})
+            except StorageError as error:
+                errors[key] = error.code or ""
+        return errors
+
+    def _delete_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete the folders that these keys were in, if empty, the deepest first.
+
+        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
+        that stays (in use again, or denied) is no error: the keys are deleted.
+        """
+        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
+        for folder in sorted(folders, key=len, reverse=True):
+            below = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
+            try:
+                answer = self._request("delete_batch", "list_objects_v2", **below)
+                found = answer.get("Contents", ())
+                if not any(entry["Key"] != folder or entry["Size"] for entry in found):
+                    self._delete("delete_batch", {"Bucket": bucket, "Key": folder})
+            except StorageError as error:
+                if error.code not in ("FolderNotEmpty", "AccessDenied"):
+                    raise
+
 
 def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
     """Return whether ``ask`` finds something; None if the credentials may not know.
@@ -16056,78 +16122,6 @@ class _MultipartUpload:
         except InfrastructureError as error:
             why = type(error).__name__
             logger.warning("storage %s: an unfinished upload may be left (%s)", self.operation, why)
-
-
-@dataclass(eq=False, repr=False)
-class _BatchDeletion:
-    """Deletes a thousand keys with one request, and with single ones those that need them."""
-
-    store: S3StorageProvider
-    bucket: str
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def run(self, keys: Sequence[str]) -> dict[str, str]:
-        """Delete the keys. Return the codes of refusals, by key."""
-        # A batch leaves folders, but reports them as deleted.
-        folders = [key for key in keys if key.endswith("/")]
-        files = [key for key in keys if not key.endswith("/")]
-        self._delete_each(self._delete_together(files))
-        if self.store._keeps_folders:
-            self._delete_empty_folders([key for key in files if key not in self.errors])
-        self._delete_each(folders)
-        return self.errors
-
-    def _delete_together(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete the keys with one request. Return those that need requests of their own."""
-        single = [key for key in keys if _NOT_IN_XML.search(key)]
-        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
-        if not fit:
-            return single
-        batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
-
-        def ask(client: Any) -> dict[str, str]:
-            answer = client.delete_objects(Bucket=self.bucket, Delete=batch)
-            refused = answer.get("Errors", ())
-            errors = {entry.get("Key"): _aws_code(entry) for entry in refused}
-            if not errors.keys() <= {*fit}:
-                raise StorageError("storage does not say which keys it refused")
-            return errors
-
-        try:
-            self.errors.update(self.store._call("delete_batch", ask))
-        except StorageError as error:
-            if error.code not in ("NotImplemented", "MethodNotAllowed"):
-                raise
-            return keys  # the store lacks DeleteObjects
-        return single
-
-    def _delete_each(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            try:
-                self._delete(key)
-            except StorageError as error:
-                self.errors[key] = error.code or ""
-
-    def _delete(self, key: str) -> None:
-        self.store._delete("delete_batch", {"Bucket": self.bucket, "Key": key})
-
-    def _delete_empty_folders(self, keys: Sequence[str]) -> None:
-        """Delete the folders that these keys were in, if empty, the deepest first.
-
-        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
-        that stays (in use again, or denied) is no error: the keys are deleted.
-        """
-        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
-        for folder in sorted(folders, key=len, reverse=True):
-            below = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
-            try:
-                answer = self.store._request("delete_batch", "list_objects_v2", **below)
-                found = answer.get("Contents", ())
-                if not any(entry["Key"] != folder or entry["Size"] for entry in found):
-                    self._delete(folder)
-            except StorageError as error:
-                if error.code not in ("FolderNotEmpty", "AccessDenied"):
-                    raise
 
 
 class S3StorageProvider(_S3Requests):
@@ -16246,9 +16240,6 @@ class S3StorageProvider(_S3Requests):
             return found, following
 
         return self._call("list_objects", ask)
-
-    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        return _BatchDeletion(self, bucket).run(keys)
 
     def _copy(self, source: _Place, target: _Place, in_parts: bool) -> None:
         if not in_parts:

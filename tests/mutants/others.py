@@ -269,7 +269,7 @@ OBJECTS: list[Mutant] = [
         "storage: errors of a batch are dropped",
         INFRA,
         Replace(
-            "_BatchDeletion._delete_together.ask",
+            "_S3Requests._delete_together.ask",
             "{entry.get('Key'): _aws_code(entry) for entry in refused}",
             "{}",
         ),
@@ -601,7 +601,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: folders that are emptied stay",
         INFRA,
-        Never("_BatchDeletion.run", "self.store._keeps_folders"),
+        Never("_S3Requests._delete_many", "self._keeps_folders"),
         ("faults/test_storage.py::test_a_store_that_keeps_folders",),
     ),
     OnFakes(
