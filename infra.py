@@ -15243,6 +15243,10 @@ class _ObjectReader(io.RawIOBase):
             warnings.warn(text, ResourceWarning, source=source, stacklevel=2)
 
 
+#: objects of a list, and the token of its next page
+_Page: TypeAlias = tuple[list[ObjectSummary], str | None]
+
+
 class StorageProvider(_Closeable):
     """Objects, which are bytes under a key, in buckets, as S3 has them.
 
@@ -15456,9 +15460,7 @@ class StorageProvider(_Closeable):
         return self._head("exists", place) is not None
 
     @abstractmethod
-    def _list(
-        self, bucket: str, prefix: str, limit: int, token: str | None
-    ) -> tuple[list[ObjectSummary], str | None]: ...
+    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> _Page: ...
     @abstractmethod
     def _delete(self, operation: str, place: _Place) -> None: ...
     @abstractmethod
@@ -15653,10 +15655,11 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     return meaning
 
 
-def _aws_refusal(exc: Any) -> tuple[int, str]:
-    """Return the HTTP status and the error code, or "", of a botocore ClientError."""
+def _aws_refusal(exc: Any) -> tuple[int, str, str]:
+    """Return the HTTP status, the error code or "", and words for both, of a ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status, _aws_code(exc.response.get("Error", {}))
+    code = _aws_code(exc.response.get("Error", {}))
+    return status, code, f"HTTP {status}" + (f", {code}" if code else "")
 
 
 def _aws_code(error: Mapping[str, Any]) -> str:
@@ -15823,8 +15826,7 @@ def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
 
 
 def _s3_refusal(exc: Any) -> InfrastructureError:
-    status, code = _aws_refusal(exc)
-    why = f"HTTP {status}" + (f", {code}" if code else "")
+    status, code, why = _aws_refusal(exc)
     is_head = exc.operation_name == "HeadObject"  # its answer has no body
     resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code)
     if resource:
@@ -15917,7 +15919,7 @@ class _S3Requests(StorageProvider):
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
-                _whole_seconds(answer["LastModified"]),
+                _to_utc(answer["LastModified"]).replace(microsecond=0),
                 answer.get("ETag", "").strip('"'),
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
@@ -15939,7 +15941,7 @@ class _S3Requests(StorageProvider):
             try:
                 return read(client.head_object(**place))
             except client.exceptions.ClientError as exc:
-                status, _ = _aws_refusal(exc)
+                status = _aws_refusal(exc)[0]
                 raise
 
         try:
@@ -16050,7 +16052,7 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
     try:
         ask(**place)
     except client.exceptions.ClientError as exc:
-        status, code = _aws_refusal(exc)
+        status, code, _ = _aws_refusal(exc)
         if status == 404:
             return False
         # The refusal of a HEAD request has no body, so no code.
@@ -16152,8 +16154,7 @@ class S3StorageProvider(_S3Requests):
 
         Args:
             config: the store and its credentials.
-            part_size: the bytes of a part of an upload, from 5 MiB to 5 GiB.
-            copy_part_size: the bytes of a part of a copy, from 5 MiB to 5 GiB.
+            part_size, copy_part_size: the bytes of a part of an upload or a copy, 5 MiB to 5 GiB.
             ca_file: path of a PEM file with the authorities to trust instead of the system's or
                 those of ``AWS_CA_BUNDLE``.
             keeps_folders: overrides that of the config.
@@ -16222,12 +16223,10 @@ class S3StorageProvider(_S3Requests):
     def _exists(self, place: _Place) -> bool:
         return self._call_head("exists", place, bool) is not None
 
-    def _list(
-        self, bucket: str, prefix: str, limit: int, token: str | None
-    ) -> tuple[list[ObjectSummary], str | None]:
+    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> _Page:
         more = {} if token is None else {"ContinuationToken": token}
 
-        def ask(client: Any) -> tuple[list[ObjectSummary], str | None]:
+        def ask(client: Any) -> _Page:
             answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
             summaries = map(_summary_of, answer.get("Contents", ()))
             # MinIO takes the prefix "/" for none, and lists all objects.
@@ -16299,18 +16298,14 @@ class S3StorageProvider(_S3Requests):
         except StorageError as error:
             if error.code != "AccessDenied":
                 raise
-        latency = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         usual = "S3" if self.config.endpoint is None else "S3 protocol"
-        return Health("storage", server or usual, latency)
-
-
-def _whole_seconds(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc).replace(microsecond=0)
+        return Health("storage", server or usual, seconds)
 
 
 def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
-    etag = entry.get("ETag", "").strip('"')
-    return ObjectSummary(entry["Key"], entry["Size"], etag, _whole_seconds(entry["LastModified"]))
+    etag, moment = entry.get("ETag", "").strip('"'), _to_utc(entry["LastModified"])
+    return ObjectSummary(entry["Key"], entry["Size"], etag, moment.replace(microsecond=0))
 
 
 class _S3Reader(_ObjectReader):
@@ -17533,13 +17528,12 @@ class SnsSmsService(_RemoteSmsService):
         return self._unknown(f"gave no usable answer{_os_reason(exc)}", unanswered=is_lost)
 
     def _answered(self, exc: Any) -> SmsError:
-        status, code = _aws_refusal(exc)
+        status, code, why = _aws_refusal(exc)
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
-        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code, "")
-        return self._rejected(
-            why, code=code or None, retryable=status == 429 or code.startswith("Throttl")
-        )
+        why += _SNS_HINTS.get(code, "")
+        throttled = status == 429 or code.startswith("Throttl")
+        return self._rejected(why, code=code or None, retryable=throttled)
 
 
 class FailoverSmsService(SmsService):
