@@ -15248,7 +15248,7 @@ _Page: TypeAlias = tuple[list[ObjectSummary], str | None]
 
 
 class StorageProvider(_Closeable):
-    """Objects, which are bytes under a key, in buckets, as S3 has them.
+    """Objects (bytes under a key) in buckets, as in S3.
 
     A key has at most 1,024 bytes in UTF-8 and no blanks at either end. No part between slashes is
     empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming rules. Others
@@ -15571,16 +15571,12 @@ class _AwsClient:
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._kept: dict[str, Any] = {}  # the client's sockets belong to the parent
+        self.kept: dict[str, Any] = {}  # the client's sockets belong to the parent
         self._turn = threading.RLock()  # a signal handler may need a client during a build
-
-    @property
-    def is_built(self) -> bool:
-        return bool(self._kept)
 
     def get(self) -> Any:
         """Return the client. Raises ConnectionError after ``close``."""
-        client = self._kept.get("client")
+        client = self.kept.get("client")
         if client is None and not self._closed:
             client = self._get_in_turn()
         if self._closed:  # tested after the client was stored: close() may have missed it
@@ -15591,10 +15587,10 @@ class _AwsClient:
     def _get_in_turn(self) -> Any:
         has_turn = self._turn.acquire(timeout=self.PATIENCE)
         try:
-            client = self._kept.get("client")
+            client = self.kept.get("client")
             if client is None and not self._closed:
                 built = self._build()
-                client = self._kept.setdefault("client", built)  # atomic
+                client = self.kept.setdefault("client", built)  # atomic
                 if client is not built:
                     built.close()
             return client
@@ -15604,7 +15600,7 @@ class _AwsClient:
 
     def drop(self) -> None:
         """Close the client. The next ``get`` builds another, which looks for credentials again."""
-        client = self._kept.pop("client", None)
+        client = self.kept.pop("client", None)
         if client is not None:
             client.close()
 
@@ -15720,8 +15716,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     metadata = parsed.get("ResponseMetadata", {})
     status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
     if not 200 <= status < 300:
-        _check_refusal(http_response, status, headers, model)
-        return
+        return _check_refusal(http_response, status, headers, model)
     root, needed = _S3_ANSWERS.get(model.name, ("", ()))
     if root:
         found = _XML_ROOT.match(http_response.content)
@@ -15888,7 +15883,6 @@ class _S3Requests(StorageProvider):
     """Sends requests to one store over boto3's clients and the call policy."""
 
     _client: _AwsClient
-    _signer: _AwsClient
     _policy: CallPolicy
     _keeps_folders: bool
 
@@ -15903,13 +15897,6 @@ class _S3Requests(StorageProvider):
 
     def _request(self, operation: str, method: str, **arguments: Any) -> Any:
         return self._call(operation, operator.methodcaller(method, **arguments))
-
-    def _presign(self, place: _Place, seconds: int, method: str) -> str:
-        def attempt(_: Attempt) -> str:
-            name = f"{method.lower()}_object"
-            return str(self._signer.get().generate_presigned_url(name, place, seconds))
-
-        return self._policy.call("get_presigned_url", attempt)
 
     def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         def read(answer: dict[str, Any]) -> ObjectMetadata:
@@ -16201,7 +16188,7 @@ class S3StorageProvider(_S3Requests):
         self._signer.close()
 
     def _holds(self) -> bool:
-        return self._client.is_built or self._signer.is_built
+        return bool(self._client.kept or self._signer.kept)
 
     def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None:
         self._request("upload", "put_object", **place, Body=data, **headers)
@@ -16219,6 +16206,13 @@ class S3StorageProvider(_S3Requests):
 
     def _reader(self, operation: str, place: _Place) -> _ObjectReader:
         return _S3Reader(self, operation, place)
+
+    def _presign(self, place: _Place, seconds: int, method: str) -> str:
+        def attempt(_: Attempt) -> str:
+            name = f"{method.lower()}_object"
+            return str(self._signer.get().generate_presigned_url(name, place, seconds))
+
+        return self._policy.call("get_presigned_url", attempt)
 
     def _exists(self, place: _Place) -> bool:
         return self._call_head("exists", place, bool) is not None
@@ -16298,9 +16292,9 @@ class S3StorageProvider(_S3Requests):
         except StorageError as error:
             if error.code != "AccessDenied":
                 raise
-        seconds = time.perf_counter() - started
-        usual = "S3" if self.config.endpoint is None else "S3 protocol"
-        return Health("storage", server or usual, seconds)
+        latency = time.perf_counter() - started
+        server = server or ("S3" if self.config.endpoint is None else "S3 protocol")
+        return Health("storage", server, latency)
 
 
 def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
@@ -17035,7 +17029,7 @@ class RedisEventBus(_Closeable):
             self._table.add(subscription)
             self._check_open(operation)  # it may have been closed meanwhile
             # Also for names with other subscriptions: Redis may not have acknowledged them yet.
-            (listener.psubscribe if is_glob else listener.subscribe)(*names)
+            getattr(listener, operation)(*names)
         except BaseException as error:
             subscription._closed = True
             self._table.remove(subscription)
@@ -17479,7 +17473,7 @@ class SnsSmsService(_RemoteSmsService):
         self._client = _AwsClient("the SMS service", build)
 
     def _holds(self) -> bool:
-        return self._client.is_built
+        return bool(self._client.kept)
 
     def close(self) -> None:
         super().close()
