@@ -15636,8 +15636,6 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     Besides the meanings in ``_AWS_ERRORS`` there is "bad settings": boto3 could not build a client.
     If nothing was sent, this sets ``attempt.sent`` to False.
     """
-    if isinstance(exc, _Incomplete):
-        return "garbled"
     packages = ("botocore", "urllib3", "builtins")
     bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
     meaning = _find_rule(_AWS_ERRORS, [base.__name__ for base in bases])
@@ -15686,7 +15684,7 @@ def _without_redirects(context: dict[str, Any], **_: Any) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
-class _Incomplete(Exception):
+class _Incomplete(ValueError):
     """An answer lacks something that S3 always says; the text names it and quotes nothing."""
 
 
