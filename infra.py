@@ -16413,8 +16413,7 @@ class Event(_ByValue):
         super().__init_subclass__()
         if Event in cls.__bases__:
             cls._family, cls._members = cls, {}
-            texts = {name: value for name, value in vars(cls).items() if isinstance(value, str)}
-            cls._aliases = {value: name for name, value in texts.items() if name[0] != "_"}
+            cls._aliases = {str(value): name for name, value in vars(cls).items() if name[0] != "_"}
             return
         family = cls._family
         name = family._aliases.get(cls.__name__, cls.__name__)
