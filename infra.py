@@ -15688,18 +15688,18 @@ class _Incomplete(ValueError):
     """An answer lacks something that S3 always says; the text names it and quotes nothing."""
 
 
-# The outermost XML element of each of S3's answers, and the fields that it always has, by boto3's
+# The outermost XML element of each of S3's answers, and a field that it always has, by boto3's
 # names: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
-_S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ()),
-    "CopyObject": ("CopyObjectResult", ()),
-    "CreateMultipartUpload": ("InitiateMultipartUploadResult", ("UploadId",)),
-    "DeleteObjects": ("DeleteResult", ()),
-    "ListBuckets": ("ListAllMyBucketsResult", ("Buckets",)),
-    "ListObjectsV2": ("ListBucketResult", ("Name",)),
-    "PutObject": ("", ("ETag",)),
-    "UploadPart": ("", ("ETag",)),
-    "UploadPartCopy": ("CopyPartResult", ()),
+_S3_ANSWERS = {
+    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ""),
+    "CopyObject": ("CopyObjectResult", ""),
+    "CreateMultipartUpload": ("InitiateMultipartUploadResult", "UploadId"),
+    "DeleteObjects": ("DeleteResult", ""),
+    "ListBuckets": ("ListAllMyBucketsResult", "Buckets"),
+    "ListObjectsV2": ("ListBucketResult", "Name"),
+    "PutObject": ("", "ETag"),
+    "UploadPart": ("", "ETag"),
+    "UploadPartCopy": ("CopyPartResult", ""),
 }
 _S3_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
 # A GET or HEAD answered with HTML is an object only if it has one of these headers.
@@ -15715,14 +15715,14 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
     if not 200 <= status < 300:
         return _check_refusal(http_response, status, headers, model)
-    root, needed = _S3_ANSWERS.get(model.name, ("", ()))
+    root, needed = _S3_ANSWERS.get(model.name, ("", ""))
     if root:
         found = _XML_ROOT.match(http_response.content)
         if found is None or found[1].decode("latin-1") != root:
             raise _Incomplete(f"HTTP {status} without {root}")
     path = http_response.url.partition("?")[0]
-    if not (model.name == "PutObject" and _is_folder(path, headers)):
-        _check_has(parsed, *needed)
+    if needed and not (model.name == "PutObject" and _is_folder(path, headers)):
+        _check_has(parsed, needed)
     is_html = headers.get("content-type", "").lower().startswith("text/html")
     is_page = is_html and headers.keys().isdisjoint(_S3_OBJECT_HEADERS)
     odd = ""
@@ -16166,7 +16166,7 @@ class S3StorageProvider(_S3Requests):
         self._client = self._signer = made(config.endpoint)
         if config.public_endpoint is not None:
             self._signer = made(config.public_endpoint)
-        self._observer: Observer | None = _observers(observer)
+        self._observer = _observers(observer)
         self._policy = CallPolicy(
             "storage",
             translate=functools.partial(_translate_s3, (self._client, self._signer)),
@@ -16181,7 +16181,7 @@ class S3StorageProvider(_S3Requests):
         _watch(self._observer, "storage", self)
 
     def close(self) -> None:
-        """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
+        """Close connections. Later calls raise ConnectionError."""
         self._client.close()
         self._signer.close()
 
@@ -16642,10 +16642,8 @@ def _read_moment(name: str, value: Any) -> datetime:
     found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if found is not None:
         digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
-        try:
+        with contextlib.suppress(ValueError, OverflowError):  # their context would quote the text
             return _to_utc(_read_iso(f"{found[1]}.{digits}{offset}"), name)
-        except (ValueError, OverflowError):
-            pass  # raise below: here the error's context would quote the text
     _refuse_field(name, "a time as RFC 3339 has it")
 
 
@@ -16831,7 +16829,7 @@ class Subscription(_Closeable):
         self._keys = [(is_glob, name) for name in names]
 
     def close(self) -> None:
-        """Handle no further message. Closing twice does nothing.
+        """Handle no further message.
 
         The last subscription to a channel unsubscribes the bus, and returns once Redis has
         acknowledged that, or at once inside a handler. An error is logged, not raised.
@@ -16931,7 +16929,7 @@ class RedisEventBus(_Closeable):
             _check_function("traceparent", traceparent, "no arguments")
         self.handler_errors = 0
         self._client = client
-        self._observer: Observer | None = client._observer
+        self._observer = client._observer
         self._on_reconnect = on_reconnect
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
@@ -17133,7 +17131,7 @@ class SmsService(_Closeable):
         return not self._closed
 
     def close(self) -> None:
-        """Close the service. Later sends raise ConnectionError. Closing twice does nothing."""
+        """Close the service. Later sends raise ConnectionError."""
         self._closed = True
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:

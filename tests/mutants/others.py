@@ -523,7 +523,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: an upload needs no ETag, a list no name",
         INFRA,
-        Drop("_check_answer", "_check_has(parsed, *needed)"),
+        Drop("_check_answer", "_check_has(parsed, needed)"),
         LACKS,
     ),
     OnServers(
