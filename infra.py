@@ -15711,8 +15711,8 @@ _XML_ROOT = _lazy(
 
 def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
     """Raise _Incomplete for an answer of success that is not S3's. Called by boto3."""
-    metadata = parsed.get("ResponseMetadata", {})
-    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
+    metadata = parsed["ResponseMetadata"]
+    status, headers = metadata["HTTPStatusCode"], metadata["HTTPHeaders"]
     if not 200 <= status < 300:
         return _check_refusal(http_response, status, headers, model)
     root, needed = _S3_ANSWERS.get(model.name, ("", ""))
@@ -16282,7 +16282,7 @@ class S3StorageProvider(_S3Requests):
             nonlocal started, server
             started = time.perf_counter()
             answer = client.list_buckets()
-            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
@@ -16613,7 +16613,7 @@ def _refuse_field(name: str, expected: type | str) -> NoReturn:
 def _event_int(name: str, value: Any) -> Any:
     value = _plain(value)
     fits = value.__class__ is int and -(2**63) <= value < 2**63
-    return value if fits else _refuse_field(name, f"{_VALUE_TYPES[int].words} of 64 bits")
+    return value if fits else _refuse_field(name, "a whole number of 64 bits")
 
 
 def _event_float(name: str, value: Any) -> float:
