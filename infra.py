@@ -15718,7 +15718,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     root, needed = _S3_ANSWERS.get(model.name, ("", ""))
     if root:
         found = _XML_ROOT.match(http_response.content)
-        if found is None or found[1].decode("latin-1") != root:
+        if found is None or found[1] != root.encode():
             raise _Incomplete(f"HTTP {status} without {root}")
     path = http_response.url.partition("?")[0]
     if needed and not (model.name == "PutObject" and _is_folder(path, headers)):
@@ -15854,12 +15854,12 @@ def _s3_client(config: S3StorageConfig, ca_file: str | None, endpoint: str | Non
         **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
     )
     url = client.meta.endpoint_url
-    if endpoint is None and not _AWS_HOST.search(_Url.parse(url).host):
-        client.close()
-        return _s3_client(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
     if endpoint is not None:
         client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
         client.meta.events.register("before-call.s3", _without_redirects)
+    elif not _AWS_HOST.search(_Url.parse(url).host):
+        client.close()
+        return _s3_client(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
     return client
 
 

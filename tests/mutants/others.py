@@ -529,7 +529,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: any XML is an answer",
         INFRA,
-        Replace("_check_answer", "found is None or found[1].decode('latin-1') != root", "False"),
+        Replace("_check_answer", "found is None or found[1] != root.encode()", "False"),
         LACKS,
     ),
     OnServers(
