@@ -16642,8 +16642,10 @@ def _read_moment(name: str, value: Any) -> datetime:
     found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if found is not None:
         digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
-        with contextlib.suppress(ValueError, OverflowError):  # their context would quote the text
+        try:
             return _to_utc(_read_iso(f"{found[1]}.{digits}{offset}"), name)
+        except (ValueError, OverflowError):
+            pass  # raise below: here the error's context would quote the text
     _refuse_field(name, "a time as RFC 3339 has it")
 
 
