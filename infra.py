@@ -15329,7 +15329,7 @@ class StorageProvider(_Closeable):
         """Return a binary file that reads the object as it goes, forward only. Close it.
 
         It uses one connection. If that is lost, it reads on over another one, or raises
-        StorageError if the object was replaced: it never mixes two objects.
+        StorageError if the object was replaced.
         """
         return io.BufferedReader(self._reader("open", _check_place(bucket, key)), _CHUNK)
 
@@ -15406,8 +15406,8 @@ class StorageProvider(_Closeable):
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
 
-        All keys are checked before the first request. ``errors`` has those that the store refuses
-        to delete. Keys that end in "/" are deleted last, one by one, as by ``delete``.
+        All keys are checked before the first request. Keys that end in "/" are deleted last, one
+        by one, as by ``delete``.
         """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
@@ -16988,7 +16988,7 @@ class RedisEventBus(_Closeable):
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
-        """End all subscriptions. Later calls raise ConnectionError. The client stays open.
+        """End all subscriptions. Later calls raise ConnectionError.
 
         Waits for a running handler, within the client's deadline, unless called inside it.
         """
