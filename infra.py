@@ -16702,9 +16702,8 @@ def _event_fields(event: Any) -> Sequence[_EventField]:
     except (NameError, AttributeError, SyntaxError, TypeError):
         raise ConfigurationError(f"{event._type} has a field whose type its module lacks") from None
     found = {field.name: field for field in fields(event) if field.init}
-    for name in ("type", "_"):
-        if name in found:
-            raise ConfigurationError(f"{event._type} has a field called {name}: that name is taken")
+    for name in found.keys() & {"type", "_"}:
+        raise ConfigurationError(f"{event._type} has a field called {name}: that name is taken")
     return [
         _EventField(
             name,

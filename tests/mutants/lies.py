@@ -2094,7 +2094,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Event: a field may be called _",
-        Replace("_event_fields", "('type', '_')", "('type',)"),
+        Replace("_event_fields", "{'type', '_'}", "{'type'}"),
         EVENTS,
     ),
     shared(
