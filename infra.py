@@ -15976,10 +15976,7 @@ class _S3Requests(StorageProvider):
     def _delete_together(
         self, bucket: str, keys: Sequence[str]
     ) -> tuple[Sequence[str], dict[str, str]]:
-        """Delete the keys with one request.
-
-        Return those that need requests of their own, and the codes of refusals, by key.
-        """
+        """Return the keys that need requests of their own, and the codes of refusals, by key."""
         single = [key for key in keys if _NOT_IN_XML.search(key)]
         fit = [key for key in keys if not _NOT_IN_XML.search(key)]
         if not fit:
@@ -16041,7 +16038,7 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
         status, code, _ = _aws_refusal(exc)
         if status == 404:
             return False
-        # The refusal of a HEAD request has no body, so no code.
+        # The refusal of a HEAD request has no code.
         if status == 403 and (code or exc.operation_name == "HeadObject"):
             return None
         raise
@@ -16085,15 +16082,11 @@ class _MultipartUpload:
         return {"PartNumber": number, "ETag": self.store._call(self.operation, send)}
 
     def _complete(self, sent: list[dict[str, Any]]) -> None:
-        """Complete the upload.
-
-        If its answer is lost and it is retried, some stores have forgotten the upload id: then
-        compare the object's ETag with those of the parts.
-        """
         parts = {"Parts": sent}
         try:
             self._request("complete_multipart_upload", **self._upload, MultipartUpload=parts)
         except NotFoundError as error:
+            # Some stores have forgotten the upload id if the first answer was lost.
             etags = [part["ETag"].strip('"') for part in sent]
             are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
             if error.resource != "upload" or not are_md5s:
