@@ -15663,10 +15663,9 @@ def _aws_code(error: Mapping[str, Any]) -> str:
 
 
 def _with_md5(request: Any, **_: Any) -> None:
-    """Sign DeleteObjects with the MD5 that all stores accept. Called by boto3.
+    """Sign DeleteObjects with the MD5 that most stores require, not boto3's CRC32.
 
-    boto3 always sends a CRC32, and most other stores require the older MD5:
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    Called by boto3. https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     """
     import base64
 
@@ -15791,7 +15790,6 @@ _NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
 
 
 def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
-    """Return our error for an exception whose meaning is one of ``_aws_meaning``."""
     if meaning == "refused":
         return _s3_refusal(exc)
     if meaning == "timeout":
