@@ -3050,8 +3050,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
 
         Args:
             buckets: fakes that get the same dict share their objects. Its content is private.
-            part_size: the bytes of a part of an upload, from 5 MiB to 5 GiB.
-            copy_part_size: the bytes of a part of a copy, from 5 MiB to 5 GiB.
+            part_size, copy_part_size: the bytes of a part of an upload or a copy, 5 MiB to 5 GiB.
             keeps_folders: ``delete_batch`` removes the folders that it empties, as for a store that
                 keeps them.
             clock: for times and the expiry of URLs; by default the system's.
@@ -3182,9 +3181,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
             dict(found.metadata),
         )
 
-    def _list(
-        self, bucket: str, prefix: str, limit: int, token: str | None
-    ) -> tuple[list[infra.ObjectSummary], str | None]:
+    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> infra._Page:
         objects = self._bucket("list_objects", bucket)
         # Python sorts by code points, which is the order of the UTF-8 bytes.
         keys = sorted(key for key in list(objects) if key.startswith(prefix))

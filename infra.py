@@ -14848,8 +14848,10 @@ class DeleteResult(_ByValue):
 
 
 _MIB = 1 << 20
-_MIN_PART_SIZE = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_MAX_PART_SIZE = 5 << 30  # also the largest object that CopyObject copies
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html; CopyObject has the same limit.
+_PART_SIZE = _Validator(
+    "a number of bytes from 5 MiB to 5 GiB", lambda v: type(v) is int and 5 * _MIB <= v <= 5 << 30
+)
 _KEYS_PER_REQUEST = 1000  # limit of DeleteObjects and ListObjectsV2
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
@@ -14858,11 +14860,27 @@ _BUCKET = _lazy(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)"
     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-# Without underscores: some stores and web servers make them hyphens, or drop the header.
-_METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
-_HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
-_METHODS = ("GET", "HEAD", "PUT", "DELETE")
+
+
+def _text_like(pattern: str, expected: str) -> _Validator:
+    """Return a validator of text that matches the whole pattern."""
+    lazy = _lazy(pattern)
+    return _Validator(expected, lambda v: isinstance(v, str) and lazy.fullmatch(v) is not None)
+
+
+_METHOD = _text_like("GET|HEAD|PUT|DELETE", "one of GET, HEAD, PUT, DELETE")
+# Without underscores: some stores and web servers make them hyphens, or drop the header.
+_METADATA_NAME = _text_like(
+    "[0-9A-Za-z.-]+", "ASCII letters, digits, hyphens and dots: some stores change underscores"
+)
+_METADATA_VALUE = _text_like(
+    "(?:[!-~](?:[ -~]*[!-~])?)?", "printable ASCII, without blanks at either end"
+)
+_MEDIA_TYPE = _text_like(
+    "(?!.{256})[!-~](?:[ -~]*[!-~])?",
+    "such as text/plain, in printable ASCII, of at most 255 characters",
+)
 
 
 @functools.lru_cache(256)  # a program uses few buckets
@@ -14907,17 +14925,8 @@ def _check_place(bucket: str, key: str) -> _Place:
 def _check_content_type(content_type: str | None) -> str:
     if content_type is None:
         return _CONTENT_TYPE
-    content_type = _plain(content_type)
-    if (
-        not isinstance(content_type, str)
-        or not _HEADER_VALUE.fullmatch(content_type)
-        or len(content_type) > 255
-    ):
-        raise ValidationError(
-            "content_type should be such as text/plain, in printable ASCII, of at most 255 "
-            "characters"
-        )
-    return content_type
+    checked: str = _MEDIA_TYPE.check("content_type", _plain(content_type))
+    return checked
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
@@ -14927,28 +14936,13 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for name, value in _check_mapping("metadata", metadata).items():
-        name, value = _plain(name), _plain(value)
-        if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
-            raise ValidationError(
-                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores "
-                "change underscores"
-            )
-        if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
-            raise ValidationError(
-                "values of metadata should be printable ASCII, without blanks at either end"
-            )
-        if name.lower() in found:
+        name = _METADATA_NAME.check("names of metadata", _plain(name)).lower()
+        if name in found:
             raise ValidationError("names of metadata should differ in more than case: S3 lowers it")
-        found[name.lower()] = value
+        found[name] = _METADATA_VALUE.check("values of metadata", _plain(value))
     if sum(len(name) + len(value) for name, value in found.items()) > 2048:
         raise ValidationError("metadata should have at most 2,048 bytes, names and values together")
     return found
-
-
-def _folders_last(key: str) -> tuple[bool, int]:
-    """Return a sort key that puts folders last, the deepest first: some stores keep full ones."""
-    folder = key.endswith("/")
-    return folder, -len(key) if folder else 0
 
 
 def _md5(data: bytes) -> bytes:
@@ -15015,7 +15009,7 @@ class _ObjectReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self.take(len(buffer))
         buffer[: len(data)] = data
-        self._done = self._done or not data
+        self._done |= not data
         return len(data)
 
     def close(self) -> None:
@@ -15025,16 +15019,16 @@ class _ObjectReader(io.RawIOBase):
     def _dealloc_warn(self, source: object) -> None:
         """Called by ``io.BufferedReader`` when it is collected. At its end it holds nothing."""
         if not self._done:
-            warnings.warn(
-                "an object opened for reading was not closed",
-                ResourceWarning,
-                source=source,
-                stacklevel=2,
-            )
+            text = "an object opened for reading was not closed"
+            warnings.warn(text, ResourceWarning, source=source, stacklevel=2)
+
+
+#: objects of a list, and the token of its next page
+_Page: TypeAlias = tuple[list[ObjectSummary], str | None]
 
 
 class StorageProvider(_Closeable):
-    """Objects, which are bytes under a key, in buckets, as S3 has them.
+    """Objects (bytes under a key) in buckets, as in S3.
 
     A key has at most 1,024 bytes in UTF-8 and no blanks at either end. No part between slashes is
     empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming rules. Others
@@ -15050,9 +15044,8 @@ class StorageProvider(_Closeable):
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
         """Take the sizes of parts in bytes, from 5 MiB to 5 GiB; else raise ConfigurationError."""
-        for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
-            if type(size) is not int or not _MIN_PART_SIZE <= size <= _MAX_PART_SIZE:
-                raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
+        _PART_SIZE.require("part_size", part_size)
+        _PART_SIZE.require("copy_part_size", copy_part_size)
         self._part_size, self._copy_part_size = part_size, copy_part_size
 
     def upload(
@@ -15116,7 +15109,7 @@ class StorageProvider(_Closeable):
         """Return a binary file that reads the object as it goes, forward only. Close it.
 
         It uses one connection. If that is lost, it reads on over another one, or raises
-        StorageError if the object was replaced: it never mixes two objects.
+        StorageError if the object was replaced.
         """
         return io.BufferedReader(self._reader("open", _check_place(bucket, key)), _CHUNK)
 
@@ -15132,9 +15125,7 @@ class StorageProvider(_Closeable):
         place = _check_place(bucket, key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError("expires_in should be from 1 to 604,800 seconds, which is a week")
-        method = _plain(method)
-        if not isinstance(method, str) or method not in _METHODS:
-            raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
+        method = _METHOD.check("method", _plain(method))
         return self._presign(place, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
@@ -15195,13 +15186,14 @@ class StorageProvider(_Closeable):
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
 
-        All keys are checked before the first request. ``errors`` has those that the store refuses
-        to delete. Keys that end in "/" are deleted last, one by one, as by ``delete``.
+        All keys are checked before the first request. Keys that end in "/" are deleted last, one
+        by one, as by ``delete``.
         """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        ordered = sorted(names, key=_folders_last)
+        # Folders last, the deepest first: some stores keep full ones.
+        ordered = sorted(names, key=lambda name: (name.endswith("/"), -len(name)))
         for start in range(0, len(ordered), _KEYS_PER_REQUEST):
             errors.update(self._delete_many(bucket, ordered[start : start + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
@@ -15248,9 +15240,7 @@ class StorageProvider(_Closeable):
         return self._head("exists", place) is not None
 
     @abstractmethod
-    def _list(
-        self, bucket: str, prefix: str, limit: int, token: str | None
-    ) -> tuple[list[ObjectSummary], str | None]: ...
+    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> _Page: ...
     @abstractmethod
     def _delete(self, operation: str, place: _Place) -> None: ...
     @abstractmethod
@@ -15284,6 +15274,7 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
 
 def _aws_client(
     service: str,
+    check_answer: Callable[..., None],
     *,
     region_name: str,
     endpoint_url: str | None,
@@ -15314,6 +15305,7 @@ def _aws_client(
         _check_boto3_endpoint(client.meta.endpoint_url if client else "")
     _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
     _refuse_cut_answers(client)
+    client.meta.events.register(f"after-call.{service}", check_answer)
     return client
 
 
@@ -15344,12 +15336,12 @@ def _refuse_cut_answers(client: Any) -> None:
 class _AwsClient:
     """A boto3 client, built on first use and shared by all threads.
 
-    Building takes a quarter of a second of CPU and may request credentials over the network. Other
-    threads wait for it, but not for long: then each builds a client, with a boto3 session of its
-    own. The first client stored is kept; the others are closed.
+    Building takes a quarter of a second of CPU and may request credentials over the network. A
+    thread that has waited ``PATIENCE`` seconds for another's client builds one too. The first
+    client stored is kept; the others are closed.
     """
 
-    PATIENCE = 10.0  # seconds that a thread waits for the client that another thread builds
+    PATIENCE = 10.0
 
     def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
         self._owner = owner
@@ -15359,16 +15351,12 @@ class _AwsClient:
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._kept: dict[str, Any] = {}  # the client's sockets belong to the parent
+        self.kept: dict[str, Any] = {}  # the client's sockets belong to the parent
         self._turn = threading.RLock()  # a signal handler may need a client during a build
-
-    @property
-    def is_built(self) -> bool:
-        return bool(self._kept)
 
     def get(self) -> Any:
         """Return the client. Raises ConnectionError after ``close``."""
-        client = self._kept.get("client")
+        client = self.kept.get("client")
         if client is None and not self._closed:
             client = self._get_in_turn()
         if self._closed:  # tested after the client was stored: close() may have missed it
@@ -15379,10 +15367,10 @@ class _AwsClient:
     def _get_in_turn(self) -> Any:
         has_turn = self._turn.acquire(timeout=self.PATIENCE)
         try:
-            client = self._kept.get("client")
+            client = self.kept.get("client")
             if client is None and not self._closed:
                 built = self._build()
-                client = self._kept.setdefault("client", built)  # atomic
+                client = self.kept.setdefault("client", built)  # atomic
                 if client is not built:
                     built.close()
             return client
@@ -15392,7 +15380,7 @@ class _AwsClient:
 
     def drop(self) -> None:
         """Close the client. The next ``get`` builds another, which looks for credentials again."""
-        client = self._kept.pop("client", None)
+        client = self.kept.pop("client", None)
         if client is not None:
             client.close()
 
@@ -15428,8 +15416,6 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     Besides the meanings in ``_AWS_ERRORS`` there is "bad settings": boto3 could not build a client.
     If nothing was sent, this sets ``attempt.sent`` to False.
     """
-    if isinstance(exc, _Incomplete):
-        return "garbled"
     packages = ("botocore", "urllib3", "builtins")
     bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
     meaning = _find_rule(_AWS_ERRORS, [base.__name__ for base in bases])
@@ -15443,10 +15429,11 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     return meaning
 
 
-def _aws_refusal(exc: Any) -> tuple[int, str]:
-    """Return the HTTP status and the error code, or "", of a botocore ClientError."""
+def _aws_refusal(exc: Any) -> tuple[int, str, str]:
+    """Return the HTTP status, the error code or "", and words for both, of a ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status, _aws_code(exc.response.get("Error", {}))
+    code = _aws_code(exc.response.get("Error", {}))
+    return status, code, f"HTTP {status}" + (f", {code}" if code else "")
 
 
 def _aws_code(error: Mapping[str, Any]) -> str:
@@ -15455,10 +15442,9 @@ def _aws_code(error: Mapping[str, Any]) -> str:
 
 
 def _with_md5(request: Any, **_: Any) -> None:
-    """Sign DeleteObjects with the MD5 that all stores accept. Called by boto3.
+    """Sign DeleteObjects with the MD5 that most stores require, not boto3's CRC32.
 
-    boto3 always sends a CRC32, and most other stores require the older MD5:
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    Called by boto3. https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     """
     import base64
 
@@ -15466,8 +15452,7 @@ def _with_md5(request: Any, **_: Any) -> None:
     for name in {*request.headers}:
         if name.lower().startswith(checksums):
             del request.headers[name]
-    body = request.body.encode() if isinstance(request.body, str) else request.body
-    request.headers["Content-MD5"] = base64.b64encode(_md5(body)).decode()
+    request.headers["Content-MD5"] = base64.b64encode(_md5(request.body)).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
@@ -15478,22 +15463,22 @@ def _without_redirects(context: dict[str, Any], **_: Any) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
-class _Incomplete(Exception):
+class _Incomplete(ValueError):
     """An answer lacks something that S3 always says; the text names it and quotes nothing."""
 
 
-# The outermost XML element of each of S3's answers, and the fields that it always has, by boto3's
+# The outermost XML element of each of S3's answers, and a field that it always has, by boto3's
 # names: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
-_S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ()),
-    "CopyObject": ("CopyObjectResult", ()),
-    "CreateMultipartUpload": ("InitiateMultipartUploadResult", ("UploadId",)),
-    "DeleteObjects": ("DeleteResult", ()),
-    "ListBuckets": ("ListAllMyBucketsResult", ("Buckets",)),
-    "ListObjectsV2": ("ListBucketResult", ("Name",)),
-    "PutObject": ("", ("ETag",)),
-    "UploadPart": ("", ("ETag",)),
-    "UploadPartCopy": ("CopyPartResult", ()),
+_S3_ANSWERS = {
+    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ""),
+    "CopyObject": ("CopyObjectResult", ""),
+    "CreateMultipartUpload": ("InitiateMultipartUploadResult", "UploadId"),
+    "DeleteObjects": ("DeleteResult", ""),
+    "ListBuckets": ("ListAllMyBucketsResult", "Buckets"),
+    "ListObjectsV2": ("ListBucketResult", "Name"),
+    "PutObject": ("", "ETag"),
+    "UploadPart": ("", "ETag"),
+    "UploadPartCopy": ("CopyPartResult", ""),
 }
 _S3_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
 # A GET or HEAD answered with HTML is an object only if it has one of these headers.
@@ -15505,33 +15490,32 @@ _XML_ROOT = _lazy(
 
 def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
     """Raise _Incomplete for an answer of success that is not S3's. Called by boto3."""
-    metadata = parsed.get("ResponseMetadata", {})
-    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
+    metadata = parsed["ResponseMetadata"]
+    status, headers = metadata["HTTPStatusCode"], metadata["HTTPHeaders"]
     if not 200 <= status < 300:
-        _check_refusal(http_response, status, headers, model)
-        return
-    root, needed = _S3_ANSWERS.get(model.name, ("", ()))
+        return _check_refusal(http_response, status, headers, model)
+    root, needed = _S3_ANSWERS.get(model.name, ("", ""))
     if root:
         found = _XML_ROOT.match(http_response.content)
-        if found is None or found[1].decode("latin-1") != root:
+        if found is None or found[1] != root.encode():
             raise _Incomplete(f"HTTP {status} without {root}")
-    path, _, _ = http_response.url.partition("?")
-    if not (model.name == "PutObject" and _is_folder(path, headers)):
-        _check_has(parsed, *needed)
+    path = http_response.url.partition("?")[0]
+    if needed and not (model.name == "PutObject" and _is_folder(path, headers)):
+        _check_has(parsed, needed)
     is_html = headers.get("content-type", "").lower().startswith("text/html")
     is_page = is_html and headers.keys().isdisjoint(_S3_OBJECT_HEADERS)
     odd = ""
     chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     if model.name == "GetObject" and not (chunked or "content-length" in headers):
-        odd = f"HTTP {status} without Content-Length"  # nothing would tell that the body is cut
+        odd = "without Content-Length"  # nothing would tell that the body is cut
     if is_page and model.name in ("GetObject", "HeadObject"):
-        odd = f"HTTP {status} with a web page"
+        odd = "with a web page"
     if model.name == "AbortMultipartUpload" and status != 204:
-        odd = f"HTTP {status} instead of 204"
+        odd = "instead of 204"
     if odd:
         if "Body" in parsed:
             parsed["Body"].close()
-        raise _Incomplete(odd)
+        raise _Incomplete(f"HTTP {status} {odd}")
 
 
 def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
@@ -15542,12 +15526,13 @@ def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], 
         raise _Incomplete(f"HTTP {status}, cut")
 
 
-def _check_has(answer: Mapping[str, Any], *names: str) -> None:
-    """Raise _Incomplete, which names the header or element, if one is missing or empty."""
+def _check_has(answer: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return the answer. Raises _Incomplete if a header or element is missing or empty."""
     for name in names:
         if answer.get(name) in (None, ""):
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
             raise _Incomplete(f"HTTP {status} without {_S3_HEADERS.get(name, name)}")
+    return answer
 
 
 def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
@@ -15584,7 +15569,6 @@ _NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
 
 
 def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
-    """Return our error for an exception whose meaning is one of ``_aws_meaning``."""
     if meaning == "refused":
         return _s3_refusal(exc)
     if meaning == "timeout":
@@ -15613,8 +15597,7 @@ def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
 
 
 def _s3_refusal(exc: Any) -> InfrastructureError:
-    status, code = _aws_refusal(exc)
-    why = f"HTTP {status}" + (f", {code}" if code else "")
+    status, code, why = _aws_refusal(exc)
     is_head = exc.operation_name == "HeadObject"  # its answer has no body
     resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code)
     if resource:
@@ -15632,19 +15615,11 @@ def _s3_refusal(exc: Any) -> InfrastructureError:
 
 
 def _s3_client(config: S3StorageConfig, ca_file: str | None, endpoint: str | None) -> Any:
-    client = _s3_client_at(config, ca_file, endpoint)
-    url = client.meta.endpoint_url
-    if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
-        return client
-    client.close()
-    return _s3_client_at(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
-
-
-def _s3_client_at(config: S3StorageConfig, ca_file: str | None, endpoint: str | None) -> Any:
     # Only AWS knows boto3's newer checksums.
     checksums = ("request_checksum_calculation", "response_checksum_validation")
     client = _aws_client(
         "s3",
+        _check_answer,
         region_name=config.region,
         endpoint_url=endpoint,
         keys=(config.access_key, config.secret_key, config.session_token),
@@ -15656,10 +15631,13 @@ def _s3_client_at(config: S3StorageConfig, ca_file: str | None, endpoint: str | 
         s3={"addressing_style": "virtual" if endpoint is None else "path"},
         **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
     )
-    client.meta.events.register("after-call.s3", _check_answer)
+    url = client.meta.endpoint_url
     if endpoint is not None:
         client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
         client.meta.events.register("before-call.s3", _without_redirects)
+    elif not _AWS_HOST.search(_Url.parse(url).host):
+        client.close()
+        return _s3_client(config, ca_file, url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
     return client
 
 
@@ -15681,12 +15659,10 @@ class _S3Requests(StorageProvider):
     """Sends requests to one store over boto3's clients and the call policy."""
 
     _client: _AwsClient
-    _signer: _AwsClient
     _policy: CallPolicy
+    _keeps_folders: bool
 
     def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
-        """Return what ``ask`` returns for boto3's client."""
-
         def attempt(current: Attempt) -> T:
             client = self._client.get()
             current.sent, current.note = True, client
@@ -15696,15 +15672,7 @@ class _S3Requests(StorageProvider):
         return self._policy.call(operation, attempt, until=until, repeatable=True)
 
     def _request(self, operation: str, method: str, **arguments: Any) -> Any:
-        """Return what a method of boto3's client answers."""
         return self._call(operation, operator.methodcaller(method, **arguments))
-
-    def _presign(self, place: _Place, seconds: int, method: str) -> str:
-        def attempt(_: Attempt) -> str:
-            name = f"{method.lower()}_object"
-            return str(self._signer.get().generate_presigned_url(name, place, seconds))
-
-        return self._policy.call("get_presigned_url", attempt)
 
     def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         def read(answer: dict[str, Any]) -> ObjectMetadata:
@@ -15714,7 +15682,7 @@ class _S3Requests(StorageProvider):
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
-                _whole_seconds(answer["LastModified"]),
+                _to_utc(answer["LastModified"]).replace(microsecond=0),
                 answer.get("ETag", "").strip('"'),
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
@@ -15736,7 +15704,7 @@ class _S3Requests(StorageProvider):
             try:
                 return read(client.head_object(**place))
             except client.exceptions.ClientError as exc:
-                status, _ = _aws_refusal(exc)
+                status = _aws_refusal(exc)[0]
                 raise
 
         try:
@@ -15772,6 +15740,68 @@ class _S3Requests(StorageProvider):
 
         self._call(operation, ask)
 
+    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        # A batch leaves folders, but reports them as deleted.
+        folders = [key for key in keys if key.endswith("/")]
+        files = [key for key in keys if not key.endswith("/")]
+        single, errors = self._delete_together(bucket, files)
+        errors.update(self._delete_each(bucket, single))
+        if self._keeps_folders:
+            self._delete_empty_folders(bucket, [key for key in files if key not in errors])
+        return {**errors, **self._delete_each(bucket, folders)}
+
+    def _delete_together(
+        self, bucket: str, keys: Sequence[str]
+    ) -> tuple[Sequence[str], dict[str, str]]:
+        """Return the keys that need requests of their own, and the codes of refusals, by key."""
+        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
+        if not fit:
+            return single, {}
+        batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
+
+        def ask(client: Any) -> dict[str, str]:
+            answer = client.delete_objects(Bucket=bucket, Delete=batch)
+            refused = answer.get("Errors", ())
+            errors = {entry.get("Key"): _aws_code(entry) for entry in refused}
+            if not errors.keys() <= {*fit}:
+                raise StorageError("storage does not say which keys it refused")
+            return errors
+
+        try:
+            return single, self._call("delete_batch", ask)
+        except StorageError as error:
+            if error.code not in ("NotImplemented", "MethodNotAllowed"):
+                raise
+            return keys, {}  # the store lacks DeleteObjects
+
+    def _delete_each(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        errors = {}
+        for key in keys:
+            try:
+                self._delete("delete_batch", {"Bucket": bucket, "Key": key})
+            except StorageError as error:
+                errors[key] = error.code or ""
+        return errors
+
+    def _delete_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete the folders that these keys were in, if empty, the deepest first.
+
+        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
+        that stays (in use again, or denied) is no error: the keys are deleted.
+        """
+        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
+        for folder in sorted(folders, key=len, reverse=True):
+            below = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
+            try:
+                answer = self._request("delete_batch", "list_objects_v2", **below)
+                found = answer.get("Contents", ())
+                if not any(entry["Key"] != folder or entry["Size"] for entry in found):
+                    self._delete("delete_batch", {"Bucket": bucket, "Key": folder})
+            except StorageError as error:
+                if error.code not in ("FolderNotEmpty", "AccessDenied"):
+                    raise
+
 
 def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
     """Return whether ``ask`` finds something; None if the credentials may not know.
@@ -15782,10 +15812,10 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
     try:
         ask(**place)
     except client.exceptions.ClientError as exc:
-        status, code = _aws_refusal(exc)
+        status, code, _ = _aws_refusal(exc)
         if status == 404:
             return False
-        # The refusal of a HEAD request has no body, so no code.
+        # The refusal of a HEAD request has no code.
         if status == 403 and (code or exc.operation_name == "HeadObject"):
             return None
         raise
@@ -15829,15 +15859,11 @@ class _MultipartUpload:
         return {"PartNumber": number, "ETag": self.store._call(self.operation, send)}
 
     def _complete(self, sent: list[dict[str, Any]]) -> None:
-        """Complete the upload.
-
-        If its answer is lost and it is retried, some stores have forgotten the upload id: then
-        compare the object's ETag with those of the parts.
-        """
         parts = {"Parts": sent}
         try:
             self._request("complete_multipart_upload", **self._upload, MultipartUpload=parts)
         except NotFoundError as error:
+            # Some stores have forgotten the upload id if the first answer was lost.
             etags = [part["ETag"].strip('"') for part in sent]
             are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
             if error.resource != "upload" or not are_md5s:
@@ -15852,83 +15878,8 @@ class _MultipartUpload:
         except NotFoundError:
             pass
         except InfrastructureError as error:
-            logger.warning(
-                "storage %s: an unfinished upload may be left (%s)",
-                self.operation,
-                type(error).__name__,
-            )
-
-
-@dataclass(eq=False, repr=False)
-class _BatchDeletion:
-    """Deletes a thousand keys with one request, and with single ones those that need them."""
-
-    store: S3StorageProvider
-    bucket: str
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def run(self, keys: Sequence[str]) -> dict[str, str]:
-        """Delete the keys. Return the codes of refusals, by key."""
-        # A batch leaves folders, but reports them as deleted.
-        folders = [key for key in keys if key.endswith("/")]
-        files = [key for key in keys if not key.endswith("/")]
-        self._delete_each(self._delete_together(files))
-        if self.store._keeps_folders:
-            self._delete_empty_folders([key for key in files if key not in self.errors])
-        self._delete_each(folders)
-        return self.errors
-
-    def _delete_together(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete the keys with one request. Return those that need requests of their own."""
-        single = [key for key in keys if _NOT_IN_XML.search(key)]
-        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
-        if not fit:
-            return single
-        batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
-
-        def ask(client: Any) -> dict[str, str]:
-            answer = client.delete_objects(Bucket=self.bucket, Delete=batch)
-            refused = answer.get("Errors", ())
-            errors = {entry.get("Key"): _aws_code(entry) for entry in refused}
-            if not errors.keys() <= {*fit}:
-                raise StorageError("storage does not say which keys it refused")
-            return errors
-
-        try:
-            self.errors.update(self.store._call("delete_batch", ask))
-        except StorageError as error:
-            if error.code not in ("NotImplemented", "MethodNotAllowed"):
-                raise
-            return keys  # the store lacks DeleteObjects
-        return single
-
-    def _delete_each(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            try:
-                self._delete(key)
-            except StorageError as error:
-                self.errors[key] = error.code or ""
-
-    def _delete(self, key: str) -> None:
-        self.store._delete("delete_batch", {"Bucket": self.bucket, "Key": key})
-
-    def _delete_empty_folders(self, keys: Sequence[str]) -> None:
-        """Delete the folders that these keys were in, if empty, the deepest first.
-
-        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
-        that stays (in use again, or denied) is no error: the keys are deleted.
-        """
-        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
-        for folder in sorted(folders, key=len, reverse=True):
-            below = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
-            try:
-                answer = self.store._request("delete_batch", "list_objects_v2", **below)
-                found = answer.get("Contents", ())
-                if not any(entry["Key"] != folder or entry["Size"] for entry in found):
-                    self._delete(folder)
-            except StorageError as error:
-                if error.code not in ("FolderNotEmpty", "AccessDenied"):
-                    raise
+            why = type(error).__name__
+            logger.warning("storage %s: an unfinished upload may be left (%s)", self.operation, why)
 
 
 class S3StorageProvider(_S3Requests):
@@ -15959,8 +15910,7 @@ class S3StorageProvider(_S3Requests):
 
         Args:
             config: the store and its credentials.
-            part_size: the bytes of a part of an upload, from 5 MiB to 5 GiB.
-            copy_part_size: the bytes of a part of a copy, from 5 MiB to 5 GiB.
+            part_size, copy_part_size: the bytes of a part of an upload or a copy, 5 MiB to 5 GiB.
             ca_file: path of a PEM file with the authorities to trust instead of the system's or
                 those of ``AWS_CA_BUNDLE``.
             keeps_folders: overrides that of the config.
@@ -15987,7 +15937,7 @@ class S3StorageProvider(_S3Requests):
         self._client = self._signer = made(config.endpoint)
         if config.public_endpoint is not None:
             self._signer = made(config.public_endpoint)
-        self._observer: Observer | None = _observers(observer)
+        self._observer = _observers(observer)
         self._policy = CallPolicy(
             "storage",
             translate=functools.partial(_translate_s3, (self._client, self._signer)),
@@ -16002,12 +15952,12 @@ class S3StorageProvider(_S3Requests):
         _watch(self._observer, "storage", self)
 
     def close(self) -> None:
-        """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
+        """Close connections. Later calls raise ConnectionError."""
         self._client.close()
         self._signer.close()
 
     def _holds(self) -> bool:
-        return self._client.is_built or self._signer.is_built
+        return bool(self._client.kept or self._signer.kept)
 
     def _put(self, place: _Place, data: bytes, headers: dict[str, Any]) -> None:
         self._request("upload", "put_object", **place, Body=data, **headers)
@@ -16026,15 +15976,20 @@ class S3StorageProvider(_S3Requests):
     def _reader(self, operation: str, place: _Place) -> _ObjectReader:
         return _S3Reader(self, operation, place)
 
+    def _presign(self, place: _Place, seconds: int, method: str) -> str:
+        def attempt(_: Attempt) -> str:
+            name = f"{method.lower()}_object"
+            return str(self._signer.get().generate_presigned_url(name, place, seconds))
+
+        return self._policy.call("get_presigned_url", attempt)
+
     def _exists(self, place: _Place) -> bool:
         return self._call_head("exists", place, bool) is not None
 
-    def _list(
-        self, bucket: str, prefix: str, limit: int, token: str | None
-    ) -> tuple[list[ObjectSummary], str | None]:
+    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> _Page:
         more = {} if token is None else {"ContinuationToken": token}
 
-        def ask(client: Any) -> tuple[list[ObjectSummary], str | None]:
+        def ask(client: Any) -> _Page:
             answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
             summaries = map(_summary_of, answer.get("Contents", ()))
             # MinIO takes the prefix "/" for none, and lists all objects.
@@ -16048,18 +16003,13 @@ class S3StorageProvider(_S3Requests):
 
         return self._call("list_objects", ask)
 
-    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        return _BatchDeletion(self, bucket).run(keys)
-
     def _copy(self, source: _Place, target: _Place, in_parts: bool) -> None:
         if not in_parts:
             self._request("copy", "copy_object", **target, CopySource=source)
             return
 
-        def ask(client: Any) -> dict[str, Any]:
-            answer: dict[str, Any] = client.head_object(**source)
-            _check_has(answer, "ContentLength", "ETag")
-            return answer
+        def ask(client: Any) -> Mapping[str, Any]:
+            return _check_has(client.head_object(**source), "ContentLength", "ETag")
 
         found = self._call("copy", ask)
         size = found["ContentLength"]
@@ -16103,7 +16053,7 @@ class S3StorageProvider(_S3Requests):
             nonlocal started, server
             started = time.perf_counter()
             answer = client.list_buckets()
-            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
@@ -16112,17 +16062,13 @@ class S3StorageProvider(_S3Requests):
             if error.code != "AccessDenied":
                 raise
         latency = time.perf_counter() - started
-        usual = "S3" if self.config.endpoint is None else "S3 protocol"
-        return Health("storage", server or usual, latency)
-
-
-def _whole_seconds(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc).replace(microsecond=0)
+        server = server or ("S3" if self.config.endpoint is None else "S3 protocol")
+        return Health("storage", server, latency)
 
 
 def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
-    etag = entry.get("ETag", "").strip('"')
-    return ObjectSummary(entry["Key"], entry["Size"], etag, _whole_seconds(entry["LastModified"]))
+    etag, moment = entry.get("ETag", "").strip('"'), _to_utc(entry["LastModified"])
+    return ObjectSummary(entry["Key"], entry["Size"], etag, moment.replace(microsecond=0))
 
 
 class _S3Reader(_ObjectReader):
@@ -16238,8 +16184,7 @@ class Event(_ByValue):
         super().__init_subclass__()
         if Event in cls.__bases__:
             cls._family, cls._members = cls, {}
-            texts = {name: value for name, value in vars(cls).items() if isinstance(value, str)}
-            cls._aliases = {value: name for name, value in texts.items() if name[0] != "_"}
+            cls._aliases = {str(value): name for name, value in vars(cls).items() if name[0] != "_"}
             return
         family = cls._family
         name = family._aliases.get(cls.__name__, cls.__name__)
@@ -16407,20 +16352,14 @@ class _CacheCleared(SystemEvent):
 _FieldCheck: TypeAlias = Callable[[str, Any], Any]
 
 
-class _Codec(NamedTuple):
-    """Functions that check a field and return what is written, or what is read."""
-
+class _EventField(NamedTuple):
+    name: str
+    required: bool
     write: _FieldCheck
     read: _FieldCheck
 
 
-class _EventField(NamedTuple):
-    name: str
-    required: bool
-    codec: _Codec
-
-
-_UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_UUID = _text_like("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "a uuid.UUID")
 _MOMENT = _lazy(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.A | re.I)
 _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
@@ -16442,14 +16381,10 @@ def _refuse_field(name: str, expected: type | str) -> NoReturn:
     raise ValidationError(f"{name} should be {words}")
 
 
-def _event_bool(name: str, value: Any) -> Any:
-    return value if value.__class__ is bool else _refuse_field(name, bool)
-
-
 def _event_int(name: str, value: Any) -> Any:
     value = _plain(value)
     fits = value.__class__ is int and -(2**63) <= value < 2**63
-    return value if fits else _refuse_field(name, f"{_VALUE_TYPES[int].words} of 64 bits")
+    return value if fits else _refuse_field(name, "a whole number of 64 bits")
 
 
 def _event_float(name: str, value: Any) -> float:
@@ -16466,8 +16401,7 @@ def _write_id(name: str, value: Any) -> str:
 
 
 def _read_id(name: str, value: Any) -> uuid.UUID:
-    fits = isinstance(value, str) and _UUID.fullmatch(value)
-    return uuid.UUID(value) if fits else _refuse_field(name, uuid.UUID)
+    return uuid.UUID(_UUID.check(name, value))
 
 
 def _write_moment(name: str, value: Any) -> str:
@@ -16487,58 +16421,48 @@ def _read_moment(name: str, value: Any) -> datetime:
 
 
 #: https://www.w3.org/TR/trace-context/#traceparent-header. Later versions than 00 may add parts.
-_TRACEPARENT = _lazy(
+_TRACEPARENT = _text_like(
     "(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-    "(?:-[!-~]{0,200})?"
+    "(?:-[!-~]{0,200})?",
+    "a traceparent of W3C",
 )
 
 
-def _check_traceparent(name: str, value: Any) -> str:
-    if not (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
-        _refuse_field(name, "a traceparent of W3C")
-    return value
-
-
-#: of the types that JSON has too: a value is written as it is read
-_JSON_CHECKS: Mapping[Any, _FieldCheck] = {
-    str: _check_text, bool: _event_bool, int: _event_int, float: _event_float,
-    dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
-}  # fmt: skip
-_EVENT_CODECS: Mapping[Any, _Codec] = {
-    **{kind: _Codec(check, check) for kind, check in _JSON_CHECKS.items()},
-    uuid.UUID: _Codec(_write_id, _read_id),
-    datetime: _Codec(_write_moment, _read_moment),
-}
-
-
-def _event_items(check: _FieldCheck, given: type[Any], made: Any, name: str, items: Any) -> Any:
+def _event_items(given: type[Any], made: Any, check: _FieldCheck, name: str, items: Any) -> Any:
     if not isinstance(items, given):
         _refuse_field(name, f"a {given.__name__}")
     return made([check(name, item) for item in items])
 
 
-def _event_or_none(check: _FieldCheck, name: str, value: Any) -> Any:
-    return None if value is None else check(name, value)
+#: by a field's type: a check that returns what is written. That of a tuple also takes its items'.
+_WRITE_CHECKS: Mapping[Any, Any] = {
+    str: _check_text, bool: functools.partial(_check_flag, error=ValidationError),
+    int: _event_int, float: _event_float, uuid.UUID: _write_id, datetime: _write_moment,
+    dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
+    tuple: functools.partial(_event_items, tuple, list),
+}  # fmt: skip
+#: a check that returns what is read; JSON has the other types too
+_READ_CHECKS = {
+    **_WRITE_CHECKS, uuid.UUID: _read_id, datetime: _read_moment,
+    tuple: functools.partial(_event_items, list, tuple),
+}  # fmt: skip
 
 
-def _event_codec(name: str, hint: Any) -> _Codec:
-    """Return the codec of a field's type. Raises ConfigurationError if events cannot have it."""
+def _field_check(name: str, hint: Any, checks: Mapping[Any, Any]) -> _FieldCheck:
+    """Return the check of a field's type. Raises ConfigurationError if events cannot have it."""
     choices = _alternatives(hint)
     types = [choice for choice in choices if choice is not type(None)]
     base = get_origin(types[0]) or types[0] if len(types) == 1 else None
     if base is tuple and get_args(types[0])[1:] == (...,):
-        item = _event_codec(name, get_args(types[0])[0])
-        codec = _Codec(
-            functools.partial(_event_items, item.write, tuple, list),
-            functools.partial(_event_items, item.read, list, tuple),
-        )
-    elif base in _EVENT_CODECS:
-        codec = _EVENT_CODECS[base]
+        item = _field_check(name, get_args(types[0])[0], checks)
+        check: _FieldCheck = functools.partial(checks[tuple], item)
+    elif base in checks and base is not tuple:
+        check = checks[base]
     else:
         raise ConfigurationError(f"{name} has a type that no event's field has: see infra.Event")
     if len(choices) == 1:
-        return codec
-    return _Codec(*(functools.partial(_event_or_none, check) for check in codec))
+        return check
+    return lambda name, value: None if value is None else check(name, value)
 
 
 @functools.cache  # mypy looks for the hash of the class's instances: it needs an ignore at calls
@@ -16549,14 +16473,14 @@ def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     except (NameError, AttributeError, SyntaxError, TypeError):
         raise ConfigurationError(f"{event._type} has a field whose type its module lacks") from None
     found = {field.name: field for field in fields(event) if field.init}
-    for name in ("type", "_"):
-        if name in found:
-            raise ConfigurationError(f"{event._type} has a field called {name}: that name is taken")
+    for name in found.keys() & {"type", "_"}:
+        raise ConfigurationError(f"{event._type} has a field called {name}: that name is taken")
     return [
         _EventField(
             name,
             field.default is _NO_DEFAULT and field.default_factory is _NO_DEFAULT,
-            _event_codec(name, hints[name]),
+            _field_check(name, hints[name], _WRITE_CHECKS),
+            _field_check(name, hints[name], _READ_CHECKS),
         )
         for name, field in found.items()
     ]
@@ -16566,8 +16490,8 @@ def _event_text(event: Event, envelope: Mapping[str, str]) -> str:
     """Return the event as JSON, with the envelope as "_". Raises SerializationError."""
     try:
         values = {
-            name: codec.write(name, getattr(event, name))
-            for name, _, codec in _event_fields(event.__class__)  # type: ignore[arg-type]
+            name: write(name, getattr(event, name))
+            for name, _, write, _ in _event_fields(event.__class__)  # type: ignore[arg-type]
         }
         return _encode({"type": event._type, **values, "_": envelope})
     except (ValidationError, SerializationError) as error:
@@ -16590,9 +16514,9 @@ def _payload_object(payload: str) -> dict[str, Any] | None:
 def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
-        for name, required, codec in _event_fields(event):  # type: ignore[arg-type]
+        for name, required, _, read in _event_fields(event):  # type: ignore[arg-type]
             if name in found:
-                values[name] = codec.read(name, found[name])
+                values[name] = read(name, found[name])
             elif required:
                 missing.append(name)
         if not missing:
@@ -16633,7 +16557,7 @@ class Message(_ByValue):
     @property
     def traceparent(self) -> str | None:
         """The publisher's span, as W3C Trace Context has it."""
-        return self._envelope("traceparent", _check_traceparent)
+        return self._envelope("traceparent", _TRACEPARENT.check)
 
     def _envelope(self, name: str, check: Callable[[str, Any], T]) -> T | None:
         found = (_payload_object(self.payload) or {}).get("_")
@@ -16677,7 +16601,7 @@ class Subscription(_Closeable):
         self._keys = [(is_glob, name) for name in names]
 
     def close(self) -> None:
-        """Handle no further message. Closing twice does nothing.
+        """Handle no further message.
 
         The last subscription to a channel unsubscribes the bus, and returns once Redis has
         acknowledged that, or at once inside a handler. An error is logged, not raised.
@@ -16777,7 +16701,7 @@ class RedisEventBus(_Closeable):
             _check_function("traceparent", traceparent, "no arguments")
         self.handler_errors = 0
         self._client = client
-        self._observer: Observer | None = client._observer
+        self._observer = client._observer
         self._on_reconnect = on_reconnect
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
@@ -16834,7 +16758,7 @@ class RedisEventBus(_Closeable):
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
-        """End all subscriptions. Later calls raise ConnectionError. The client stays open.
+        """End all subscriptions. Later calls raise ConnectionError.
 
         Waits for a running handler, within the client's deadline, unless called inside it.
         """
@@ -16854,7 +16778,7 @@ class RedisEventBus(_Closeable):
         try:
             span = _not_deferred(self._traceparent()) if self._traceparent else None
             if span is not None:
-                found["traceparent"] = _check_traceparent("traceparent", span)
+                found["traceparent"] = _TRACEPARENT.check("traceparent", span)
         except Exception:
             if not self._tracer_failed:
                 logger.warning("traceparent raised", exc_info=True)
@@ -16872,7 +16796,7 @@ class RedisEventBus(_Closeable):
             self._table.add(subscription)
             self._check_open(operation)  # it may have been closed meanwhile
             # Also for names with other subscriptions: Redis may not have acknowledged them yet.
-            (listener.psubscribe if is_glob else listener.subscribe)(*names)
+            getattr(listener, operation)(*names)
         except BaseException as error:
             subscription._closed = True
             self._table.remove(subscription)
@@ -16979,7 +16903,7 @@ class SmsService(_Closeable):
         return not self._closed
 
     def close(self) -> None:
-        """Close the service. Later sends raise ConnectionError. Closing twice does nothing."""
+        """Close the service. Later sends raise ConnectionError."""
         self._closed = True
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
@@ -17076,9 +17000,7 @@ class _RemoteSmsService(SmsService):
 
     @staticmethod
     def _endpoint(endpoint: str) -> _Url:
-        problem = _endpoint_problem(endpoint)
-        if problem:
-            raise ConfigurationError(f"endpoint should be https://host[:port]. But {problem}")
+        _url_validator(_endpoint_problem, "https://host[:port]").require("endpoint", endpoint)
         url = _Url.parse(endpoint)
         if not _is_private(url):
             raise ConfigurationError("endpoint should be https: it gets phones, codes and secrets")
@@ -17102,6 +17024,12 @@ class _RemoteSmsService(SmsService):
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str: ...
     @abstractmethod
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None: ...
+
+
+def _basic_login(user: str | None, password: str | None) -> str:
+    import base64
+
+    return "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
 
 
 class TwilioSmsService(_RemoteSmsService):
@@ -17151,14 +17079,12 @@ class TwilioSmsService(_RemoteSmsService):
         self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
-        import base64
         import http.client
         import urllib.parse
 
         form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
-        login = f"{self.config.api_key}:{self.config.api_secret}".encode()
         headers = {
-            "Authorization": f"Basic {base64.b64encode(login).decode()}",
+            "Authorization": _basic_login(self.config.api_key, self.config.api_secret),
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
             "User-Agent": f"infra-twins/{__version__}",
@@ -17199,12 +17125,9 @@ class TwilioSmsService(_RemoteSmsService):
 
     def _open_tunnel(self, raw: socket.socket, proxy: _Url, to: str, attempt: Attempt) -> None:
         """Open a tunnel through the proxy: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6."""
-        import base64
-
         lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
         if proxy.user is not None:
-            login = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
-            lines.append(f"Proxy-Authorization: Basic {login}")
+            lines.append(f"Proxy-Authorization: {_basic_login(proxy.user, proxy.password)}")
         raw.settimeout(attempt.remaining())
         raw.sendall("\r\n".join([*lines, "", ""]).encode())
         answer = b""
@@ -17214,16 +17137,13 @@ class TwilioSmsService(_RemoteSmsService):
             if not piece:
                 raise OSError(errno.ECONNRESET, "")
             answer += piece
-        status = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
-        if status is None or not status[1].startswith(b"2"):
-            raise OSError(f"{_NO_TUNNEL}{status[1].decode() if status else _NO_HTTP}")
+        found = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
+        status = found[1].decode() if found else _NO_HTTP
+        if status[0] != "2":
+            raise OSError(_NO_TUNNEL + status)
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            found = None
-        found = found if isinstance(found, dict) else {}
+        found = _payload_object(body.decode(errors="replace")) or {}
         given = found.get("code") or found.get("error_code")
         code = str(given) if type(given) is int else None
         sid = found.get("sid")
@@ -17293,7 +17213,7 @@ class SnsSmsService(_RemoteSmsService):
         super().__init__(config, clock, observer)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError("aws_sns needs both or none of SMS_API_KEY and SMS_API_SECRET")
-        self._endpoint_url = endpoint = _plain(endpoint)
+        endpoint = _plain(endpoint)
         if endpoint is not None:
             self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
@@ -17307,23 +17227,20 @@ class SnsSmsService(_RemoteSmsService):
             name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
             self._attributes[name] = sender
         _import_driver("boto3", "boto3", "SnsSmsService")
-        self._client = _AwsClient("the SMS service", self._build)
-
-    def _build(self) -> Any:
-        config = self.config
-        client = _aws_client(
+        build = functools.partial(
+            _aws_client,
             "sns",
+            _check_published,
             region_name=config.region,
-            endpoint_url=self._endpoint_url,
+            endpoint_url=endpoint,
             keys=(config.api_key, config.api_secret, None),
             connect_timeout=config.timeout * 0.2,  # for two attempts; the answer has the rest
             read_timeout=config.timeout,
         )
-        client.meta.events.register("after-call.sns", _check_published)
-        return client
+        self._client = _AwsClient("the SMS service", build)
 
     def _holds(self) -> bool:
-        return self._client.is_built
+        return bool(self._client.kept)
 
     def close(self) -> None:
         super().close()
@@ -17372,13 +17289,12 @@ class SnsSmsService(_RemoteSmsService):
         return self._unknown(f"gave no usable answer{_os_reason(exc)}", unanswered=is_lost)
 
     def _answered(self, exc: Any) -> SmsError:
-        status, code = _aws_refusal(exc)
+        status, code, why = _aws_refusal(exc)
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
-        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code, "")
-        return self._rejected(
-            why, code=code or None, retryable=status == 429 or code.startswith("Throttl")
-        )
+        why += _SNS_HINTS.get(code, "")
+        throttled = status == 429 or code.startswith("Throttl")
+        return self._rejected(why, code=code or None, retryable=throttled)
 
 
 class FailoverSmsService(SmsService):

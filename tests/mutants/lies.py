@@ -1854,7 +1854,11 @@ STORAGE_PORT: list[Mutant] = [
     ),
     shared(
         "StorageProvider: names of metadata keep their case",
-        Replace("_check_metadata", "found[name.lower()] = value", "found[name] = value"),
+        Replace(
+            "_check_metadata",
+            "_METADATA_NAME.check('names of metadata', _plain(name)).lower()",
+            "_METADATA_NAME.check('names of metadata', _plain(name))",
+        ),
         STORAGE,
     ),
     shared(
@@ -2064,7 +2068,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "RedisEventBus: a malformed traceparent is sent",
-        Replace("RedisEventBus._envelope", "_check_traceparent('traceparent', span)", "str(span)"),
+        Replace("RedisEventBus._envelope", "_TRACEPARENT.check('traceparent', span)", "str(span)"),
         BUS,
     ),
     shared(
@@ -2089,7 +2093,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Event: a field may be called _",
-        Replace("_event_fields", "('type', '_')", "('type',)"),
+        Replace("_event_fields", "{'type', '_'}", "{'type'}"),
         EVENTS,
     ),
     shared(
