@@ -17724,7 +17724,7 @@ def _reason(error: Exception, otherwise: str) -> str:
     return str(error) if isinstance(error, InfrastructureError) else otherwise
 
 
-def _check_known(owner: str, names: _Names, known: _Names | Mapping[str, Any]) -> None:
+def _check_known(owner: str, names: _Names, known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise MoveError(f"{owner} has no column {name}", column=name)
@@ -17733,7 +17733,7 @@ def _check_known(owner: str, names: _Names, known: _Names | Mapping[str, Any]) -
 class Source(ABC):
     """The source of a ``RowMove``: one of the classes below."""
 
-    #: the columns, after ``_open``; None: rows are dicts
+    #: the columns of the rows, after ``_open``; None: rows are dicts
     names: Any = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
@@ -17752,10 +17752,7 @@ class Source(ABC):
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Portion:
-        """Return up to ``limit`` rows from this position on; None is the beginning.
-
-        Rows are tuples in the order of ``names``, or dicts if there are none.
-        """
+        """Return up to ``limit`` rows from this position on; None is the beginning."""
 
     def _total(self) -> int | None:
         """Return the number of rows, or None if it is unknown."""
@@ -17778,8 +17775,7 @@ class _KeyedSource(Source):
         return {**self._place, "key": [*self._key], "columns": self._types}
 
     @abstractmethod
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
-        """Return the rows that follow a key."""
+    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion: ...
 
     def _read(self, position: Any, limit: int) -> _Portion:
         after = position and [_KEY_READERS[name](text) for name, text in position]
@@ -17962,8 +17958,7 @@ class _FileSource(Source):
         return _row_error(str(self.path), f"record={self._record + 1}", reason)
 
     @abstractmethod
-    def _parse(self) -> Iterator[Any]:
-        """Return the records that follow in the file."""
+    def _parse(self) -> Iterator[Any]: ...
 
     def _read(self, position: Any, limit: int) -> _Portion:
         place = position or {"record": 0}
@@ -17973,7 +17968,7 @@ class _FileSource(Source):
         for values in itertools.islice(self._records, limit):
             self._record += 1
             rows.append(values)
-        keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
+        keys = [*zip(range(place["record"] + 1, self._record + 1))]
         digest = self._read_so_far.hexdigest()
         position = {"record": self._record, "offset": self._offset, "digest": digest}
         return _portion(rows, keys, limit, key_names=("record",), position=position)
@@ -18165,11 +18160,7 @@ class QuerySource(_KeyedSource):
         self._params = [*(params or ())]
 
     def _ask(
-        self,
-        tail: str,
-        params: Sequence[Any] = (),
-        select: str = "*",
-        fetch: Callable[[Any], Any] = _all_rows,
+        self, tail: str, params: Any = (), select: str = "*", fetch: _Fetch[Any] = _all_rows
     ) -> Any:
         # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
@@ -18231,7 +18222,7 @@ def _exact_float(value: Decimal) -> float:
 
 
 def _iso(text: str) -> str:
-    """Return the text of a time in the form that Python 3.10 reads.
+    """Return a time's text as Python 3.10 reads it.
 
     Raises ValidationError for a seventh digit of a second, which later versions cut off.
     """
@@ -18240,7 +18231,7 @@ def _iso(text: str) -> str:
         digits = fraction[1].rstrip("0").ljust(6, "0")
         if len(digits) > 6:
             raise ValidationError("a time should have at most six digits of a second")
-        text = f"{text[: fraction.start()]}.{digits}{text[fraction.end() :]}"
+        text = text.replace(fraction[0], f".{digits}")
     return text.upper().replace("Z", "+00:00")
 
 
@@ -18279,10 +18270,7 @@ _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
 
 
 def _converted_for(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values, converted to types that the column takes.
-
-    Raises one of ``_UNFIT`` if a value cannot be converted.
-    """
+    """Return the values, converted to types that the column takes. Raises one of ``_UNFIT``."""
     types = {*map(type, values)}
     conversions = {given: _CONVERSIONS.get((_value_type(given), column.kind)) for given in types}
     if not any(conversions.values()):
@@ -18341,8 +18329,7 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def _describe(self) -> dict[str, Any]:
-        """As ``Source._describe``."""
+    def _describe(self) -> dict[str, Any]: ...
 
     @abstractmethod
     def _fit(self, part: _TargetRows) -> _Columns:
@@ -18506,7 +18493,7 @@ class TableTarget(Target):
         return _with_none(values, (texts[at] for at in part.at if given[at] is not None), None)
 
     def _fit_or_reject(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any]:
-        """Return a column's values as it stores them, by its policy for those that do not fit."""
+        """Return a column's values as it stores them. Its policy says what to do with misfits."""
         with contextlib.suppress(*_UNFIT):
             return self._fit_values(name, values)
         words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
@@ -18769,10 +18756,8 @@ class Verification(_ByValue):
     def __str__(self) -> str:
         if self.ok:
             return f"{self.name}: {self.checked:,} compared, all equal"
-        text = (
-            f"{self.name}: of {self.checked:,} compared {self.different:,} differ, "
-            f"{self.missing:,} are missing"
-        )
+        text = f"{self.name}: of {self.checked:,} compared {self.different:,} differ"
+        text += f", {self.missing:,} are missing"
         if self.extra:
             text += f", {self.extra:,} extra"
         for first, last in self.ranges:
@@ -18818,9 +18803,8 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
     """Return the repository of a database's checkpoints; create its table if it is missing."""
 
     def statement() -> str:
-        migrations = read_migrations(_schema(), database.engine)
-        (migration,) = (one for one in migrations if one.name == "data_moves")
-        return migration.statements[0]
+        migrations = {one.name: one for one in read_migrations(_schema(), database.engine)}
+        return migrations["data_moves"].statements[0]
 
     database._make_table(_CheckpointRepository, statement)
     backend = _backend_class(_CheckpointRepository, database._backend)
@@ -19066,17 +19050,18 @@ class RowMove(_ResumableMove):
         for target in self.targets.values():
             target._open(names)
 
-    def _slow_reason(self) -> str:
-        """Return why Python has to read the rows; "": let the servers write and read them."""
+    def _choose_path(self) -> str:
+        """Let the servers write and read the rows if they can. Return the report's ``path``."""
         passing, reason = self._passing()
         if self.transform is not None:
             for target in self.targets.values():
                 target._kept = passing
-            return "it has a transform"
-        if not reason:
-            source, database = cast("Any", self.source), cast("Any", self.database)
-            source._prepare = database._dialect.from_rendered
-        return reason
+            reason = "it has a transform"
+        if reason:
+            return f"slow: {reason}"
+        source, database = cast("Any", self.source), cast("Any", self.database)
+        source._prepare = database._dialect.from_rendered
+        return "fast"
 
     def _passing(self) -> tuple[_Names, str]:
         """Return the columns that servers can write and read as text, and why not all."""
@@ -19089,7 +19074,7 @@ class RowMove(_ResumableMove):
             return [], "rows may exist in the target"
         if target.policies:
             return [], "the target has policies"
-        passing = [*filter(functools.partial(self._passes, source, target), source.names)]
+        passing = [name for name in source.names if self._passes(source, target, name)]
         other = [name for name in source.names if name not in passing]
         return passing, f"the types of {other[0]}" if other else ""
 
@@ -19364,7 +19349,7 @@ class _MoveRun:
     _failures: int = 0  # since the last batch
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
-    _slow_reason: str | None = "a dry run"  # None: there is one path
+    _path: str = "slow: a dry run"
 
     def close(self) -> None:
         self._move.source._close()
@@ -19404,7 +19389,7 @@ class _MoveRun:
 
         move = self._move
         move._open()
-        self._slow_reason = move._slow_reason()
+        self._path = move._choose_path()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
@@ -19418,8 +19403,8 @@ class _MoveRun:
 
     def _checkpoint(self) -> _Checkpoint:
         """Return the checkpoint to continue from; create it if there is none."""
-        name, description = self._move.name, self._move._description()
-        self._description = description
+        name = self._move.name
+        self._description = description = self._move._description()
         point: _Checkpoint | None = self._checkpoints._first("move", {"name": name})
         indexes: Any = None
         if point is not None and self._restart:
@@ -19482,10 +19467,8 @@ class _MoveRun:
 
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
-            progress = {
-                **point.progress, "position": batch.position, "counts": counts, "rejects": size,
-            }  # fmt: skip
-            description = self._description
+            moved = {"position": batch.position, "counts": counts, "rejects": size}
+            progress, description = point.progress | moved, self._description
             return self._checkpoints.advance(point, progress=progress, description=description)
 
         following = self._committed(work, fitted)
@@ -19558,17 +19541,14 @@ class _MoveRun:
             self._rows_that_fit = max(1, _BATCH_BYTES * count // (1 + size))
 
     def _show(self, read: int) -> None:
-        """Show the progress on a terminal, after ``read`` rows of the whole move."""
-        if self._shows and self._progress is None:
-            self._progress = _Progress(self._move, read)
-        if self._progress is not None:
+        if self._shows:
+            self._progress = self._progress or _Progress(self._move, read)
             self._progress.show(read)
 
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
         seconds = SystemClock.monotonic() - self._started
         resumed = self._resumed or MoveCounts()
-        path = {"": "fast", None: ""}.get(self._slow_reason, f"slow: {self._slow_reason}")
-        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run, path)
+        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run, self._path)
 
 
 def _bytes_of(row: Any) -> int:
@@ -19687,7 +19667,7 @@ class _ObjectRun(_MoveRun):
         return self.execute()
 
     def execute(self) -> MoveReport:
-        planned, self._slow_reason = self.plan(), None
+        planned, self._path = self.plan(), ""
         pending = [one for one in planned if "sha256" not in one]
         moved = len(planned) - len(pending)
         self._resumed = MoveCounts(read=moved, written=moved)
@@ -19716,11 +19696,12 @@ class _ObjectRun(_MoveRun):
         storage, bucket, _ = self._move.target
         if self._parts and not (self._resume or self._restart):
             raise self._begun()
-        if self._restart and not self._dry_run:
-            storage.delete_batch(bucket, self._parts)
+        if self._restart:
+            if not self._dry_run:
+                storage.delete_batch(bucket, self._parts)
             self._parts = set()
         moved: dict[str, dict[str, Any]] = {}
-        for part in () if self._restart else sorted(self._parts):
+        for part in sorted(self._parts):
             lines = storage.download(bucket, part).splitlines()
             try:
                 moved.update((one["key"], one) for one in map(json.loads, lines))
