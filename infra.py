@@ -17864,8 +17864,8 @@ def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
 class IterableSource(Source):
     """Rows from Python code, as dicts.
 
-    A resumed move reads the rows again from the beginning and skips those that it has moved. So
-    they have to come in the same order each time.
+    A resumed move reads the rows again and skips those that it has moved. So they have to come in
+    the same order each time.
 
     Args:
         rows: a list or another iterable that can be read more than once, or a function that
@@ -18185,16 +18185,13 @@ class QuerySource(_KeyedSource):
         # One more row than asked for: the next page would skip it if it had the last row's key.
         rows = self._ask(f"{tail}ORDER BY {', '.join(self._order)} LIMIT {limit + 1}", params)
         keys = _values_at(rows, [*map(self.names.index, self._key)])
-        self._check_keys(keys)
-        return _portion(rows[:limit], keys[:limit], limit)
-
-    def _check_keys(self, keys: Sequence[_Row]) -> None:
         for key, following in itertools.pairwise(keys):
             if key == following:
                 words = _key_words(self._key, key)
                 raise MoveError(f"two rows of the query have the key {words}", key=words)
         if any(isinstance(value, float) for key in keys[:1] for value in key):
             raise MoveError("the query's key should not be a float: no page can begin after one")
+        return _portion(rows[:limit], keys[:limit], limit)
 
     def _total(self) -> int | None:
         ((count,),) = self._ask("", select="count(*)")
@@ -18323,10 +18320,7 @@ class Target(ABC):
 
     @abstractmethod
     def _open(self, names: _Names | None) -> None:
-        """Inspect the target. Raises MoveError if rows with these columns cannot be written.
-
-        Rows are tuples in the order of ``names``, or dicts if it is None.
-        """
+        """Inspect the target. Raises MoveError if it cannot take rows with a source's names."""
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]: ...
@@ -18949,7 +18943,8 @@ class _ResumableMove(Move):
             resume: False raises MoveError if an earlier run has begun this move.
             restart: start again with the first one; what the target holds stays.
             accept_change: continue even if version, tables or columns differ from the checkpoint's.
-                An object move, which compares each object, does not need it.
+                Without it, and for another key, that raises MoveError. An object move, which
+                compares each object, does not need it.
 
         Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
         rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
@@ -18975,9 +18970,7 @@ class RowMove(_ResumableMove):
 
     Args:
         name: the move's identity: the name of its checkpoint.
-        version: increase it when ``transform`` changes. A run raises MoveError if its version, key,
-            table or columns differ from the checkpoint's, unless it has ``restart`` or
-            ``accept_change``.
+        version: increase it when ``transform`` changes.
         source: the source of the rows.
         target: the target of the rows.
         targets: instead of ``target``, several targets in one database by name. The transform then
@@ -19081,8 +19074,8 @@ class RowMove(_ResumableMove):
     def _passes(self, source: Any, target: Any, name: str) -> bool:
         """Return whether the target's server reads this column as the source's server writes it."""
         column, into = source._rows.shape().columns[name], target._shape.columns.get(name)
-        rendering = source.database._dialect.catalogue.renderings.get(column.kind)
-        if rendering is None or into is None or not _takes_all(into, column):
+        renderings = source.database._dialect.catalogue.renderings
+        if column.kind not in renderings or into is None or not _takes_all(into, column):
             return False
         # Python writes the text of an id in one form.
         engines = {source.database.engine, target.database.engine}
@@ -19213,8 +19206,7 @@ class _FittedBatch:
         self._move, self._batch, self._database = move, batch, move.database
         self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
         self.rejects: list[dict[str, str]] = []
-        if batch.rendered is None:
-            self._fit()
+        self._fit()
 
     def _fit(self) -> None:
         batch, targets = self._batch, self._move.targets
@@ -19223,31 +19215,23 @@ class _FittedBatch:
             if part.rows:
                 self._fitted.append((targets[name], part.at, targets[name]._fit(part)))
                 self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
-        self._read = MoveCounts(
-            read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
-        )
+        dropped, rejected = transformed.dropped, len(self.rejects)
+        self._counts = MoveCounts(read=batch.size, dropped=dropped, rejected=rejected)
 
     def write(self, first: int = sys.maxsize, *, dry_run: bool = False) -> MoveCounts:
-        """Write the rows, or those made of the first rows of the batch, and return the counts.
-
-        Inside a transaction. A dry run only returns the counts.
-        """
-        if self._batch.rendered is not None:
-            return self._write_rendered()
-        counts = self._read
+        """As ``Target._write``, for what is made of the first rows of the batch."""
+        counts, rendered = self._counts, self._batch.rendered
+        if rendered is not None:
+            target: Any = self._move.targets[""]
+            with target.database._unlimited():
+                target.database._insert_rendered(target.table, target._names, rendered)
+            counts += MoveCounts(written=self._batch.size)
         for target, at, columns in self._fitted:
             count = bisect.bisect_left(at, first)
             counts += target._write([column[:count] for column in columns], dry_run)
         if not dry_run:
             self._database._check_constraints()
         return counts
-
-    def _write_rendered(self) -> MoveCounts:
-        target: Any = self._move.targets[""]
-        with target.database._unlimited():
-            target.database._insert_rendered(target.table, target._names, self._batch.rendered)
-        target.database._check_constraints()
-        return MoveCounts(read=self._batch.size, written=self._batch.size)
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
