@@ -18484,7 +18484,7 @@ class TableTarget(Target):
             return [*map(texts.__getitem__, part.at)]
         if name not in self._shape.nullable:
             return None
-        return _with_none(values, (texts[at] for at in part.at if given[at] is not None), None)
+        return [None if value is None else texts[at] for value, at in zip(values, part.at)]
 
     def _fit_or_reject(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any]:
         """Return a column's values as it stores them. Its policy says what to do with misfits."""
@@ -18532,7 +18532,7 @@ class TableTarget(Target):
         return _values_at(rows, self._key_at)
 
     def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], MoveCounts]:
-        """Return the rows to insert (by columns), the rows to update, and the counts."""
+        """Return the rows to insert, by columns, the rows to update, and the counts."""
         if self.write == "insert" and self.on_conflict == "error":
             return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
@@ -19280,13 +19280,11 @@ class _FittedBatch:
             return error
 
 
-#: the kinds of columns that take what a server writes of a kind
-_RENDERED_INTO: Mapping[str, Collection[str]] = {
-    **dict.fromkeys(("text", "long text"), ("text", "long text")),
-    "year": ("year", "integer"),
-    "moment": ("moment", "local moment"),
-    "local moment": ("moment", "local moment"),
-}
+#: pairs of kinds: a column of the second one takes what a server writes of the first
+_RENDERED_INTO = {
+    ("text", "long text"), ("long text", "text"), ("year", "integer"),
+    ("moment", "local moment"), ("local moment", "moment"),
+}  # fmt: skip
 
 
 def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
@@ -19294,7 +19292,8 @@ def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
 
     Servers round decimals and fractions of seconds, and cut off blanks, without an error.
     """
-    if column.kind not in _RENDERED_INTO.get(source.kind, (source.kind,)) or column.choices:
+    kinds = source.kind, column.kind
+    if (kinds not in _RENDERED_INTO and source.kind != column.kind) or column.choices:
         return False
     if column.fixed and not (source.fixed and source.size == column.size):
         return False
@@ -19319,8 +19318,6 @@ class _RollBack(Exception):
 @dataclass(eq=False, repr=False)
 class _MoveRun:
     """One call of ``RowMove.run``."""
-
-    TRIES: ClassVar = 3  # of a batch, if other clients change the same rows
 
     _move: RowMove
     _shows: bool  # the progress
@@ -19465,7 +19462,7 @@ class _MoveRun:
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
         """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
         refusal: Exception | None = None
-        for _ in range(self.TRIES):
+        for _ in range(3):  # other clients may change the same rows
             try:
                 return self._move.database.run(work)
             except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
