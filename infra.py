@@ -17772,13 +17772,13 @@ class _KeyedSource(Source):
     _types: Mapping[str, str] | _Names
 
     def _describe(self) -> dict[str, Any]:
-        return {**self._place, "key": [*self._key], "columns": self._types}
+        return {**self._place, "key": self._key, "columns": self._types}
 
     @abstractmethod
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion: ...
+    def _page(self, after: _Key | None, limit: int) -> _Portion: ...
 
     def _read(self, position: Any, limit: int) -> _Portion:
-        after = position and [_KEY_READERS[name](text) for name, text in position]
+        after = position and tuple(_KEY_READERS[name](text) for name, text in position)
         portion = self._page(after, limit)
         if portion.until is not None:
             position = _encode_key(portion.until)
@@ -17839,7 +17839,7 @@ class TableSource(_KeyedSource):
         _check_known(self.table, self.names, shape.columns)
         self._types = _described(shape, self.names)
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+    def _page(self, after: _Key | None, limit: int) -> Any:
         if self._prepare is None:
             return self._rows.page(self.names, after, limit)
         portion = self._rows.rendered_page(self.names, after, limit, judge=True)
@@ -18113,7 +18113,7 @@ class SqliteSource(_KeyedSource):
         # Outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
+    def _page(self, after: _Key | None, limit: int) -> _Portion:
         parts = self.names, self._key
         columns, key = (", ".join(f'"{name}"' for name in part) for part in parts)
         condition = ""
@@ -18176,7 +18176,7 @@ class QuerySource(_KeyedSource):
         if self._ask(f"WHERE {nulls} LIMIT 1"):
             raise MoveError("the query's key holds NULL")
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
+    def _page(self, after: _Key | None, limit: int) -> _Portion:
         tail = ""
         params: list[Any] = []
         if after is not None:
@@ -18453,7 +18453,7 @@ class TableTarget(Target):
             "table": self.table,
             "write": self.write,
             "on_conflict": self.on_conflict,
-            "key": [*self._shape.key],
+            "key": self._shape.key,
             "columns": _described(self._shape, self._shape.columns),
         }
 
@@ -18619,7 +18619,7 @@ class RepositoryTarget(Target):
         return {
             "repository": self.repository.table,
             "on_conflict": self.on_conflict,
-            "columns": [*self.repository._shown],
+            "columns": self.repository._shown,
         }
 
     def _fit(self, part: _TargetRows) -> _Columns:
@@ -18667,10 +18667,9 @@ class RepositoryTarget(Target):
 
     def _is_same(self, record: Any, stored: Any) -> bool:
         """Return whether they are equal, except for fields that ``create`` fills in."""
-        filled = {*self.repository.ids, "created_at", "updated_at", self.repository.version}
         return all(
             getattr(record, name) in (held := getattr(stored, name), getattr(held, "value", held))
-            or (name in filled and _is_unfilled(getattr(record, name)))
+            or (name in self.repository._fillable and _is_unfilled(getattr(record, name)))
             for name in self.repository._shown
         )
 
@@ -19052,8 +19051,8 @@ class RowMove(_ResumableMove):
             reason = "it has a transform"
         if reason:
             return f"slow: {reason}"
-        source, database = cast("Any", self.source), cast("Any", self.database)
-        source._prepare = database._dialect.from_rendered
+        source: Any = self.source
+        source._prepare = cast("Any", self.database)._dialect.from_rendered
         return "fast"
 
     def _passing(self) -> tuple[_Names, str]:
@@ -19331,6 +19330,7 @@ class _MoveRun:
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
     _path: str = "slow: a dry run"
+    _dry_run: bool = False
 
     def close(self) -> None:
         self._move.source._close()
@@ -19339,7 +19339,7 @@ class _MoveRun:
 
     def rehearse(self) -> MoveReport:
         """Do everything except for writing."""
-        move = self._move
+        move, self._dry_run = self._move, True
         move._open()
         counts, position, last = MoveCounts(), None, False
         self._show(0)
@@ -19349,7 +19349,7 @@ class _MoveRun:
             counts += _FittedBatch(move, batch).write(dry_run=True)
             self._adapt_size(batch)
             self._show(counts.read)
-        return self._report(counts, done=last, dry_run=True)
+        return self._report(counts, done=last)
 
     def execute(self) -> MoveReport:
         with _graceful_stop() as self._stop:
@@ -19526,10 +19526,11 @@ class _MoveRun:
             self._progress = self._progress or _Progress(self._move, read)
             self._progress.show(read)
 
-    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
-        seconds = SystemClock.monotonic() - self._started
-        resumed = self._resumed or MoveCounts()
-        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run, self._path)
+    def _report(self, counts: MoveCounts, *, done: bool) -> MoveReport:
+        resumed, seconds = self._resumed or MoveCounts(), SystemClock.monotonic() - self._started
+        return MoveReport(
+            self._move.name, counts, resumed, seconds, done, self._dry_run, self._path
+        )
 
 
 def _bytes_of(row: Any) -> int:
@@ -19641,7 +19642,6 @@ class _ObjectRun(_MoveRun):
     """One call of a method of an ``ObjectMove``."""
 
     _move: Any
-    _dry_run = False
 
     def rehearse(self) -> MoveReport:
         self._dry_run = self._resume = True
@@ -19663,7 +19663,7 @@ class _ObjectRun(_MoveRun):
             finally:
                 self._write(1)
             self._check_stop()
-        return self._report(counts, done=len(pending) <= self._end, dry_run=self._dry_run)
+        return self._report(counts, done=len(pending) <= self._end)
 
     def _find_parts(self) -> set[str]:
         storage, bucket, _ = self._move.target
