@@ -17704,7 +17704,6 @@ _KEY_READERS = dict(map(operator.itemgetter(0, 2), _KEY_CODECS.values()))
 
 
 def _encode_key(values: Sequence[Any]) -> list[list[str]]:
-    """Return the values of a key as a checkpoint holds them."""
     encoded = []
     for value in map(_plain, values):
         codec = _KEY_CODECS.get(type(value))
@@ -17828,8 +17827,7 @@ class TableSource(_KeyedSource):
         if not shape.key:
             raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
         for name in shape.key:
-            kind = shape.columns[name].kind
-            if kind not in _KEY_KINDS or name in shape.unordered:
+            if shape.columns[name].kind not in _KEY_KINDS or name in shape.unordered:
                 raise MoveError(
                     f"{self.table} cannot be read in the order of {name}: "
                     "no page can begin after a value of this type",
@@ -18223,8 +18221,7 @@ def _iso(text: str) -> str:
 
     Raises ValidationError for a seventh digit of a second, which later versions cut off.
     """
-    fraction = re.search(r"\.(\d+)", text)
-    if fraction is not None:
+    if fraction := re.search(r"\.(\d+)", text):
         digits = fraction[1].rstrip("0").ljust(6, "0")
         if len(digits) > 6:
             raise ValidationError("a time should have at most six digits of a second")
@@ -18679,7 +18676,6 @@ class MoveReport(_ByValue):
     """The result of a run.
 
     Attributes:
-        name: the move's name.
         counts: the counts of the whole move, including earlier runs.
         resumed: the counts of earlier runs.
         seconds: the duration of this run.
@@ -18723,7 +18719,6 @@ class Verification(_ByValue):
     """The result of ``Move.verify``.
 
     Attributes:
-        name: the move's name.
         checked: rows that the source gives for the target.
         different: those that the target holds with other values.
         missing: those that the target does not hold.
@@ -18954,10 +18949,8 @@ class _ResumableMove(Move):
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
         run = self._run_of(self, shows, end, resume, restart, accept_change)
-        try:
+        with contextlib.closing(run):
             return run.rehearse() if dry_run else run.execute()
-        finally:
-            run.close()
 
 
 class RowMove(_ResumableMove):
@@ -18970,8 +18963,6 @@ class RowMove(_ResumableMove):
     Args:
         name: the move's identity: the name of its checkpoint.
         version: increase it when ``transform`` changes.
-        source: the source of the rows.
-        target: the target of the rows.
         targets: instead of ``target``, several targets in one database by name. The transform then
             returns pairs of name and row.
         transform: a function that takes a row as a dict and returns a dict, several dicts, or None
@@ -19250,20 +19241,16 @@ class _FittedBatch:
         error = self._refusal(size)
         if error is None:
             return None
-        count = self._refused_count(error) or bisect.bisect_left(
-            range(size), True, 1, key=lambda first: bool(self._refusal(first))
-        )
+        count = 0
+        if error._row and len(self._fitted) == 1:  # it says which row it is
+            count = self._fitted[0][1][error._row - 1] + 1
+        if not self._refusal(count) or self._refusal(count - 1):
+            count = bisect.bisect_left(
+                range(size), True, 1, key=lambda first: bool(self._refusal(first))
+            )
         error = self._refusal(count) or error
         key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
-
-    def _refused_count(self, error: InfrastructureError) -> int:
-        """Return how many rows end with the refused one, if the error says which it is, or 0."""
-        if not error._row or len(self._fitted) > 1:
-            return 0
-        ((_, at, _),) = self._fitted
-        count = at[error._row - 1] + 1
-        return count if self._refusal(count) and not self._refusal(count - 1) else 0
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -19467,8 +19454,7 @@ class _MoveRun:
                 return self._move.database.run(work)
             except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
                 refusal = error
-                refused_row = fitted.refused_row()
-                if refused_row is not None:
+                if refused_row := fitted.refused_row():
                     raise refused_row from error
         raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
