@@ -17803,8 +17803,8 @@ class TableSource(_KeyedSource):
         table: the table's name.
         columns: the columns to read; by default all but those that the server computes.
 
-    Raises ConfigurationError for another database. Raises ValidationError if ``table`` is not a
-    plain identifier, or ``columns`` is not an iterable of names.
+    Raises ConfigurationError for another database, and ValidationError if ``table`` is not a plain
+    identifier, or ``columns`` is not an iterable of names.
     """
 
     _reads_ahead = True
@@ -18378,8 +18378,8 @@ class TableTarget(Target):
             to drop.
 
     Raises ConfigurationError for another database, choice or policy, and for ``columns`` without
-    ``write="update"``. Raises ValidationError if ``table`` is not a plain identifier, ``columns``
-    is not an iterable of names, or ``policies`` is not a dict.
+    ``write="update"``; ValidationError if ``table`` is not a plain identifier, ``columns`` is not
+    an iterable of names, or ``policies`` is not a dict.
     """
 
     def __init__(
@@ -19034,32 +19034,29 @@ class RowMove(_ResumableMove):
             target._open(names)
 
     def _choose_path(self) -> str:
-        """Let the servers write and read the rows if they can. Return the report's ``path``."""
-        passing, reason = self._passing()
+        """Let the servers write and read what they can. Return the report's ``path``."""
+        reason = self._slow_reason()
         if self.transform is not None:
-            for target in self.targets.values():
-                target._kept = passing
             reason = "it has a transform"
-        if reason:
-            return f"slow: {reason}"
-        source: Any = self.source
-        source._prepare = cast("Any", self.database)._dialect.from_rendered
-        return "fast"
+        return f"slow: {reason}" if reason else "fast"
 
-    def _passing(self) -> tuple[_Names, str]:
-        """Return the columns that servers can write and read as text, and why not all."""
+    def _slow_reason(self) -> str:
+        """Return why servers cannot write and read all columns as text, or ""."""
         source, target = self.source, self.targets.get("")
         if not isinstance(source, TableSource) or not isinstance(source.database, ConnectionPool):
-            return [], "the source is no table on a server"
+            return "the source is no table on a server"
         if not isinstance(target, TableTarget) or not isinstance(target.database, ConnectionPool):
-            return [], "the target is no table on a server"
+            return "the target is no table on a server"
         if target.write != "insert" or target.on_conflict != "error":
-            return [], "rows may exist in the target"
+            return "rows may exist in the target"
         if target.policies:
-            return [], "the target has policies"
-        passing = [name for name in source.names if self._passes(source, target, name)]
-        other = [name for name in source.names if name not in passing]
-        return passing, f"the types of {other[0]}" if other else ""
+            return "the target has policies"
+        others = [name for name in source.names if not self._passes(source, target, name)]
+        if self.transform is not None:
+            target._kept = {*source.names}.difference(others)
+        elif not others:
+            source._prepare = target.database._dialect.from_rendered
+        return f"the types of {others[0]}" if others else ""
 
     def _passes(self, source: Any, target: Any, name: str) -> bool:
         """Return whether the target's server reads this column as the source's server writes it."""
@@ -19108,8 +19105,9 @@ class RowMove(_ResumableMove):
         while not last:
             batch = self.source._read(position, self._batch)
             position, last = batch.position, batch.last
-            for at, state in _FittedBatch(self, batch).compare():
-                yield batch, at, state
+            for target, rows, columns in _FittedBatch(self, batch).fitted:
+                for at, state in zip(rows, target._compare(columns)):
+                    yield batch, at, state
 
     def _extra(self, found: int) -> int | None:
         """Return how many rows only the target has, or None if it is not one whole table."""
@@ -19194,7 +19192,8 @@ class _FittedBatch:
 
     def __init__(self, move: RowMove, batch: _Portion) -> None:
         self._move, self._batch, self._database = move, batch, move.database
-        self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
+        #: a target, the index of each row as in ``_TargetRows.at``, and the rows by columns
+        self.fitted: list[tuple[Target, Sequence[int], _Columns]] = []
         self.rejects: list[dict[str, str]] = []
         self._fit()
 
@@ -19203,7 +19202,7 @@ class _FittedBatch:
         transformed = _TransformedBatch(self._move, batch)
         for name, part in transformed.parts.items():
             if part.rows:
-                self._fitted.append((targets[name], part.at, targets[name]._fit(part)))
+                self.fitted.append((targets[name], part.at, targets[name]._fit(part)))
                 self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
         dropped, rejected = transformed.dropped, len(self.rejects)
         self._counts = MoveCounts(read=batch.size, dropped=dropped, rejected=rejected)
@@ -19216,17 +19215,12 @@ class _FittedBatch:
             with target.database._unlimited():
                 target.database._insert_rendered(target.table, target._names, rendered)
             counts += MoveCounts(written=self._batch.size)
-        for target, at, columns in self._fitted:
+        for target, at, columns in self.fitted:
             count = bisect.bisect_left(at, first)
             counts += target._write([column[:count] for column in columns], dry_run)
         if not dry_run:
             self._database._check_constraints()
         return counts
-
-    def compare(self) -> Iterator[tuple[int, str]]:
-        """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
-        for target, at, columns in self._fitted:
-            yield from zip(at, target._compare(columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
@@ -19242,8 +19236,8 @@ class _FittedBatch:
         if error is None:
             return None
         count = 0
-        if error._row and len(self._fitted) == 1:  # it says which row it is
-            count = self._fitted[0][1][error._row - 1] + 1
+        if error._row and len(self.fitted) == 1:  # it says which row it is
+            count = self.fitted[0][1][error._row - 1] + 1
         if not self._refusal(count) or self._refusal(count - 1):
             count = bisect.bisect_left(
                 range(size), True, 1, key=lambda first: bool(self._refusal(first))
@@ -19790,10 +19784,10 @@ def _copied_columns(shape: _TableShape, syntax: _TableSyntax, *, same: bool) -> 
             column = column._replace(unsigned=False)
         kind = "flag" if text == "bit(1)" else syntax.kind(column)
         text = "JSON" if kind == "document" and text != "jsonb" else text
-        sql = types.get(kind, "").format(size=column.size, scale=column.scale)
-        if not sql and not same:
+        sql = text if same else types.get(kind, "").format(size=column.size, scale=column.scale)
+        if not sql:
             raise MoveError(f"{name} is {text}, which the engine does not have", column=name)
-        sql = (text if same else sql) + (" NULL" if name in shape.nullable else " NOT NULL")
+        sql += " NULL" if name in shape.nullable else " NOT NULL"
         literal = _LITERAL.fullmatch(default)
         if is_made:
             sql += syntax.made
@@ -20524,8 +20518,7 @@ class Infrastructure(_Closeable):
             worst_first = (state for state in ("open", "half_open", "closed") if state in states)
             found["breaker"] = next(worst_first, None)
         if error is not None:
-            is_own = isinstance(error, InfrastructureError)
-            found["reason"] = str(error) if is_own else "its text is withheld: it may be secret"
+            found["reason"] = _reason(error, "its text is withheld: it may be secret")
             found["error"] = type(error).__name__
         return ServiceHealth(error is None, **found)
 
