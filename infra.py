@@ -17684,7 +17684,7 @@ _KEY_KINDS = {
     "moment", "local moment", "date", "time", "time or duration",
 }  # fmt: skip
 #: how a checkpoint holds the values of a key: by type a name, to text and from text
-_KEY_CODECS: Mapping[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
+_KEY_CODECS: Mapping[type, tuple[str, _Converter, _Converter]] = {
     str: ("text", str, str),
     bool: ("flag", lambda value: "1" if value else "", bool),
     int: ("whole", str, int),
@@ -18243,7 +18243,7 @@ def _read_number(kind: Callable[[str], T], text: str) -> T:
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 #: How a move converts a value for a column that does not take its type, by type and column kind.
 #: An exception means that the value does not fit.
-_CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
+_CONVERSIONS: Mapping[tuple[type, str], _Converter] = {
     (str, "integer"): functools.partial(_read_number, int),
     (str, "year"): functools.partial(_read_number, int),
     (str, "float"): functools.partial(_read_number, float),
@@ -18816,8 +18816,7 @@ def _restore_rejects(path: Path, point: _Checkpoint) -> None:
 def _add_rejects(path: Path, rejects: Sequence[dict[str, str]]) -> int:
     """Append the rejects, flush them to the disk, and return the file's size."""
     with path.open("ab") as stream:
-        for reject in rejects:
-            stream.write(_encode(reject).encode() + b"\n")
+        stream.writelines(_encode(reject).encode() + b"\n" for reject in rejects)
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()
@@ -18871,8 +18870,7 @@ class _Progress:
         if self._total and rate:
             left = max(0, self._total - self._read) / rate
             line += f", {self._read / self._total:.0%}, {timedelta(seconds=round(left))} left"
-        sys.stderr.write(f"\r{line}\x1b[K{end}")
-        sys.stderr.flush()
+        print(f"\r{line}\x1b[K", end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -19521,7 +19519,7 @@ def _bytes_of(row: Any) -> int:
 def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
     """Return the paths at which two descriptions differ."""
     if isinstance(before, dict) and isinstance(after, dict):
-        for name in {**before, **after}:
+        for name in before | after:
             yield from _differences(before.get(name), after.get(name), f"{place}.{name}")
     elif before != after:
         yield place.removeprefix(".")
@@ -19843,8 +19841,8 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
     ]
     notes = [" ".join(part.split()) for part in parts if part.startswith("-- ")]
     lines = [part for part in parts if not part.startswith("-- ")]
-    head = [f"-- migration 1 {name.lower()} {engine}", *notes]
-    return "\n".join([*head, syntax.create(quote(rows.table), lines)])
+    head = f"-- migration 1 {name.lower()} {engine}"
+    return "\n".join([head, *notes, syntax.create(quote(rows.table), lines)])
 
 
 # === observability ================================================================================
