@@ -18398,6 +18398,7 @@ class TableTarget(Target):
         self.indexes = _check_choice("indexes", indexes, "keep", "afterwards")
         self.on_conflict = _check_choice("on_conflict", on_conflict, "error", "skip", "update")
         self.write = _check_choice("write", write, "insert", "update")
+        self._rows_may_exist = self.write == "update" or self.on_conflict != "error"
         self._columns = _check_columns(columns)
         if columns is not None and self.write != "update":
             raise ConfigurationError('columns need write="update"')
@@ -18411,7 +18412,7 @@ class TableTarget(Target):
     def _open(self, names: _Names | None) -> None:
         self._kept = ()
         shape = self._shape = self._open_table(self.table)
-        if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
+        if not shape.key and self._rows_may_exist:
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
         self._check_writable([*self.policies, *self._columns])
         for name, policy in self.policies.items():
@@ -18432,7 +18433,7 @@ class TableTarget(Target):
         shape = self._shape
         self._check_writable(names)
         needed = [*self._columns]
-        if self.write == "update" or self.on_conflict != "error":
+        if self._rows_may_exist:
             needed += shape.key
         if self.write == "insert":
             omissible = shape.optional | shape.computed
@@ -18530,7 +18531,7 @@ class TableTarget(Target):
 
     def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], MoveCounts]:
         """Return the rows to insert, by columns, the rows to update, and the counts."""
-        if self.write == "insert" and self.on_conflict == "error":
+        if not self._rows_may_exist:
             return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
         keys = self._keys(rows)
@@ -19045,7 +19046,7 @@ class RowMove(_ResumableMove):
             return "the source is no table on a server"
         if not isinstance(target, TableTarget) or not isinstance(target.database, ConnectionPool):
             return "the target is no table on a server"
-        if target.write != "insert" or target.on_conflict != "error":
+        if target._rows_may_exist:
             return "rows may exist in the target"
         if target.policies:
             return "the target has policies"
