@@ -17723,10 +17723,15 @@ def _reason(error: Exception, otherwise: str) -> str:
     return str(error) if isinstance(error, InfrastructureError) else otherwise
 
 
-def _check_known(owner: str, names: _Names, known: Collection[str]) -> None:
+def _check_known(names: _Names, known: Collection[str], refusal: str) -> None:
+    """Raise MoveError for the first name that is not known. The refusal ends with the name."""
     for name in names:
         if name not in known:
-            raise MoveError(f"{owner} has no column {name}", column=name)
+            raise MoveError(f"{refusal} {name}", column=name)
+
+
+def _unordered(table: str, name: str, reason: str) -> MoveError:
+    return MoveError(f"{table} cannot be read in the order of {name}: {reason}", column=name)
 
 
 class Source(ABC):
@@ -17828,13 +17833,10 @@ class TableSource(_KeyedSource):
             raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
         for name in shape.key:
             if shape.columns[name].kind not in _KEY_KINDS or name in shape.unordered:
-                raise MoveError(
-                    f"{self.table} cannot be read in the order of {name}: "
-                    "no page can begin after a value of this type",
-                    column=name,
-                )
+                reason = "no page can begin after a value of this type"
+                raise _unordered(self.table, name, reason)
         self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
-        _check_known(self.table, self.names, shape.columns)
+        _check_known(self.names, shape.columns, f"{self.table} has no column")
         self._types = _described(shape, self.names)
 
     def _page(self, after: _Key | None, limit: int) -> Any:
@@ -18098,10 +18100,7 @@ class SqliteSource(_KeyedSource):
         for name in self._key:
             unordered = f"typeof(\"{name}\") IN ('real', 'null')"
             if self._ask(f'SELECT 1 FROM "{self.table}" WHERE {unordered} LIMIT 1'):
-                raise MoveError(
-                    f"{self.table} cannot be read in the order of {name}: it holds floats or NULL",
-                    column=name,
-                )
+                raise _unordered(self.table, name, "it holds floats or NULL")
 
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[_Row]:
         import sqlite3
@@ -18168,7 +18167,7 @@ class QuerySource(_KeyedSource):
 
     def _open(self) -> None:
         self.names = self._types = self._ask("LIMIT 0", fetch=_column_names)
-        _check_known("the query", self._key, self.names)
+        _check_known(self._key, self.names, "the query has no column")
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
         if self._ask(f"WHERE {nulls} LIMIT 1"):
@@ -18424,7 +18423,7 @@ class TableTarget(Target):
             self._set_columns(names)
 
     def _check_writable(self, names: _Names) -> None:
-        _check_known(self.table, names, self._shape.columns)
+        _check_known(names, self._shape.columns, f"{self.table} has no column")
         for name in names:
             if name in self._shape.computed:
                 raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
@@ -18438,9 +18437,7 @@ class TableTarget(Target):
         if self.write == "insert":
             omissible = shape.optional | shape.computed
             needed += [name for name in shape.columns if name not in omissible]
-        for name in needed:
-            if name not in names:
-                raise MoveError(f"the rows for {self.table} have no {name}", column=name)
+        _check_known(needed, names, f"the rows for {self.table} have no")
         self._names = [*names]
         self._set = self._columns or [name for name in names if name not in shape.key]
         self._key_at = [names.index(name) for name in shape.key if name in names]
@@ -18609,9 +18606,7 @@ class RepositoryTarget(Target):
     def _open(self, names: _Names | None) -> None:
         self._open_table(self.repository.table)
         self._given = names
-        for name in names or ():
-            if name not in self.repository._shown:
-                raise MoveError(f"the {self.repository.resource} has no {name}", column=name)
+        _check_known(names or (), self.repository._shown, f"the {self.repository.resource} has no")
 
     def _describe(self) -> dict[str, Any]:
         return {
