@@ -18942,9 +18942,9 @@ class _ResumableMove(Move):
         """
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        run = self._run_of(self, shows, end, resume, restart, accept_change)
+        run = self._run_of(self, shows, end, dry_run, resume, restart, accept_change)
         with contextlib.closing(run):
-            return run.rehearse() if dry_run else run.execute()
+            return run.execute()
 
 
 class RowMove(_ResumableMove):
@@ -19296,6 +19296,7 @@ class _MoveRun:
     _move: RowMove
     _shows: bool  # the progress
     _end: int  # how many rows of the whole move are read when the run ends
+    _dry_run: bool
     _resume: bool
     _restart: bool
     _accept_change: bool
@@ -19305,16 +19306,15 @@ class _MoveRun:
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
     _path: str = "slow: a dry run"
-    _dry_run: bool = False
 
     def close(self) -> None:
         self._move.source._close()
         if self._progress is not None:
             self._progress.close()
 
-    def rehearse(self) -> MoveReport:
+    def _rehearse(self) -> MoveReport:
         """Do everything except for writing."""
-        move, self._dry_run = self._move, True
+        move = self._move
         move._open()
         counts, position, last = MoveCounts(), None, False
         self._show(0)
@@ -19327,6 +19327,8 @@ class _MoveRun:
         return self._report(counts, done=last)
 
     def execute(self) -> MoveReport:
+        if self._dry_run:
+            return self._rehearse()
         with _graceful_stop() as self._stop:
             while True:
                 try:
@@ -19602,7 +19604,7 @@ class ObjectMove(_ResumableMove):
 
     def verify(self) -> Verification:
         """Compare the SHA-256 of the target's bytes with the manifest's, or else the source's."""
-        run = _ObjectRun(cast("Any", self), False, 0, True, False, False)
+        run = _ObjectRun(cast("Any", self), False, 0, True, True, False, False)
         planned = run.plan()
         states = [*run.in_threads(run.compare, planned)]
         unequal = [one["key"] for one, state in zip(planned, states) if state != "equal"]
@@ -19616,10 +19618,6 @@ class _ObjectRun(_MoveRun):
     """One call of a method of an ``ObjectMove``."""
 
     _move: Any
-
-    def rehearse(self) -> MoveReport:
-        self._dry_run = self._resume = True
-        return self.execute()
 
     def execute(self) -> MoveReport:
         planned, self._path = self.plan(), ""
@@ -19649,7 +19647,7 @@ class _ObjectRun(_MoveRun):
         self._parts, self._written = self._find_parts(), self._started
         self._added: deque[dict[str, Any]] = deque()
         storage, bucket, _ = self._move.target
-        if self._parts and not (self._resume or self._restart):
+        if self._parts and not (self._resume or self._restart or self._dry_run):
             raise self._begun()
         if self._restart:
             if not self._dry_run:
