@@ -18931,8 +18931,8 @@ class _ResumableMove(Move):
             resume: False raises MoveError if an earlier run has begun this move.
             restart: start again with the first one; what the target holds stays.
             accept_change: continue even if version, tables or columns differ from the checkpoint's.
-                Without it, and for another key, that raises MoveError. An object move, which
-                compares each object, does not need it.
+                Without it such a change raises MoveError, as another key always does. An object
+                move, which compares each object, does not need it.
 
         Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
         rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
@@ -19028,14 +19028,14 @@ class RowMove(_ResumableMove):
             target._open(names)
 
     def _choose_path(self) -> str:
-        """Let the servers write and read what they can. Return the report's ``path``."""
+        """Choose who writes and reads the rows, and return the report's ``path``."""
         reason = self._slow_reason()
         if self.transform is not None:
             reason = "it has a transform"
         return f"slow: {reason}" if reason else "fast"
 
     def _slow_reason(self) -> str:
-        """Return why servers cannot write and read all columns as text, or ""."""
+        """Let the servers write and read columns as text. Return why not all of them, or ""."""
         source, target = self.source, self.targets.get("")
         if not isinstance(source, TableSource) or not isinstance(source.database, ConnectionPool):
             return "the source is no table on a server"
