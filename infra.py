@@ -18995,9 +18995,11 @@ class RowMove(_ResumableMove):
         _check_range("batch", batch, 1, 100_000, ConfigurationError)
         _SECONDS.require("lock_timeout", lock_timeout)
         self.version, self.source, self.transform = version, source, transform
-        self.targets = self._check_targets(target, targets)
-        self.database = next(iter(self.targets.values())).database
+        if (target is None) == (targets is None):
+            raise ConfigurationError("a move takes either target or targets")
         self._is_split = targets is not None
+        self.targets = self._check_targets({"": target} if targets is None else targets)
+        self.database = next(iter(self.targets.values())).database
         if rejects is None:
             rejects = f"{self.name}-rejects.jsonl"
         self._rejects_path = _path(_check_path("rejects", rejects))
@@ -19005,19 +19007,13 @@ class RowMove(_ResumableMove):
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock, getattr(self.database, "_clock", None))
 
-    def _check_targets(
-        self, target: Target | None, targets: Mapping[str, Target] | None
-    ) -> dict[str, Target]:
-        if (target is None) == (targets is None):
-            raise ConfigurationError("a move takes either target or targets")
-        named: dict[str, Any] = {"": target}
-        if targets is not None:
-            named = dict(_check_mapping("targets", targets))
+    def _check_targets(self, targets: Any) -> dict[str, Target]:
+        named = dict(_check_mapping("targets", targets))
         if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
         if len({id(one.database) for one in named.values()}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
-        if targets is not None and self.transform is None:
+        if self._is_split and self.transform is None:
             raise ConfigurationError("targets need a transform that returns pairs of name and row")
         return named
 
