@@ -17898,8 +17898,7 @@ class IterableSource(Source):
         for values, (number,) in zip(rows, keys):
             if not isinstance(values, Mapping):
                 raise MoveError(f"row {number} should be a dict", key=f"row={number}")
-        rows = [*map(dict, rows)]
-        return _portion(rows, keys, limit, key_names=("row",), position=self._at)
+        return _portion([*map(dict, rows)], keys, limit, key_names=("row",), position=self._at)
 
     def _begin_at(self, start: int) -> None:
         given = self._given
@@ -19267,18 +19266,16 @@ def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
         return False
     if column.fixed and not (source.fixed and source.size == column.size):
         return False
-    if column.kind == "float" and column.scale is not None:
-        return False
     size = source.size
     if column.kind in _SIZED and column.size is not None and not 0 < (size or 0) <= column.size:
         return False
     octets = source.octets if size is None else 4 * size
     if column.octets is not None and not 0 < (octets or 0) <= column.octets:
         return False
-    if column.scale is None or column.kind not in ("decimal", *_SCALED):
+    if column.scale is None or column.kind not in ("float", "decimal", *_SCALED):
         return True
     scale = 6 if source.scale is None and source.kind in _SCALED else source.scale
-    return scale is not None and scale <= column.scale
+    return column.kind != "float" and scale is not None and scale <= column.scale
 
 
 class _RollBack(Exception):
