@@ -17379,7 +17379,7 @@ _KEY_KINDS = {
     "moment", "local moment", "date", "time", "time or duration",
 }  # fmt: skip
 #: how a checkpoint holds the values of a key: by type a name, to text and from text
-_KEY_CODECS: Mapping[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
+_KEY_CODECS: Mapping[type, tuple[str, _Converter, _Converter]] = {
     str: ("text", str, str),
     bool: ("flag", lambda value: "1" if value else "", bool),
     int: ("whole", str, int),
@@ -17399,7 +17399,6 @@ _KEY_READERS = dict(map(operator.itemgetter(0, 2), _KEY_CODECS.values()))
 
 
 def _encode_key(values: Sequence[Any]) -> list[list[str]]:
-    """Return the values of a key as a checkpoint holds them."""
     encoded = []
     for value in map(_plain, values):
         codec = _KEY_CODECS.get(type(value))
@@ -17419,16 +17418,21 @@ def _reason(error: Exception, otherwise: str) -> str:
     return str(error) if isinstance(error, InfrastructureError) else otherwise
 
 
-def _check_known(owner: str, names: _Names, known: _Names | Mapping[str, Any]) -> None:
+def _check_known(names: _Names, known: Collection[str], refusal: str) -> None:
+    """Raise MoveError for the first name that is not known. The refusal ends with the name."""
     for name in names:
         if name not in known:
-            raise MoveError(f"{owner} has no column {name}", column=name)
+            raise MoveError(f"{refusal} {name}", column=name)
+
+
+def _unordered(table: str, name: str, reason: str) -> MoveError:
+    return MoveError(f"{table} cannot be read in the order of {name}: {reason}", column=name)
 
 
 class Source(ABC):
     """The source of a ``RowMove``: one of the classes below."""
 
-    #: the columns, after ``_open``; None: rows are dicts
+    #: the columns of the rows, after ``_open``; None: rows are dicts
     names: Any = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
@@ -17447,10 +17451,7 @@ class Source(ABC):
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Portion:
-        """Return up to ``limit`` rows from this position on; None is the beginning.
-
-        Rows are tuples in the order of ``names``, or dicts if there are none.
-        """
+        """Return up to ``limit`` rows from this position on; None is the beginning."""
 
     def _total(self) -> int | None:
         """Return the number of rows, or None if it is unknown."""
@@ -17470,14 +17471,13 @@ class _KeyedSource(Source):
     _types: Mapping[str, str] | _Names
 
     def _describe(self) -> dict[str, Any]:
-        return {**self._place, "key": [*self._key], "columns": self._types}
+        return {**self._place, "key": self._key, "columns": self._types}
 
     @abstractmethod
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
-        """Return the rows that follow a key."""
+    def _page(self, after: _Key | None, limit: int) -> _Portion: ...
 
     def _read(self, position: Any, limit: int) -> _Portion:
-        after = position and [_KEY_READERS[name](text) for name, text in position]
+        after = position and tuple(_KEY_READERS[name](text) for name, text in position)
         portion = self._page(after, limit)
         if portion.until is not None:
             position = _encode_key(portion.until)
@@ -17503,8 +17503,8 @@ class TableSource(_KeyedSource):
         table: the table's name.
         columns: the columns to read; by default all but those that the server computes.
 
-    Raises ConfigurationError for another database. Raises ValidationError if ``table`` is not a
-    plain identifier, or ``columns`` is not an iterable of names.
+    Raises ConfigurationError for another database, and ValidationError if ``table`` is not a plain
+    identifier, or ``columns`` is not an iterable of names.
     """
 
     _reads_ahead = True
@@ -17527,18 +17527,14 @@ class TableSource(_KeyedSource):
         if not shape.key:
             raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
         for name in shape.key:
-            kind = shape.columns[name].kind
-            if kind not in _KEY_KINDS or name in shape.unordered:
-                raise MoveError(
-                    f"{self.table} cannot be read in the order of {name}: "
-                    "no page can begin after a value of this type",
-                    column=name,
-                )
+            if shape.columns[name].kind not in _KEY_KINDS or name in shape.unordered:
+                reason = "no page can begin after a value of this type"
+                raise _unordered(self.table, name, reason)
         self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
-        _check_known(self.table, self.names, shape.columns)
+        _check_known(self.names, shape.columns, f"{self.table} has no column")
         self._types = _described(shape, self.names)
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+    def _page(self, after: _Key | None, limit: int) -> Any:
         if self._prepare is None:
             return self._rows.page(self.names, after, limit)
         portion = self._rows.rendered_page(self.names, after, limit, judge=True)
@@ -17563,8 +17559,8 @@ def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
 class IterableSource(Source):
     """Rows from Python code, as dicts.
 
-    A resumed move reads the rows again from the beginning and skips those that it has moved. So
-    they have to come in the same order each time.
+    A resumed move reads the rows again and skips those that it has moved. So they have to come in
+    the same order each time.
 
     Args:
         rows: a list or another iterable that can be read more than once, or a function that
@@ -17597,8 +17593,7 @@ class IterableSource(Source):
         for values, (number,) in zip(rows, keys):
             if not isinstance(values, Mapping):
                 raise MoveError(f"row {number} should be a dict", key=f"row={number}")
-        rows = [*map(dict, rows)]
-        return _portion(rows, keys, limit, key_names=("row",), position=self._at)
+        return _portion([*map(dict, rows)], keys, limit, key_names=("row",), position=self._at)
 
     def _begin_at(self, start: int) -> None:
         given = self._given
@@ -17657,8 +17652,7 @@ class _FileSource(Source):
         return _row_error(str(self.path), f"record={self._record + 1}", reason)
 
     @abstractmethod
-    def _parse(self) -> Iterator[Any]:
-        """Return the records that follow in the file."""
+    def _parse(self) -> Iterator[Any]: ...
 
     def _read(self, position: Any, limit: int) -> _Portion:
         place = position or {"record": 0}
@@ -17668,7 +17662,7 @@ class _FileSource(Source):
         for values in itertools.islice(self._records, limit):
             self._record += 1
             rows.append(values)
-        keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
+        keys = [*zip(range(place["record"] + 1, self._record + 1))]
         digest = self._read_so_far.hexdigest()
         position = {"record": self._record, "offset": self._offset, "digest": digest}
         return _portion(rows, keys, limit, key_names=("record",), position=position)
@@ -17800,10 +17794,7 @@ class SqliteSource(_KeyedSource):
         for name in self._key:
             unordered = f"typeof(\"{name}\") IN ('real', 'null')"
             if self._ask(f'SELECT 1 FROM "{self.table}" WHERE {unordered} LIMIT 1'):
-                raise MoveError(
-                    f"{self.table} cannot be read in the order of {name}: it holds floats or NULL",
-                    column=name,
-                )
+                raise _unordered(self.table, name, "it holds floats or NULL")
 
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[_Row]:
         import sqlite3
@@ -17813,7 +17804,7 @@ class SqliteSource(_KeyedSource):
         # Outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
+    def _page(self, after: _Key | None, limit: int) -> _Portion:
         parts = self.names, self._key
         columns, key = (", ".join(f'"{name}"' for name in part) for part in parts)
         condition = ""
@@ -17860,11 +17851,7 @@ class QuerySource(_KeyedSource):
         self._params = [*(params or ())]
 
     def _ask(
-        self,
-        tail: str,
-        params: Sequence[Any] = (),
-        select: str = "*",
-        fetch: Callable[[Any], Any] = _all_rows,
+        self, tail: str, params: Any = (), select: str = "*", fetch: _Fetch[Any] = _all_rows
     ) -> Any:
         # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
@@ -17874,13 +17861,13 @@ class QuerySource(_KeyedSource):
 
     def _open(self) -> None:
         self.names = self._types = self._ask("LIMIT 0", fetch=_column_names)
-        _check_known("the query", self._key, self.names)
+        _check_known(self._key, self.names, "the query has no column")
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
         if self._ask(f"WHERE {nulls} LIMIT 1"):
             raise MoveError("the query's key holds NULL")
 
-    def _page(self, after: Sequence[Any] | None, limit: int) -> _Portion:
+    def _page(self, after: _Key | None, limit: int) -> _Portion:
         tail = ""
         params: list[Any] = []
         if after is not None:
@@ -17889,16 +17876,13 @@ class QuerySource(_KeyedSource):
         # One more row than asked for: the next page would skip it if it had the last row's key.
         rows = self._ask(f"{tail}ORDER BY {', '.join(self._order)} LIMIT {limit + 1}", params)
         keys = _values_at(rows, [*map(self.names.index, self._key)])
-        self._check_keys(keys)
-        return _portion(rows[:limit], keys[:limit], limit)
-
-    def _check_keys(self, keys: Sequence[_Row]) -> None:
         for key, following in itertools.pairwise(keys):
             if key == following:
                 words = _key_words(self._key, key)
                 raise MoveError(f"two rows of the query have the key {words}", key=words)
         if any(isinstance(value, float) for key in keys[:1] for value in key):
             raise MoveError("the query's key should not be a float: no page can begin after one")
+        return _portion(rows[:limit], keys[:limit], limit)
 
     def _total(self) -> int | None:
         ((count,),) = self._ask("", select="count(*)")
@@ -17926,16 +17910,15 @@ def _exact_float(value: Decimal) -> float:
 
 
 def _iso(text: str) -> str:
-    """Return the text of a time in the form that Python 3.10 reads.
+    """Return a time's text as Python 3.10 reads it.
 
     Raises ValidationError for a seventh digit of a second, which later versions cut off.
     """
-    fraction = re.search(r"\.(\d+)", text)
-    if fraction is not None:
+    if fraction := re.search(r"\.(\d+)", text):
         digits = fraction[1].rstrip("0").ljust(6, "0")
         if len(digits) > 6:
             raise ValidationError("a time should have at most six digits of a second")
-        text = f"{text[: fraction.start()]}.{digits}{text[fraction.end() :]}"
+        text = text.replace(fraction[0], f".{digits}")
     return text.upper().replace("Z", "+00:00")
 
 
@@ -17953,7 +17936,7 @@ def _read_number(kind: Callable[[str], T], text: str) -> T:
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 #: How a move converts a value for a column that does not take its type, by type and column kind.
 #: An exception means that the value does not fit.
-_CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
+_CONVERSIONS: Mapping[tuple[type, str], _Converter] = {
     (str, "integer"): functools.partial(_read_number, int),
     (str, "year"): functools.partial(_read_number, int),
     (str, "float"): functools.partial(_read_number, float),
@@ -17974,10 +17957,7 @@ _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
 
 
 def _converted_for(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values, converted to types that the column takes.
-
-    Raises one of ``_UNFIT`` if a value cannot be converted.
-    """
+    """Return the values, converted to types that the column takes. Raises one of ``_UNFIT``."""
     types = {*map(type, values)}
     conversions = {given: _CONVERSIONS.get((_value_type(given), column.kind)) for given in types}
     if not any(conversions.values()):
@@ -18030,14 +18010,10 @@ class Target(ABC):
 
     @abstractmethod
     def _open(self, names: _Names | None) -> None:
-        """Inspect the target. Raises MoveError if rows with these columns cannot be written.
-
-        Rows are tuples in the order of ``names``, or dicts if it is None.
-        """
+        """Inspect the target. Raises MoveError if it cannot take rows with a source's names."""
 
     @abstractmethod
-    def _describe(self) -> dict[str, Any]:
-        """As ``Source._describe``."""
+    def _describe(self) -> dict[str, Any]: ...
 
     @abstractmethod
     def _fit(self, part: _TargetRows) -> _Columns:
@@ -18095,8 +18071,8 @@ class TableTarget(Target):
             to drop.
 
     Raises ConfigurationError for another database, choice or policy, and for ``columns`` without
-    ``write="update"``. Raises ValidationError if ``table`` is not a plain identifier, ``columns``
-    is not an iterable of names, or ``policies`` is not a dict.
+    ``write="update"``; ValidationError if ``table`` is not a plain identifier, ``columns`` is not
+    an iterable of names, or ``policies`` is not a dict.
     """
 
     def __init__(
@@ -18115,6 +18091,7 @@ class TableTarget(Target):
         self.indexes = _check_choice("indexes", indexes, "keep", "afterwards")
         self.on_conflict = _check_choice("on_conflict", on_conflict, "error", "skip", "update")
         self.write = _check_choice("write", write, "insert", "update")
+        self._rows_may_exist = self.write == "update" or self.on_conflict != "error"
         self._columns = _check_columns(columns)
         if columns is not None and self.write != "update":
             raise ConfigurationError('columns need write="update"')
@@ -18128,7 +18105,7 @@ class TableTarget(Target):
     def _open(self, names: _Names | None) -> None:
         self._kept = ()
         shape = self._shape = self._open_table(self.table)
-        if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
+        if not shape.key and self._rows_may_exist:
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
         self._check_writable([*self.policies, *self._columns])
         for name, policy in self.policies.items():
@@ -18140,7 +18117,7 @@ class TableTarget(Target):
             self._set_columns(names)
 
     def _check_writable(self, names: _Names) -> None:
-        _check_known(self.table, names, self._shape.columns)
+        _check_known(names, self._shape.columns, f"{self.table} has no column")
         for name in names:
             if name in self._shape.computed:
                 raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
@@ -18149,14 +18126,12 @@ class TableTarget(Target):
         shape = self._shape
         self._check_writable(names)
         needed = [*self._columns]
-        if self.write == "update" or self.on_conflict != "error":
+        if self._rows_may_exist:
             needed += shape.key
         if self.write == "insert":
             omissible = shape.optional | shape.computed
             needed += [name for name in shape.columns if name not in omissible]
-        for name in needed:
-            if name not in names:
-                raise MoveError(f"the rows for {self.table} have no {name}", column=name)
+        _check_known(needed, names, f"the rows for {self.table} have no")
         self._names = [*names]
         self._set = self._columns or [name for name in names if name not in shape.key]
         self._key_at = [names.index(name) for name in shape.key if name in names]
@@ -18167,7 +18142,7 @@ class TableTarget(Target):
             "table": self.table,
             "write": self.write,
             "on_conflict": self.on_conflict,
-            "key": [*self._shape.key],
+            "key": self._shape.key,
             "columns": _described(self._shape, self._shape.columns),
         }
 
@@ -18198,10 +18173,10 @@ class TableTarget(Target):
             return [*map(texts.__getitem__, part.at)]
         if name not in self._shape.nullable:
             return None
-        return _with_none(values, (texts[at] for at in part.at if given[at] is not None), None)
+        return [None if value is None else texts[at] for value, at in zip(values, part.at)]
 
     def _fit_or_reject(self, name: str, values: Sequence[Any], part: _TargetRows) -> Sequence[Any]:
-        """Return a column's values as it stores them, by its policy for those that do not fit."""
+        """Return a column's values as it stores them. Its policy says what to do with misfits."""
         with contextlib.suppress(*_UNFIT):
             return self._fit_values(name, values)
         words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
@@ -18246,8 +18221,8 @@ class TableTarget(Target):
         return _values_at(rows, self._key_at)
 
     def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], MoveCounts]:
-        """Return the rows to insert (by columns), the rows to update, and the counts."""
-        if self.write == "insert" and self.on_conflict == "error":
+        """Return the rows to insert, by columns, the rows to update, and the counts."""
+        if not self._rows_may_exist:
             return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
         keys = self._keys(rows)
@@ -18325,15 +18300,13 @@ class RepositoryTarget(Target):
     def _open(self, names: _Names | None) -> None:
         self._open_table(self.repository.table)
         self._given = names
-        for name in names or ():
-            if name not in self.repository._shown:
-                raise MoveError(f"the {self.repository.resource} has no {name}", column=name)
+        _check_known(names or (), self.repository._shown, f"the {self.repository.resource} has no")
 
     def _describe(self) -> dict[str, Any]:
         return {
             "repository": self.repository.table,
             "on_conflict": self.on_conflict,
-            "columns": [*self.repository._shown],
+            "columns": self.repository._shown,
         }
 
     def _fit(self, part: _TargetRows) -> _Columns:
@@ -18381,10 +18354,9 @@ class RepositoryTarget(Target):
 
     def _is_same(self, record: Any, stored: Any) -> bool:
         """Return whether they are equal, except for fields that ``create`` fills in."""
-        filled = {*self.repository.ids, "created_at", "updated_at", self.repository.version}
         return all(
             getattr(record, name) in (held := getattr(stored, name), getattr(held, "value", held))
-            or (name in filled and _is_unfilled(getattr(record, name)))
+            or (name in self.repository._fillable and _is_unfilled(getattr(record, name)))
             for name in self.repository._shown
         )
 
@@ -18394,7 +18366,6 @@ class MoveReport(_ByValue):
     """The result of a run.
 
     Attributes:
-        name: the move's name.
         counts: the counts of the whole move, including earlier runs.
         resumed: the counts of earlier runs.
         seconds: the duration of this run.
@@ -18438,7 +18409,6 @@ class Verification(_ByValue):
     """The result of ``Move.verify``.
 
     Attributes:
-        name: the move's name.
         checked: rows that the source gives for the target.
         different: those that the target holds with other values.
         missing: those that the target does not hold.
@@ -18464,10 +18434,8 @@ class Verification(_ByValue):
     def __str__(self) -> str:
         if self.ok:
             return f"{self.name}: {self.checked:,} compared, all equal"
-        text = (
-            f"{self.name}: of {self.checked:,} compared {self.different:,} differ, "
-            f"{self.missing:,} are missing"
-        )
+        text = f"{self.name}: of {self.checked:,} compared {self.different:,} differ"
+        text += f", {self.missing:,} are missing"
         if self.extra:
             text += f", {self.extra:,} extra"
         for first, last in self.ranges:
@@ -18513,9 +18481,8 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
     """Return the repository of a database's checkpoints; create its table if it is missing."""
 
     def statement() -> str:
-        migrations = read_migrations(_schema(), database.engine)
-        (migration,) = (one for one in migrations if one.name == "data_moves")
-        return migration.statements[0]
+        migrations = {one.name: one for one in read_migrations(_schema(), database.engine)}
+        return migrations["data_moves"].statements[0]
 
     database._make_table(_CheckpointRepository, statement)
     backend = _backend_class(_CheckpointRepository, database._backend)
@@ -18539,8 +18506,7 @@ def _restore_rejects(path: Path, point: _Checkpoint) -> None:
 def _add_rejects(path: Path, rejects: Sequence[dict[str, str]]) -> int:
     """Append the rejects, flush them to the disk, and return the file's size."""
     with path.open("ab") as stream:
-        for reject in rejects:
-            stream.write(_encode(reject).encode() + b"\n")
+        stream.writelines(_encode(reject).encode() + b"\n" for reject in rejects)
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()
@@ -18594,8 +18560,7 @@ class _Progress:
         if self._total and rate:
             left = max(0, self._total - self._read) / rate
             line += f", {self._read / self._total:.0%}, {timedelta(seconds=round(left))} left"
-        sys.stderr.write(f"\r{line}\x1b[K{end}")
-        sys.stderr.flush()
+        print(f"\r{line}\x1b[K", end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -18660,7 +18625,8 @@ class _ResumableMove(Move):
             resume: False raises MoveError if an earlier run has begun this move.
             restart: start again with the first one; what the target holds stays.
             accept_change: continue even if version, tables or columns differ from the checkpoint's.
-                An object move, which compares each object, does not need it.
+                Without it such a change raises MoveError, as another key always does. An object
+                move, which compares each object, does not need it.
 
         Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
         rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
@@ -18670,11 +18636,9 @@ class _ResumableMove(Move):
         """
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
-        run = self._run_of(self, shows, end, resume, restart, accept_change)
-        try:
-            return run.rehearse() if dry_run else run.execute()
-        finally:
-            run.close()
+        run = self._run_of(self, shows, end, dry_run, resume, restart, accept_change)
+        with contextlib.closing(run):
+            return run.execute()
 
 
 class RowMove(_ResumableMove):
@@ -18686,11 +18650,7 @@ class RowMove(_ResumableMove):
 
     Args:
         name: the move's identity: the name of its checkpoint.
-        version: increase it when ``transform`` changes. A run raises MoveError if its version, key,
-            table or columns differ from the checkpoint's, unless it has ``restart`` or
-            ``accept_change``.
-        source: the source of the rows.
-        target: the target of the rows.
+        version: increase it when ``transform`` changes.
         targets: instead of ``target``, several targets in one database by name. The transform then
             returns pairs of name and row.
         transform: a function that takes a row as a dict and returns a dict, several dicts, or None
@@ -18729,9 +18689,11 @@ class RowMove(_ResumableMove):
         _check_range("batch", batch, 1, 100_000, ConfigurationError)
         _SECONDS.require("lock_timeout", lock_timeout)
         self.version, self.source, self.transform = version, source, transform
-        self.targets = self._check_targets(target, targets)
-        self.database = next(iter(self.targets.values())).database
+        if (target is None) == (targets is None):
+            raise ConfigurationError("a move takes either target or targets")
         self._is_split = targets is not None
+        self.targets = self._check_targets({"": target} if targets is None else targets)
+        self.database = next(iter(self.targets.values())).database
         if rejects is None:
             rejects = f"{self.name}-rejects.jsonl"
         self._rejects_path = _path(_check_path("rejects", rejects))
@@ -18739,19 +18701,13 @@ class RowMove(_ResumableMove):
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock, getattr(self.database, "_clock", None))
 
-    def _check_targets(
-        self, target: Target | None, targets: Mapping[str, Target] | None
-    ) -> dict[str, Target]:
-        if (target is None) == (targets is None):
-            raise ConfigurationError("a move takes either target or targets")
-        named: dict[str, Any] = {"": target}
-        if targets is not None:
-            named = dict(_check_mapping("targets", targets))
+    def _check_targets(self, targets: Any) -> dict[str, Target]:
+        named = dict(_check_mapping("targets", targets))
         if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
         if len({id(one.database) for one in named.values()}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
-        if targets is not None and self.transform is None:
+        if self._is_split and self.transform is None:
             raise ConfigurationError("targets need a transform that returns pairs of name and row")
         return named
 
@@ -18761,38 +18717,36 @@ class RowMove(_ResumableMove):
         for target in self.targets.values():
             target._open(names)
 
-    def _slow_reason(self) -> str:
-        """Return why Python has to read the rows; "": let the servers write and read them."""
-        passing, reason = self._passing()
+    def _choose_path(self) -> str:
+        """Choose who writes and reads the rows, and return the report's ``path``."""
+        reason = self._slow_reason()
         if self.transform is not None:
-            for target in self.targets.values():
-                target._kept = passing
-            return "it has a transform"
-        if not reason:
-            source, database = cast("Any", self.source), cast("Any", self.database)
-            source._prepare = database._dialect.from_rendered
-        return reason
+            reason = "it has a transform"
+        return f"slow: {reason}" if reason else "fast"
 
-    def _passing(self) -> tuple[_Names, str]:
-        """Return the columns that servers can write and read as text, and why not all."""
+    def _slow_reason(self) -> str:
+        """Let the servers write and read columns as text. Return why not all of them, or ""."""
         source, target = self.source, self.targets.get("")
         if not isinstance(source, TableSource) or not isinstance(source.database, ConnectionPool):
-            return [], "the source is no table on a server"
+            return "the source is no table on a server"
         if not isinstance(target, TableTarget) or not isinstance(target.database, ConnectionPool):
-            return [], "the target is no table on a server"
-        if target.write != "insert" or target.on_conflict != "error":
-            return [], "rows may exist in the target"
+            return "the target is no table on a server"
+        if target._rows_may_exist:
+            return "rows may exist in the target"
         if target.policies:
-            return [], "the target has policies"
-        passing = [*filter(functools.partial(self._passes, source, target), source.names)]
-        other = [name for name in source.names if name not in passing]
-        return passing, f"the types of {other[0]}" if other else ""
+            return "the target has policies"
+        others = [name for name in source.names if not self._passes(source, target, name)]
+        if self.transform is not None:
+            target._kept = {*source.names}.difference(others)
+        elif not others:
+            source._prepare = target.database._dialect.from_rendered
+        return f"the types of {others[0]}" if others else ""
 
     def _passes(self, source: Any, target: Any, name: str) -> bool:
         """Return whether the target's server reads this column as the source's server writes it."""
         column, into = source._rows.shape().columns[name], target._shape.columns.get(name)
-        rendering = source.database._dialect.catalogue.renderings.get(column.kind)
-        if rendering is None or into is None or not _takes_all(into, column):
+        renderings = source.database._dialect.catalogue.renderings
+        if column.kind not in renderings or into is None or not _takes_all(into, column):
             return False
         # Python writes the text of an id in one form.
         engines = {source.database.engine, target.database.engine}
@@ -18835,8 +18789,9 @@ class RowMove(_ResumableMove):
         while not last:
             batch = self.source._read(position, self._batch)
             position, last = batch.position, batch.last
-            for at, state in _FittedBatch(self, batch).compare():
-                yield batch, at, state
+            for target, rows, columns in _FittedBatch(self, batch).fitted:
+                for at, state in zip(rows, target._compare(columns)):
+                    yield batch, at, state
 
     def _extra(self, found: int) -> int | None:
         """Return how many rows only the target has, or None if it is not one whole table."""
@@ -18921,48 +18876,35 @@ class _FittedBatch:
 
     def __init__(self, move: RowMove, batch: _Portion) -> None:
         self._move, self._batch, self._database = move, batch, move.database
-        self._fitted: list[tuple[Target, Sequence[int], _Columns]] = []
+        #: a target, the index of each row as in ``_TargetRows.at``, and the rows by columns
+        self.fitted: list[tuple[Target, Sequence[int], _Columns]] = []
         self.rejects: list[dict[str, str]] = []
-        if batch.rendered is None:
-            self._fit()
+        self._fit()
 
     def _fit(self) -> None:
         batch, targets = self._batch, self._move.targets
         transformed = _TransformedBatch(self._move, batch)
         for name, part in transformed.parts.items():
             if part.rows:
-                self._fitted.append((targets[name], part.at, targets[name]._fit(part)))
+                self.fitted.append((targets[name], part.at, targets[name]._fit(part)))
                 self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
-        self._read = MoveCounts(
-            read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
-        )
+        dropped, rejected = transformed.dropped, len(self.rejects)
+        self._counts = MoveCounts(read=batch.size, dropped=dropped, rejected=rejected)
 
     def write(self, first: int = sys.maxsize, *, dry_run: bool = False) -> MoveCounts:
-        """Write the rows, or those made of the first rows of the batch, and return the counts.
-
-        Inside a transaction. A dry run only returns the counts.
-        """
-        if self._batch.rendered is not None:
-            return self._write_rendered()
-        counts = self._read
-        for target, at, columns in self._fitted:
+        """As ``Target._write``, for what is made of the first rows of the batch."""
+        counts, rendered = self._counts, self._batch.rendered
+        if rendered is not None:
+            target: Any = self._move.targets[""]
+            with target.database._unlimited():
+                target.database._insert_rendered(target.table, target._names, rendered)
+            counts += MoveCounts(written=self._batch.size)
+        for target, at, columns in self.fitted:
             count = bisect.bisect_left(at, first)
             counts += target._write([column[:count] for column in columns], dry_run)
         if not dry_run:
             self._database._check_constraints()
         return counts
-
-    def _write_rendered(self) -> MoveCounts:
-        target: Any = self._move.targets[""]
-        with target.database._unlimited():
-            target.database._insert_rendered(target.table, target._names, self._batch.rendered)
-        target.database._check_constraints()
-        return MoveCounts(read=self._batch.size, written=self._batch.size)
-
-    def compare(self) -> Iterator[tuple[int, str]]:
-        """Return each row's index in the batch, and its state as ``Target._compare`` returns it."""
-        for target, at, columns in self._fitted:
-            yield from zip(at, target._compare(columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
@@ -18977,20 +18919,16 @@ class _FittedBatch:
         error = self._refusal(size)
         if error is None:
             return None
-        count = self._refused_count(error) or bisect.bisect_left(
-            range(size), True, 1, key=lambda first: bool(self._refusal(first))
-        )
+        count = 0
+        if error._row and len(self.fitted) == 1:  # it says which row it is
+            count = self.fitted[0][1][error._row - 1] + 1
+        if not self._refusal(count) or self._refusal(count - 1):
+            count = bisect.bisect_left(
+                range(size), True, 1, key=lambda first: bool(self._refusal(first))
+            )
         error = self._refusal(count) or error
         key = self._batch.key(count - 1)
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
-
-    def _refused_count(self, error: InfrastructureError) -> int:
-        """Return how many rows end with the refused one, if the error says which it is, or 0."""
-        if not error._row or len(self._fitted) > 1:
-            return 0
-        ((_, at, _),) = self._fitted
-        count = at[error._row - 1] + 1
-        return count if self._refusal(count) and not self._refusal(count - 1) else 0
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -19006,13 +18944,11 @@ class _FittedBatch:
             return error
 
 
-#: the kinds of columns that take what a server writes of a kind
-_RENDERED_INTO: Mapping[str, Collection[str]] = {
-    **dict.fromkeys(("text", "long text"), ("text", "long text")),
-    "year": ("year", "integer"),
-    "moment": ("moment", "local moment"),
-    "local moment": ("moment", "local moment"),
-}
+#: pairs of kinds: a column of the second one takes what a server writes of the first
+_RENDERED_INTO = {
+    ("text", "long text"), ("long text", "text"), ("year", "integer"),
+    ("moment", "local moment"), ("local moment", "moment"),
+}  # fmt: skip
 
 
 def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
@@ -19020,11 +18956,10 @@ def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
 
     Servers round decimals and fractions of seconds, and cut off blanks, without an error.
     """
-    if column.kind not in _RENDERED_INTO.get(source.kind, (source.kind,)) or column.choices:
+    kinds = source.kind, column.kind
+    if (kinds not in _RENDERED_INTO and source.kind != column.kind) or column.choices:
         return False
     if column.fixed and not (source.fixed and source.size == column.size):
-        return False
-    if column.kind == "float" and column.scale is not None:
         return False
     size = source.size
     if column.kind in _SIZED and column.size is not None and not 0 < (size or 0) <= column.size:
@@ -19032,10 +18967,10 @@ def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
     octets = source.octets if size is None else 4 * size
     if column.octets is not None and not 0 < (octets or 0) <= column.octets:
         return False
-    if column.scale is None or column.kind not in ("decimal", *_SCALED):
+    if column.scale is None or column.kind not in ("float", "decimal", *_SCALED):
         return True
     scale = 6 if source.scale is None and source.kind in _SCALED else source.scale
-    return scale is not None and scale <= column.scale
+    return column.kind != "float" and scale is not None and scale <= column.scale
 
 
 class _RollBack(Exception):
@@ -19046,11 +18981,10 @@ class _RollBack(Exception):
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
-    TRIES: ClassVar = 3  # of a batch, if other clients change the same rows
-
     _move: RowMove
     _shows: bool  # the progress
     _end: int  # how many rows of the whole move are read when the run ends
+    _dry_run: bool
     _resume: bool
     _restart: bool
     _accept_change: bool
@@ -19059,14 +18993,14 @@ class _MoveRun:
     _failures: int = 0  # since the last batch
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
-    _slow_reason: str | None = "a dry run"  # None: there is one path
+    _path: str = "slow: a dry run"
 
     def close(self) -> None:
         self._move.source._close()
         if self._progress is not None:
             self._progress.close()
 
-    def rehearse(self) -> MoveReport:
+    def _rehearse(self) -> MoveReport:
         """Do everything except for writing."""
         move = self._move
         move._open()
@@ -19078,9 +19012,11 @@ class _MoveRun:
             counts += _FittedBatch(move, batch).write(dry_run=True)
             self._adapt_size(batch)
             self._show(counts.read)
-        return self._report(counts, done=last, dry_run=True)
+        return self._report(counts, done=last)
 
     def execute(self) -> MoveReport:
+        if self._dry_run:
+            return self._rehearse()
         with _graceful_stop() as self._stop:
             while True:
                 try:
@@ -19099,7 +19035,7 @@ class _MoveRun:
 
         move = self._move
         move._open()
-        self._slow_reason = move._slow_reason()
+        self._path = move._choose_path()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
@@ -19113,8 +19049,8 @@ class _MoveRun:
 
     def _checkpoint(self) -> _Checkpoint:
         """Return the checkpoint to continue from; create it if there is none."""
-        name, description = self._move.name, self._move._description()
-        self._description = description
+        name = self._move.name
+        self._description = description = self._move._description()
         point: _Checkpoint | None = self._checkpoints._first("move", {"name": name})
         indexes: Any = None
         if point is not None and self._restart:
@@ -19177,10 +19113,8 @@ class _MoveRun:
 
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
-            progress = {
-                **point.progress, "position": batch.position, "counts": counts, "rejects": size,
-            }  # fmt: skip
-            description = self._description
+            moved = {"position": batch.position, "counts": counts, "rejects": size}
+            progress, description = point.progress | moved, self._description
             return self._checkpoints.advance(point, progress=progress, description=description)
 
         following = self._committed(work, fitted)
@@ -19193,13 +19127,12 @@ class _MoveRun:
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
         """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
         refusal: Exception | None = None
-        for _ in range(self.TRIES):
+        for _ in range(3):  # other clients may change the same rows
             try:
                 return self._move.database.run(work)
             except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
                 refusal = error
-                refused_row = fitted.refused_row()
-                if refused_row is not None:
+                if refused_row := fitted.refused_row():
                     raise refused_row from error
         raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
@@ -19253,17 +19186,15 @@ class _MoveRun:
             self._rows_that_fit = max(1, _BATCH_BYTES * count // (1 + size))
 
     def _show(self, read: int) -> None:
-        """Show the progress on a terminal, after ``read`` rows of the whole move."""
-        if self._shows and self._progress is None:
-            self._progress = _Progress(self._move, read)
-        if self._progress is not None:
+        if self._shows:
+            self._progress = self._progress or _Progress(self._move, read)
             self._progress.show(read)
 
-    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
-        seconds = SystemClock.monotonic() - self._started
-        resumed = self._resumed or MoveCounts()
-        path = {"": "fast", None: ""}.get(self._slow_reason, f"slow: {self._slow_reason}")
-        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run, path)
+    def _report(self, counts: MoveCounts, *, done: bool) -> MoveReport:
+        resumed, seconds = self._resumed or MoveCounts(), SystemClock.monotonic() - self._started
+        return MoveReport(
+            self._move.name, counts, resumed, seconds, done, self._dry_run, self._path
+        )
 
 
 def _bytes_of(row: Any) -> int:
@@ -19274,7 +19205,7 @@ def _bytes_of(row: Any) -> int:
 def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
     """Return the paths at which two descriptions differ."""
     if isinstance(before, dict) and isinstance(after, dict):
-        for name in {**before, **after}:
+        for name in before | after:
             yield from _differences(before.get(name), after.get(name), f"{place}.{name}")
     elif before != after:
         yield place.removeprefix(".")
@@ -19361,7 +19292,7 @@ class ObjectMove(_ResumableMove):
 
     def verify(self) -> Verification:
         """Compare the SHA-256 of the target's bytes with the manifest's, or else the source's."""
-        run = _ObjectRun(cast("Any", self), False, 0, True, False, False)
+        run = _ObjectRun(cast("Any", self), False, 0, True, True, False, False)
         planned = run.plan()
         states = [*run.in_threads(run.compare, planned)]
         unequal = [one["key"] for one, state in zip(planned, states) if state != "equal"]
@@ -19375,14 +19306,9 @@ class _ObjectRun(_MoveRun):
     """One call of a method of an ``ObjectMove``."""
 
     _move: Any
-    _dry_run = False
-
-    def rehearse(self) -> MoveReport:
-        self._dry_run = self._resume = True
-        return self.execute()
 
     def execute(self) -> MoveReport:
-        planned, self._slow_reason = self.plan(), None
+        planned, self._path = self.plan(), ""
         pending = [one for one in planned if "sha256" not in one]
         moved = len(planned) - len(pending)
         self._resumed = MoveCounts(read=moved, written=moved)
@@ -19397,7 +19323,7 @@ class _ObjectRun(_MoveRun):
             finally:
                 self._write(1)
             self._check_stop()
-        return self._report(counts, done=len(pending) <= self._end, dry_run=self._dry_run)
+        return self._report(counts, done=len(pending) <= self._end)
 
     def _find_parts(self) -> set[str]:
         storage, bucket, _ = self._move.target
@@ -19409,13 +19335,14 @@ class _ObjectRun(_MoveRun):
         self._parts, self._written = self._find_parts(), self._started
         self._added: deque[dict[str, Any]] = deque()
         storage, bucket, _ = self._move.target
-        if self._parts and not (self._resume or self._restart):
+        if self._parts and not (self._resume or self._restart or self._dry_run):
             raise self._begun()
-        if self._restart and not self._dry_run:
-            storage.delete_batch(bucket, self._parts)
+        if self._restart:
+            if not self._dry_run:
+                storage.delete_batch(bucket, self._parts)
             self._parts = set()
         moved: dict[str, dict[str, Any]] = {}
-        for part in () if self._restart else sorted(self._parts):
+        for part in sorted(self._parts):
             lines = storage.download(bucket, part).splitlines()
             try:
                 moved.update((one["key"], one) for one in map(json.loads, lines))
@@ -19537,10 +19464,10 @@ def _copied_columns(shape: _TableShape, syntax: _TableSyntax, *, same: bool) -> 
             column = column._replace(unsigned=False)
         kind = "flag" if text == "bit(1)" else syntax.kind(column)
         text = "JSON" if kind == "document" and text != "jsonb" else text
-        sql = types.get(kind, "").format(size=column.size, scale=column.scale)
-        if not sql and not same:
+        sql = text if same else types.get(kind, "").format(size=column.size, scale=column.scale)
+        if not sql:
             raise MoveError(f"{name} is {text}, which the engine does not have", column=name)
-        sql = (text if same else sql) + (" NULL" if name in shape.nullable else " NOT NULL")
+        sql += " NULL" if name in shape.nullable else " NOT NULL"
         literal = _LITERAL.fullmatch(default)
         if is_made:
             sql += syntax.made
@@ -19596,8 +19523,8 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
     ]
     notes = [" ".join(part.split()) for part in parts if part.startswith("-- ")]
     lines = [part for part in parts if not part.startswith("-- ")]
-    head = [f"-- migration 1 {name.lower()} {engine}", *notes]
-    return "\n".join([*head, syntax.create(quote(rows.table), lines)])
+    head = f"-- migration 1 {name.lower()} {engine}"
+    return "\n".join([head, *notes, syntax.create(quote(rows.table), lines)])
 
 
 # === observability ================================================================================
@@ -20271,8 +20198,7 @@ class Infrastructure(_Closeable):
             worst_first = (state for state in ("open", "half_open", "closed") if state in states)
             found["breaker"] = next(worst_first, None)
         if error is not None:
-            is_own = isinstance(error, InfrastructureError)
-            found["reason"] = str(error) if is_own else "its text is withheld: it may be secret"
+            found["reason"] = _reason(error, "its text is withheld: it may be secret")
             found["error"] = type(error).__name__
         return ServiceHealth(error is None, **found)
 

@@ -72,7 +72,7 @@ MUTANTS: list[Mutant] = [
     ),
     report(
         "the text of a foreign exception is quoted",
-        Replace("Infrastructure._state", "isinstance(error, InfrastructureError)", "True"),
+        Replace("_reason", "isinstance(error, InfrastructureError)", "True"),
     ),
     report(
         "the pool of one that is down is not shown",
