@@ -837,11 +837,7 @@ def _document(name: str, value: Any) -> _Document:
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, "
             "False and None"
         )
-    if (
-        len(text) > 2 * _DEEPEST
-        and text.count("[") + text.count("{") > _DEEPEST
-        and _is_deeper(found, _DEEPEST)
-    ):
+    if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(found, _DEEPEST):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if not text.isascii():
         _check_text(name, text)
@@ -1066,7 +1062,7 @@ def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> 
         return None
     one = Decimal((0, (1,), -digits))
     try:
-        return _DIGITS.quantize(value if value else Decimal(0), one)  # zero has no sign in SQL
+        return _DIGITS.quantize(value or Decimal(0), one)  # zero has no sign in SQL
     except DecimalException:
         return None
 
@@ -1271,12 +1267,10 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
     types = [*dict.fromkeys(map(type, values))]
     if len(types) == 1 and types[0] in fits:  # nearly always
         return fits[types[0]](name, column, values)
-    if len(types) == 2 and type(None) in types:
+    if type(None) in types:
         return _with_none(values, _fitted_column(name, column, _without_none(values)), None)
     fitted = list(values)
     for value_class in types:
-        if value_class is type(None):
-            continue
         known = _value_type(value_class)
         if known not in fits:
             raise ValidationError(f"{name} should be {words}, not of type {value_class.__name__}")
@@ -1557,8 +1551,7 @@ class _Settings(_ByValue):
         found = {}
         for setting in fields(cls):
             for variable in setting.metadata.get("variables", ()):
-                text = _variable(env, variable)
-                if text:
+                if text := _variable(env, variable):
                     found[setting.name] = setting.metadata["validator"].read(variable, text)
                     break
         return found
@@ -1752,11 +1745,10 @@ class Config(_Settings):
         for name, kind in self._parts().items():
             if not isinstance(getattr(self, name), kind):
                 raise ConfigurationError(f"Config.{name} should be of class {kind.__name__}")
-        for engine in ("mysql", "postgres"):
+        for engine in _PORTS:
             database = getattr(self, engine)
-            if database is not None and not (
-                isinstance(database, DatabaseConfig) and database.engine == engine
-            ):
+            fits = isinstance(database, DatabaseConfig) and database.engine == engine
+            if database is not None and not fits:
                 raise ConfigurationError(
                     f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
                 )
@@ -1790,8 +1782,7 @@ class Config(_Settings):
         found: dict[str, tuple[str, str, _Url]] = {}
         variables = {"MYSQL_URL": "mysql", "POSTGRES_URL": "postgres", "DATABASE_URL": None}
         for variable, wanted in variables.items():
-            url = _variable(env, variable)
-            if not url:
+            if not (url := _variable(env, variable)):
                 continue
             database = cls._database_url(variable, url, wanted)
             other, _, same = found.setdefault(database.scheme, (variable, url, database))
@@ -2415,7 +2406,9 @@ class CallPolicy:
                 if current._periods is not _NO_PERIODS:
                     self._answered(current)
                 if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
-                    self._succeeded(operation, began, started, number)
+                    now = monotonic()
+                    self._report(operation, "ok", now - started, number)
+                    self._log_if_slow(operation, now - began)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
@@ -2460,12 +2453,6 @@ class CallPolicy:
     def _answered(attempt: Attempt) -> None:
         for breaker in attempt._periods:
             breaker._settle(attempt, False)
-
-    def _succeeded(self, operation: str, began: float, started: float, number: int) -> None:
-        now = self._monotonic()
-        self._report(operation, "ok", now - started, number)
-        if self._slow:
-            self._log_if_slow(operation, now - began)
 
     def _settle(
         self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
@@ -2603,26 +2590,23 @@ _REFUSED_HANDSHAKE = (
     f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
 )
 #: The meaning of OpenSSL's reasons and libpq's texts. All need another setting or certificate.
-_TLS_REFUSALS = (
-    (
-        "certificate verify failed",
-        "its certificate was refused (not signed by what sslrootcert names, or expired)",
+_TLS_REFUSALS = {
+    "certificate verify failed": (
+        "its certificate was refused (not signed by what sslrootcert names, or expired)"
     ),
-    ("does not match host name", _OTHER_HOST),
-    (
-        "root certificate file",
-        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
+    "does not match host name": _OTHER_HOST,
+    "root certificate file": (
+        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate"
     ),
-    ("private key file", "sslkey should name a file that only its owner may read"),
-    ("does not support SSL", "it offers no TLS"),
-    ("wrong version number", "what answers there is no TLS"),
-    (
-        "valid client certificate|certificate required",
-        f"it wants a client certificate{_SEE_CERTIFICATE}",
+    "private key file": "sslkey should name a file that only its owner may read",
+    "does not support SSL": "it offers no TLS",
+    "wrong version number": "what answers there is no TLS",
+    "valid client certificate|certificate required": (
+        f"it wants a client certificate{_SEE_CERTIFICATE}"
     ),
-    ("alert handshake failure", _REFUSED_HANDSHAKE),
-    ("alert (unknown ca|(bad |unsupported )?cert)", _REFUSED_CERTIFICATE),
-)
+    "alert handshake failure": _REFUSED_HANDSHAKE,
+    "alert (unknown ca|(bad |unsupported )?cert)": _REFUSED_CERTIFICATE,
+}
 
 
 def _tls_refusal(exc: BaseException | None) -> str:
@@ -2659,7 +2643,8 @@ def _is_permanent(exc: BaseException | None) -> bool:
 
 
 def _tls_words(text: str) -> str:
-    return next((words for reason, words in _TLS_REFUSALS if re.search(reason, text, re.I)), "")
+    found = (words for reason, words in _TLS_REFUSALS.items() if re.search(reason, text, re.I))
+    return next(found, "")
 
 
 def _is_cut(exc: BaseException | None) -> bool:
@@ -2730,7 +2715,7 @@ class _WatchedSocket:
 
     __slots__ = ("__weakref__", "expired", "patience", "raw")
 
-    def __init__(self, raw: Any, patience: float = 0.0) -> None:
+    def __init__(self, raw: Any, patience: float) -> None:
         self.raw = raw
         self.patience = patience
         self.expired = False  # True: the watchdog has shut the socket down
@@ -2915,9 +2900,7 @@ def _unverified_context() -> Any:
     return context
 
 
-def _open_socket(
-    host: str, port: int, attempt: Attempt, longest: float = math.inf
-) -> socket.socket:
+def _open_socket(host: str, port: int, attempt: Attempt, longest: float) -> socket.socket:
     """Open a TCP connection within the deadline.
 
     ``longest`` bounds the seconds for each address of the host.
@@ -3054,12 +3037,6 @@ class _Lease(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
-#: what has happened to a pool so far; see PoolStats
-_no_history = functools.partial(
-    types.SimpleNamespace, longest_wait=0.0, opened=0, closed=0, timed_out=0
-)
-
-
 class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     """The callers that wait for a slot, in order of arrival.
 
@@ -3147,14 +3124,13 @@ class _Pool(Generic[T]):
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
         self._queue = _WaitQueue()
-        self._history = _no_history()
+        self._history = types.SimpleNamespace(longest_wait=0.0, opened=0, closed=0, timed_out=0)
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
         for slot in idle:
-            self._close(slot)  # must close only this process's descriptor
-        self._history = _no_history()
+            self.disconnect(slot.resources[0])  # must close only this process's descriptor
 
     @property
     def size(self) -> int:
@@ -3293,8 +3269,10 @@ class _Pool(Generic[T]):
     def _tidy(self) -> None:
         """Close the resource that was idle longest if it is stale; all if the pool is closed."""
         lease: _Lease[T] = _Lease()
-        while self.closed or self._has_stale():
+        while True:
             try:
+                if not self.closed and not self.is_stale(self._idle[0].resources[0]):
+                    return
                 lease.slots.append(self._idle.pop(0))
                 self._close(lease.slots[0])
             except IndexError:  # nothing is idle, or another thread was faster
@@ -3304,13 +3282,6 @@ class _Pool(Generic[T]):
                     self._drop(lease)
             if not self.closed:
                 return
-
-    def _has_stale(self) -> bool:
-        try:
-            oldest = self._idle[0].resources[0]
-        except IndexError:  # nothing is idle, or another thread took it
-            return False
-        return self.is_stale(oldest)
 
     def stats(self) -> PoolStats:
         size, idle = self.size, len(self._idle)
@@ -20374,7 +20345,7 @@ class Infrastructure(_Closeable):
         return one, "postgres" if config.postgres else one
 
     def _open_database(self, engine: str) -> Database:
-        config = self.config.mysql if engine == "mysql" else self.config.postgres
+        config: DatabaseConfig | None = getattr(self.config, engine)
         if config is None:
             raise ConfigurationError(_NO_URL)
         return create_pool(config, clock=self.clock, observer=self.observer)
@@ -20839,8 +20810,7 @@ def _pool_of_variable(variable: str | None) -> ConnectionPool:
             "give a script, or --table, --from and --to with names of environment variables: "
             "other users could read the password of a URL among the arguments"
         )
-    url = _variable(os.environ, variable)
-    if not url:
+    if not (url := _variable(os.environ, variable)):
         raise ConfigurationError(f"the environment variable {variable} is not set")
     _DATABASE_URL.require(variable, url)
     return create_pool(DatabaseConfig(url=url))
@@ -20912,10 +20882,10 @@ class _LibraryFile:
         """Read the file. Raises ConfigurationError."""
         self.path = path
         try:
-            text = path.read_bytes().decode("utf-8", "surrogateescape")
+            # Any line endings: version control may have changed them.
+            text = path.read_text("utf-8", "surrogateescape")
         except OSError as exc:
             raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
-        text = text.replace("\r\n", "\n")  # version control may have changed the line endings
         stamp = _STAMP.match(text)
         text = text[stamp.end() :] if stamp else text
         found = _TYPE_IMPORT.search(text)

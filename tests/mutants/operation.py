@@ -134,9 +134,10 @@ MUTANTS: list[Mutant] = [
     breaker(
         "a call is slow by its last attempt",
         Replace(
-            "CallPolicy._succeeded",
+            "CallPolicy.call",
             "self._log_if_slow(operation, now - began)",
             "self._log_if_slow(operation, now - started)",
+            nth=1,
         ),
     ),
     breaker(
@@ -145,7 +146,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "a failed call is never slow",
-        Replace("CallPolicy.call", "self._log_if_slow(operation, now - began)", "pass"),
+        Replace("CallPolicy.call", "self._log_if_slow(operation, now - began)", "pass", nth=2),
     ),
     observer(
         "what it raises is logged each time",
