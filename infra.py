@@ -175,7 +175,8 @@ class InfrastructureError(Exception):
             only the call policy knows which operations are safe to repeat. Unless given, True for
             ConnectionError, TimeoutError, PoolTimeoutError and RateLimitedError.
         code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
-            number of MySQL (1146), a word of S3 ("AccessDenied") or of Redis ("WRONGTYPE").
+            number of MySQL (1146), a word of S3 ("AccessDenied"), the first of Redis's error
+            ("WRONGTYPE").
 
     Messages never quote a driver's exception: its text may hold URLs, keys and rows.
     """
@@ -245,9 +246,8 @@ class PoolTimeoutError(TimeoutError):
 class DatabaseError(InfrastructureError):
     """A database refused a statement.
 
-    ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int). It is None if this
-    library or a fake refused the statement. If ``insert_many`` does not find a table or column, it
-    is the code that the server uses.
+    ``code`` is None if this library or a fake refused it. If ``insert_many`` does not find a table
+    or column, it is the code that the server uses.
     """
 
 
@@ -273,14 +273,11 @@ class ConflictError(DatabaseError):
 
 
 class CacheError(InfrastructureError):
-    """Redis answered a command with an error, or a cache got no answer from it.
-
-    ``code`` is the first word of Redis's error ("WRONGTYPE"), if it sent one.
-    """
+    """Redis answered a command with an error, or a cache got no answer from it."""
 
 
 class StorageError(InfrastructureError):
-    """The object store refused a request. ``code`` is its error code ("AccessDenied"), if any."""
+    """The object store refused a request."""
 
     code: str | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -295,7 +292,6 @@ class SmsError(InfrastructureError):
     Attributes:
         outcome: "rejected" (the message was not sent) or "unknown" (no usable answer: the message
             may have been sent, and this library does not send it again).
-        code: the provider's own error code, if it gave one.
         retry_after: the seconds to wait, or None if the provider did not ask for a pause.
     """
 
@@ -783,10 +779,8 @@ def _folded(text: str) -> str:
 
 
 class _Document(NamedTuple):
-    """A JSON document: its text, and the value that is read from it."""
-
     text: str
-    value: Any
+    value: Any  # that is read from the text
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -796,7 +790,6 @@ _DEEPEST = 100  # levels of a document: far below the depth at which Python's st
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and dicts are nested in more levels than that."""
     layer = [value]
     for _ in range(levels + 1):
         parents: list[Iterable[Any]] = [item for item in layer if isinstance(item, list)]
@@ -854,10 +847,7 @@ _decode_strictly = json.JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
 def _parse_json(text: str) -> Any:
-    """Decode JSON from an outside source.
-
-    Raises ValueError or RecursionError if it is not strict JSON.
-    """
+    """Decode strict JSON. Raises ValueError or RecursionError for anything else."""
     text = text.strip(" \t\r\n")
     value, end = _decode_strictly(text)
     if end != len(text):
@@ -1775,10 +1765,7 @@ class Config(_Settings):
 
     @classmethod
     def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return the configuration of each engine that has a URL.
-
-        MYSQL_URL and POSTGRES_URL each name their engine; the scheme of DATABASE_URL names its.
-        """
+        """Return the configuration of each engine that has a URL."""
         found: dict[str, tuple[str, str, _Url]] = {}
         variables = {"MYSQL_URL": "mysql", "POSTGRES_URL": "postgres", "DATABASE_URL": None}
         for variable, wanted in variables.items():
@@ -1798,10 +1785,7 @@ class Config(_Settings):
 
     @staticmethod
     def _database_url(variable: str, url: str, wanted: str | None) -> _Url:
-        """Return the URL's parts, with the engine as scheme, and with the port.
-
-        URLs of one database may be spelt in several ways: the parts are equal.
-        """
+        """Return the URL's parts with engine and port: equal for all spellings of one database."""
         problem = _database_problem(url)
         if not problem:
             parts = _Url.parse(url)
@@ -1879,7 +1863,7 @@ def _not_deferred(result: T) -> T:
 def _warn(
     service: str, operation: str, outcome: str, message: str, *values: Any, **more: Any
 ) -> None:
-    """Log a WARNING with these details; ``more`` of them by name."""
+    """Log a WARNING with these details."""
     details = {"service": service, "operation": operation, "outcome": outcome, **more}
     logger.warning(message, *values, extra=details, stacklevel=2)
 
@@ -2062,9 +2046,9 @@ class PoolStats(_ByValue):
 
     Attributes:
         longest_wait: the longest time that a call has waited for a connection, in seconds.
-        opened: number of connections that were opened so far.
-        closed: number of those that were closed.
-        timed_out: number of calls that got no connection in time.
+        opened: connections that were opened so far.
+        closed: connections that were closed so far.
+        timed_out: calls that got no connection in time.
     """
 
     max_connections: int | None
@@ -2286,7 +2270,6 @@ def _is_unanswered(error: InfrastructureError) -> bool | None:
 
 
 def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBreaker | None:
-    """Return a breaker as an adapter's configuration has it; None: it has none."""
     failures, reset = config.breaker_failures, config.breaker_reset
     return CircuitBreaker(failures, reset, clock=clock, service=service) if failures else None
 
@@ -2844,7 +2827,6 @@ def _check_path(name: str, path: Any) -> str:
 
 
 def _check_readable(name: str, path: str) -> None:
-    """Raise ConfigurationError, which names the setting, if the file is not readable."""
     _check_path(name, path)
     try:
         open(path, "rb").close()
@@ -3046,7 +3028,6 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     __slots__ = ()
 
     def first(self) -> _Lease[Any] | None:
-        """Return the waiter that has waited longest."""
         try:
             return self[0]()
         except IndexError:
@@ -3177,7 +3158,6 @@ class _Pool(Generic[T]):
         return self.renew(lease, attempt)
 
     def renew(self, lease: _Lease[T], attempt: Attempt) -> T:
-        """Replace the resource in ``lease`` by a new one."""
         slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self.connect(attempt))
@@ -3232,7 +3212,6 @@ class _Pool(Generic[T]):
         return False
 
     def _wake(self) -> None:
-        """Wake the first waiter if a slot is free."""
         if self._idle or len(self._slots) < self.max_size:
             self._queue.wake(self._queue.first())
 
@@ -19926,7 +19905,6 @@ class _PrometheusMetrics:
         return counter.inc, self._seconds.labels(service, operation).observe
 
     def collect(self) -> Iterator[Any]:
-        """Yield the metrics with their current values."""
         for metric in (self._calls, self._seconds, *self.counts.values()):
             yield from metric.collect()
         totals = self._totals()
@@ -21245,10 +21223,7 @@ def _add_vendor(commands: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains.
-
-    A closed pipe, as of ``head``, is not an error.
-    """
+    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains."""
     _lost_output.clear()
     try:
         code = _main(argv)
