@@ -2696,12 +2696,11 @@ def _twin_socket(original: Any) -> socket.socket:
 class _WatchedSocket:
     """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
-    __slots__ = ("__weakref__", "expired", "patience", "raw")
+    expired = False  # True: the watchdog has shut the socket down
 
-    def __init__(self, raw: Any, patience: float) -> None:
+    def __init__(self, raw: Any, patience: float = 0.0) -> None:
         self.raw = raw
         self.patience = patience
-        self.expired = False  # True: the watchdog has shut the socket down
 
 
 class _Watchdog:
@@ -20581,6 +20580,15 @@ def _say(text: object = None) -> None:
         os.close(nowhere)
 
 
+@contextlib.contextmanager
+def _reporting(path: object, verb: str) -> Iterator[None]:
+    """Raise ConfigurationError if the system cannot read or write a file."""
+    try:
+        yield
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be {verb}: {exc.strerror}") from exc
+
+
 def _health(arguments: Any) -> int:
     """Print the report. Return 1 if a service is down, 2 if a setting or driver is missing."""
     import signal
@@ -20756,14 +20764,12 @@ def _add_migration(arguments: Any) -> int:
     end = "\r\n" if "\r\n" in text else "\n"
     before = end * (2 - text.endswith(end)) if text else ""
     data = (before + "".join(f"{marker}{end}{end}" for marker in markers)).encode()
-    try:
-        with open(path, "ab", buffering=0) as file:  # a buffer would write again at its end
-            size = file.tell()
-            if file.write(data) != len(data):
-                file.truncate(size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as exc:
-        raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
+    # Unbuffered: a buffer would write again at its end.
+    with _reporting(path, "written"), open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(data) != len(data):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     _say("\n".join(f"{path}: {marker}" for marker in markers))
     return 0
 
@@ -20771,10 +20777,8 @@ def _add_migration(arguments: Any) -> int:
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
     import runpy
 
-    try:
+    with _reporting(script, "read"):
         open(script, "rb").close()
-    except OSError as exc:
-        raise ConfigurationError(f"{script} cannot be read: {exc.strerror}") from exc
     sys.path.insert(0, str(_path(script).resolve().parent))  # as `python SCRIPT` does
     moves = runpy.run_path(script).get("moves")
     if not callable(moves):
@@ -20859,11 +20863,8 @@ class _LibraryFile:
     def __init__(self, path: Path) -> None:
         """Read the file. Raises ConfigurationError."""
         self.path = path
-        try:
-            # Any line endings: version control may have changed them.
+        with _reporting(path, "read"):  # any line endings: version control may change them
             text = path.read_text("utf-8", "surrogateescape")
-        except OSError as exc:
-            raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
         stamp = _STAMP.match(text)
         text = text[stamp.end() :] if stamp else text
         found = _TYPE_IMPORT.search(text)
@@ -21016,15 +21017,14 @@ def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
     """
     temporary = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in contents}
     try:
-        for path, content in contents.items():
-            with open(temporary[path], "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in contents:
-            os.replace(temporary[path], path)
-    except OSError as exc:
-        raise ConfigurationError(f"{folder} cannot be written: {exc.strerror}") from exc
+        with _reporting(folder, "written"):
+            for path, content in contents.items():
+                with open(temporary[path], "xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path in contents:
+                os.replace(temporary[path], path)
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
