@@ -440,10 +440,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _value_type(subclass: type) -> type:
     """Return the first base class that a column can hold: str for an enumeration of str."""
-    for base in subclass.__mro__:
-        if base in _VALUE_TYPES:
-            return base
-    return object
+    return next((base for base in subclass.__mro__ if base in _VALUE_TYPES), object)
 
 
 def _plain(value: Any) -> Any:
@@ -801,10 +798,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _plain_document(value: Any) -> Any:
-    """Return the document with plain texts and numbers.
-
-    Raises ValueError if two keys are the same text.
-    """
+    """Return the document of plain values. Raises ValueError if two keys are the same text."""
     if isinstance(value, dict):
         found = {_plain(key): _plain_document(item) for key, item in value.items()}
         if len(found) != len(value):
@@ -2011,11 +2005,9 @@ def _count(observer: Observer | None, service: str, name: str, amount: int = 1) 
 
 def _watch(observer: Observer | None, service: str, adapter: Any) -> None:
     """Let the observer ask for the adapter's figures. It does not keep the adapter alive."""
-    if observer is None:
-        return
     for kind in ("pool", "breaker"):
         source = functools.partial(_figures, weakref.ref(adapter), kind)
-        if source():
+        if observer is not None and source():
             observer.watch(f"{service}.{kind}", source)
 
 
@@ -3061,17 +3053,9 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
 class _Pool(Generic[T]):
     """A pool of at most ``max_size`` resources. The one that was returned last is lent first.
 
-    The caller makes sure that an interrupt loses nothing::
-
-        lease = _Lease()
-        try:
-            try:
-                resource = pool.acquire(lease, attempt)
-                …
-            finally:
-                pool.release(lease, broken=…)
-        finally:
-            pool.release(lease, broken=True)  # has an effect only if the other was interrupted
+    The caller makes sure that an interrupt loses nothing: two nested ``finally`` blocks call
+    ``release``. The outer one, with ``broken=True``, has an effect only if an interrupt ended the
+    inner one.
 
     The pool has no lock, because an interrupt could leave it locked. Each change is one atomic
     operation of a list or deque. One expression moves a slot, so it never has two owners.
@@ -20602,10 +20586,8 @@ def _health(arguments: Any) -> int:
             read_migrations(file, "mysql")  # a wrong file is told at once
         services.migrations = arguments.files or None
         report = _awaited_health(services, arguments.wait)
-    if arguments.json:
-        _say(_encode(report.as_dict()))
-    for name, found in () if arguments.json else report.services.items():
-        _say(_health_line(name, found))
+    lines = (_health_line(name, found) for name, found in report.services.items())
+    _say(_encode(report.as_dict()) if arguments.json else "\n".join(lines))
     return _health_code(report)
 
 
