@@ -1543,7 +1543,7 @@ class _Settings(_ByValue):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _CallSettings(_Settings):
-    """What the settings of all services have. Times are in seconds.
+    """What the settings of all services have.
 
     Attributes:
         breaker_failures: opens a :class:`CircuitBreaker` (on a cluster one for each node) after
@@ -2011,13 +2011,16 @@ def _watch(observer: Observer | None, service: str, adapter: Any) -> None:
             observer.watch(f"{service}.{kind}", source)
 
 
+_BREAKER_STATES = ("closed", "half_open", "open")  # the worst comes last
+
+
 def _figures(adapter: Callable[[], Any], kind: str) -> Mapping[str, float]:
     found = adapter()
     if kind == "pool":
         stats = vars(found.stats()) if hasattr(found, "stats") else {}
         return {name: value for name, value in stats.items() if value is not None}
     states = [one.state for one in found._breakers().values()] if found is not None else []
-    return {state: states.count(state) for state in ("closed", "open", "half_open") if states}
+    return {state: states.count(state) for state in _BREAKER_STATES if states}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -2883,17 +2886,18 @@ def _open_socket(host: str, port: int, attempt: Attempt, longest: float) -> sock
     for number, (family, socket_type, protocol, _, address) in enumerate(addresses, 1):
         raw = None
         share = 1 if number == len(addresses) else 2  # half of the time is for later addresses
+        timeout = min(longest, attempt.remaining() / share)
         try:
             raw = socket.socket(family, socket_type, protocol)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.settimeout(min(longest, attempt.remaining() / share))
+            raw.settimeout(timeout)
             raw.connect(address)
             return raw
         except BaseException as exc:
             if raw is not None:
                 raw.close()
-            if not isinstance(exc, OSError) or isinstance(exc, InfrastructureError):
+            if not isinstance(exc, OSError):
                 raise
             failure = exc
     raise failure
@@ -19853,10 +19857,7 @@ _COUNTS = {
     "rows_moved": "rows and objects that data moves have written",
 }
 #: the sources that ``Observer.watch`` gets, with their figures
-_SOURCES = {
-    "pool": [each.name for each in fields(PoolStats)],
-    "breaker": ["closed", "open", "half_open"],
-}
+_SOURCES = {"pool": [each.name for each in fields(PoolStats)], "breaker": [*_BREAKER_STATES]}
 
 
 class _PrometheusMetrics:
@@ -20504,9 +20505,8 @@ class Infrastructure(_Closeable):
         if isinstance(service, (Database, KeyValueClient)):
             found["pool"] = service.stats()
         if isinstance(service, _Closeable):
-            states = {each.state for each in service._breakers().values()}
-            worst_first = (state for state in ("open", "half_open", "closed") if state in states)
-            found["breaker"] = next(worst_first, None)
+            states = [each.state for each in service._breakers().values()]
+            found["breaker"] = max(states, key=_BREAKER_STATES.index, default=None)
         if error is not None:
             is_own = isinstance(error, InfrastructureError)
             found["reason"] = str(error) if is_own else "its text is withheld: it may be secret"
