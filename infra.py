@@ -19872,18 +19872,15 @@ class _PrometheusMetrics:
         self._seconds = client.Histogram(
             "call_seconds", "duration of attempts", by_call, buckets=_BUCKETS, **options
         )
-        self.of_call = functools.cache(self._of_call)  # ``labels`` takes half of an observer's time
         self.counts = {
             name: client.Counter(name, about, ["service"], **options)
             for name, about in _COUNTS.items()
         }
         self._new_gauge, self._namespace = client.metrics_core.GaugeMetricFamily, namespace
-        self._sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
+        #: by name and id: a source that two observers add counts once
+        self.sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
 
-    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
-        self._sources[name, id(source)] = source  # by id: one that two observers add counts once
-
-    def _of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
+    def of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
         """Return what counts a call with these labels, and what takes its seconds."""
         counter = self._calls.labels(service, operation, outcome)
         return counter.inc, self._seconds.labels(service, operation).observe
@@ -19906,10 +19903,10 @@ class _PrometheusMetrics:
     def _totals(self) -> dict[tuple[str, str], dict[str, float]]:
         """Return by kind and figure: what the sources of each service have together."""
         totals: dict[tuple[str, str], dict[str, float]] = {}
-        for place, source in self._sources.copy().items():
+        for place, source in self.sources.copy().items():
             figures = source()
             if not figures:  # the adapter is gone
-                self._sources.pop(place, None)
+                self.sources.pop(place, None)
             service, _, kind = place[0].rpartition(".")
             for figure, value in figures.items():
                 found = totals.setdefault((kind, figure), {})
@@ -19952,7 +19949,8 @@ class PrometheusObserver(Observer):
                 raise ConfigurationError(
                     f"the registry has other metrics called {namespace}_…: use another namespace"
                 ) from None
-        self._of_call = self._metrics.of_call
+        # Cached: ``labels`` takes half of an observer's time.
+        self._of_call = functools.cache(self._metrics.of_call)
 
     def call(self, call: Call) -> None:
         count, observe = self._of_call(call.service, call.operation, call.outcome)
@@ -19964,7 +19962,7 @@ class PrometheusObserver(Observer):
             self._metrics.counts[name].labels(service).inc(amount)
 
     def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
-        self._metrics.watch(name, source)
+        self._metrics.sources[name, id(source)] = source
 
 
 #: "db.system.name" of the conventions for databases, by service
@@ -20801,16 +20799,14 @@ def _move(arguments: Any) -> int:
             source, target = TableSource(old, arguments.table), TableTarget(new, arguments.table)
             moves = [RowMove(arguments.table, source=source, target=target)]
         for move in moves:
-            if not isinstance(move, Move):
-                raise ConfigurationError(
-                    "moves(services) should yield moves, for example a RowMove"
-                )
             complete = _run_move(move, arguments) and complete
     return int(not complete)
 
 
 def _run_move(move: Move, arguments: Any) -> bool:
     """Run or verify a move and print its report. Return whether it is complete or equal."""
+    if not isinstance(move, Move):
+        raise ConfigurationError("moves(services) should yield moves, for example a RowMove")
     if arguments.rejects and isinstance(move, RowMove):
         move._rejects_path = _path(arguments.rejects)
     report: MoveReport | Verification

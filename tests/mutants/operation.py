@@ -354,14 +354,14 @@ MUTANTS: list[Mutant] = [
     ),
     metrics(
         "a pool that is gone is asked for ever",
-        Drop("_PrometheusMetrics._totals", "self._sources.pop(place, None)"),
+        Drop("_PrometheusMetrics._totals", "self.sources.pop(place, None)"),
     ),
     metrics(
         "the figures of each pool count once for each observer",
         Replace(
-            "_PrometheusMetrics.watch",
-            "self._sources[name, id(source)] = source",
-            "self._sources[name, len(self._sources)] = source",
+            "PrometheusObserver.watch",
+            "self._metrics.sources[name, id(source)] = source",
+            "self._metrics.sources[name, len(self._metrics.sources)] = source",
         ),
     ),
     metrics(
