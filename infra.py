@@ -2876,7 +2876,9 @@ def _unverified_context() -> Any:
     return context
 
 
-def _open_socket(host: str, port: int, attempt: Attempt, longest: float) -> socket.socket:
+def _open_socket(
+    host: str, port: int, attempt: Attempt, longest: float = math.inf
+) -> socket.socket:
     """Open a TCP connection within the deadline.
 
     ``longest`` bounds the seconds for each address of the host.
