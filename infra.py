@@ -175,8 +175,7 @@ class InfrastructureError(Exception):
             only the call policy knows which operations are safe to repeat. Unless given, True for
             ConnectionError, TimeoutError, PoolTimeoutError and RateLimitedError.
         code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
-            number of MySQL (1146), a word of S3 ("AccessDenied"), the first of Redis's error
-            ("WRONGTYPE").
+            number of MySQL (1146), a word of S3 ("AccessDenied"), Redis's first word ("WRONGTYPE").
 
     Messages never quote a driver's exception: its text may hold URLs, keys and rows.
     """
@@ -1569,9 +1568,8 @@ class DatabaseConfig(_CallSettings):
     signals, or if SIGINT has a handler of your own. Statements on MySQL and MariaDB always end at
     once.
 
-    ``error_detail`` adds the server's text to the message of each error. That text quotes rows and
-    values, so use it in development only. Without it, a message names tables, columns and positions
-    in the statement.
+    ``error_detail`` adds the server's text, which quotes rows and values, to each error: use it in
+    development only. Without it, a message names tables, columns and positions in the statement.
 
     ``log_sql`` logs each statement at DEBUG, with placeholders instead of values, and without its
     strings and comments. ``warm`` opens ``min_connections`` at the start, in another thread.
@@ -1669,8 +1667,8 @@ class S3StorageConfig(_CallSettings):
         read_timeout: bounds one wait for the server. No call is retried later than
             ``connect_timeout + read_timeout`` seconds after its start.
         keeps_folders: whether the store keeps objects as files in folders, as MinIO's gateway to a
-            file system does. ``delete_batch`` then also removes each folder that it emptied, with
-            one or two requests. The store would still list it otherwise.
+            file system does. ``delete_batch`` then also removes each folder that it emptied, which
+            the store would still list, with one or two requests.
     """
 
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
@@ -2879,10 +2877,7 @@ def _unverified_context() -> Any:
 def _open_socket(
     host: str, port: int, attempt: Attempt, longest: float = math.inf
 ) -> socket.socket:
-    """Open a TCP connection within the deadline.
-
-    ``longest`` bounds the seconds for each address of the host.
-    """
+    """Open a TCP connection within the deadline, ``longest`` seconds for each address."""
     failure: OSError = OSError("no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for number, (family, socket_type, protocol, _, address) in enumerate(addresses, 1):
