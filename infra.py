@@ -2535,7 +2535,7 @@ def _scrubbed(exc: BaseException) -> BaseException:
     """
     # The text of an errno is the system's own.
     if not (isinstance(exc, OSError) and exc.errno is not None):
-        code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
+        code = [value for value in exc.args[:1] if isinstance(value, int)]
         exc.args = (*code, "[text withheld]")
     # psycopg2's exceptions hold the server's answer with its rows, which cannot be removed.
     if hasattr(exc, "pgcode"):
@@ -2585,7 +2585,7 @@ _TLS_REFUSALS = {
 }
 
 
-def _tls_refusal(exc: BaseException | None) -> str:
+def _tls_refusal(exc: BaseException) -> str:
     """Return why TLS fails on every attempt, or ""."""
     for cause in _causes(exc):
         reason = getattr(cause, "verify_message", None)
@@ -2602,7 +2602,7 @@ _NO_TUNNEL = "Tunnel connection failed: "  # the text of http.client
 _NO_HTTP = "no HTTP"
 
 
-def _proxy_refusal(exc: BaseException | None) -> str:
+def _proxy_refusal(exc: BaseException) -> str:
     """Return the status with which a proxy refused the connection, or ""."""
     for cause in _causes(exc):
         found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(cause))
@@ -2613,7 +2613,7 @@ def _proxy_refusal(exc: BaseException | None) -> str:
     return ""
 
 
-def _is_permanent(exc: BaseException | None) -> bool:
+def _is_permanent(exc: BaseException) -> bool:
     """Return whether only another setting helps."""
     return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
 
@@ -2623,14 +2623,14 @@ def _tls_words(text: str) -> str:
     return next(found, "")
 
 
-def _is_cut(exc: BaseException | None) -> bool:
+def _is_cut(exc: BaseException) -> bool:
     """Return whether http.client has received a part of an answer."""
     classes = map(type, _causes(exc))
     names = [cause.__name__ for cause in classes if cause.__module__ == "http.client"]
     return bool(names) and "RemoteDisconnected" not in names
 
 
-def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
+def _os_reason(exc: BaseException, *, has_sslcert: bool = False) -> str:
     """Return the system's text for the first OSError in the chain of causes, or "".
 
     Drivers wrap such an error without its number. ``has_sslcert``: whether the service has settings
@@ -2661,7 +2661,7 @@ _answer_attempt: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar
 )
 
 
-def _was_unsent(exc: BaseException | None) -> bool:
+def _was_unsent(exc: BaseException) -> bool:
     """Return whether a connection of ``_whole_answers`` failed before it sent its request."""
     return any(hasattr(cause, "_before_request") for cause in _causes(exc))
 
