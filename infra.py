@@ -1176,6 +1176,7 @@ def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequen
 _TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
 _DECIMALS: Mapping[type, _Fit] = {Decimal: _fit_decimals, int: _fit_integers_as_decimals}
 _DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
+_BITS: Mapping[type, _Fit] = {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers}
 #: The values that a column of a kind accepts: words for messages, and a check for each type. Other
 #: types raise ValidationError.
 _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
@@ -1186,10 +1187,7 @@ _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
     "integer": ("a whole number", {int: _fit_integers, Decimal: _fit_whole_decimals}),
     # MySQL's YEAR and BIT
     "year": ("a year", {int: _fit_years}),
-    "bits": (
-        "bytes, or a whole number",
-        {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers},
-    ),
+    "bits": ("bytes, or a whole number", _BITS),
     "float": ("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
     "decimal": ("a Decimal", _DECIMALS),
     # read as text with a currency's sign
@@ -1215,11 +1213,9 @@ _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
         "of a type that a column holds",
         {
             **_TEXTS,
-            bool: _fit_as_is,
-            int: _fit_any_integers,
+            **_BITS,
             float: _fit_floats,
             Decimal: _fit_decimals,
-            bytes: _fit_as_is,
             datetime: _fit_local_moments,
             date: _fit_as_is,
             day_time: _fit_fractions,
@@ -2975,6 +2971,14 @@ _fork_aware.add(_watchdog)
 
 def _closed(what: str, **details: Any) -> ConnectionError:
     return ConnectionError(f"{what} is closed", retryable=False, **details)
+
+
+def _close_all(services: Iterable[Any]) -> None:
+    """Close those that can be closed, the last one first, even if one raises."""
+    with contextlib.ExitStack() as stack:
+        for service in services:
+            if callable(close := getattr(service, "close", None)):
+                stack.callback(close)
 
 
 class _Slot(Generic[T]):
@@ -17565,9 +17569,7 @@ class FailoverSmsService(SmsService):
 
     def close(self) -> None:
         super().close()
-        with contextlib.ExitStack() as stack:  # closes all, even if one raises
-            for service in reversed(self.services):
-                stack.callback(service.close)
+        _close_all(reversed(self.services))
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         failure: InfrastructureError = ConnectionError(
@@ -20291,7 +20293,7 @@ class Infrastructure(_Closeable):
         made = self._new_service(part)
         kept = self._built.setdefault(part, made)  # a signal handler may have built one meanwhile
         if self._closed or kept is not made:
-            self._close_all([made])
+            _close_all([made])
         self._check_open(part._name)
 
     @property
@@ -20523,13 +20525,7 @@ class Infrastructure(_Closeable):
     def close(self) -> None:
         """Close the services that were built, the last one first."""
         self._closed = True
-        self._close_all([*self._built.values()])
-
-    def _close_all(self, services: Iterable[Any]) -> None:
-        with contextlib.ExitStack() as stack:
-            for service in services:
-                if callable(close := getattr(service, "close", None)):
-                    stack.callback(close)
+        _close_all([*self._built.values()])
 
 
 # === command line =================================================================================
@@ -20638,7 +20634,7 @@ def _migrate(arguments: Any) -> int:
 
 def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
-    databases = [database for database in (config.mysql, config.postgres) if database]
+    databases = _without_none((config.mysql, config.postgres))
     if not databases:
         raise ConfigurationError(_NO_URL)
     if arguments.repair is not None and arguments.done is None:
@@ -20778,8 +20774,7 @@ def _pool_of_variable(variable: str | None) -> ConnectionPool:
 def _move(arguments: Any) -> int:
     """Run the moves in order. Return 1 if one is not complete or differs."""
     complete = True
-    with contextlib.ExitStack() as stack:
-        services = stack.enter_context(Infrastructure.from_env())
+    with Infrastructure.from_env() as services, contextlib.ExitStack() as stack:
         creates = arguments.create or arguments.apply
         if arguments.script is not None and not creates:
             moves = _moves_of_script(arguments.script, services)

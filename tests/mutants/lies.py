@@ -2237,7 +2237,7 @@ SMS_PORT: list[Mutant] = [
     ),
     shared(
         "Infrastructure: what was built first is closed first",
-        Replace("Infrastructure._close_all", "services", "reversed(services)"),
+        Replace("_close_all", "services", "reversed(services)"),
         UNIT,
     ),
 ]
