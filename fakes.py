@@ -264,7 +264,7 @@ class Faults:
             raise infra.ValidationError(
                 "error should be an exception, or a class of this library's errors"
             )
-        infra._check_flag("after_apply", after_apply)
+        infra._FLAG.require("after_apply", after_apply)
         with self._fault_lock:
             self._faults = [*self._faults, _Fault(method, error, times, after_apply, self)]
             self._armed = True
@@ -3061,7 +3061,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         Raises ConfigurationError for an invalid argument.
         """
         super().__init__(part_size, copy_part_size)
-        self._keeps_folders = infra._check_flag("keeps_folders", keeps_folders)
+        self._keeps_folders = infra._FLAG.require("keeps_folders", keeps_folders)
         if not isinstance(buckets, dict | None):
             raise infra.ConfigurationError("buckets should be a dict")
         self.denied: set[tuple[str, str]] = set()
@@ -3514,6 +3514,5 @@ class FakeInfrastructure(infra.Infrastructure):
         clock: infra.Clock | None = None,
     ) -> _Bundle:
         """Return a new bundle. Fakes ignore the environment."""
-        given = {"observer": observer, "clock": clock}
-        options: Any = {name: value for name, value in given.items() if value is not None}
-        return cls(**options)
+        given: dict[str, Any] = {"observer": observer, "clock": clock}
+        return cls(**{name: value for name, value in given.items() if value is not None})

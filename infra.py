@@ -510,13 +510,14 @@ class _Validator(NamedTuple):
     #: says why a value is invalid, without quoting it
     problem: Callable[[Any], str] = lambda value: ""
 
-    def require(self, name: str, value: Any) -> None:
-        """Raise ConfigurationError if a setting is invalid."""
+    def require(self, name: str, value: T) -> T:
+        """Return a setting's value. Raises ConfigurationError if it is invalid."""
         if not self.valid(value):
             problem = self.problem(value)
             raise ConfigurationError(
                 f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
             )
+        return value
 
     def read(self, variable: str, text: str) -> Any:
         """Return the value of an environment variable. Raises ConfigurationError."""
@@ -577,6 +578,7 @@ _TTL_OR_0 = _Validator(
 _SWITCH = _Validator(
     "true or false", lambda v: type(v) is bool, {"true": True, "false": False}.__getitem__
 )
+_FLAG = _SWITCH._replace(expected="True or False")
 _HASH_KEY = _Validator("at least 32 bytes of secret text", lambda v: _is_text(v, 32))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -716,14 +718,6 @@ def _check_value(value: str, name: str = "value") -> str:
     if value.__class__ is str and value.isascii() and "\0" not in value:
         return value
     return _check_text(name, value)
-
-
-def _check_flag(
-    name: str, value: Any, error: type[InfrastructureError] = ConfigurationError
-) -> bool:
-    if type(value) is not bool:
-        raise error(f"{name} should be True or False")
-    return value
 
 
 def _check_range(
@@ -3943,7 +3937,7 @@ class Database(_Transactions):
         read the record itself.
         """
         _check_function("fn", fn, "no arguments")
-        _check_flag("conflicts", conflicts, ValidationError)
+        _FLAG.check("conflicts", conflicts)
         if self._current() is not None:
             with self.transaction():
                 return _not_deferred(fn())
@@ -10144,7 +10138,7 @@ class _RecordStore(_RecordSchema[R]):
         sort = _plain(sort) or sorts[0]
         if sort not in sorts:
             raise ValidationError(f"sort should be one of: {', '.join(sorts)}")
-        _check_flag("descending", descending, ValidationError)
+        _FLAG.check("descending", descending)
         return [(name, descending) for name in dict.fromkeys((sort, *self.key))]
 
     def _place(self, order: _Order, after: Any) -> list[Any]:
@@ -10414,7 +10408,7 @@ class Repository(_RecordStore[R]):
         one. Reads without a lock do not wait. Raises ValidationError outside a transaction.
         """
         where = self._by_key(key)
-        _check_flag("lock", lock, ValidationError)
+        _FLAG.check("lock", lock)
         if lock and self.database._current() is None:
             raise ValidationError("lock should be False outside a transaction, which ends the lock")
         return self._first("get", where, lock=lock)
@@ -14432,7 +14426,7 @@ class RedisCacheProvider:
         self._default_ttl = _TTL_OR_0.check("default_ttl", default_ttl)
         self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
-        self._fail_open = _check_flag("fail_open", fail_open)
+        self._fail_open = _FLAG.require("fail_open", fail_open)
         self._clock = _clock(clock, getattr(client, "_clock", None))
         self._observer: Observer | None = getattr(client, "_observer", None)
         self._turns = _LockTurns()
@@ -16139,7 +16133,7 @@ class S3StorageProvider(_S3Requests):
         self.config = config = config or S3StorageConfig()
         if keeps_folders is None:
             keeps_folders = config.keeps_folders
-        self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
+        self._keeps_folders = _FLAG.require("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
         # Nothing here refers to the provider, so that it is closed as soon as it is forgotten.
         made = functools.partial(_AwsClient, "S3StorageProvider", _s3_client, config, ca_file)
@@ -17176,7 +17170,7 @@ class MockSmsService(SmsService):
         if stream is not None and not _is_file(stream, "write", binary=False):
             raise ConfigurationError("stream should be a text file that is open for writing")
         logger.warning("MockSmsService prints messages and codes, sends none: for development only")
-        self.simulate_failure = _check_flag("simulate_failure", simulate_failure)
+        self.simulate_failure = _FLAG.require("simulate_failure", simulate_failure)
         self.message_count = 0
         self._stream = stream
         self._lock = threading.RLock()  # guards message_count; a signal handler may send too

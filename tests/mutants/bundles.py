@@ -217,7 +217,7 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "from_env returns the library's",
-        Replace("FakeInfrastructure.from_env", "cls(**options)", "FakeInfrastructure(**options)"),
+        Replace("FakeInfrastructure.from_env", "cls", "FakeInfrastructure"),
     ),
     fake(
         "does not know its engine's parameter",
