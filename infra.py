@@ -578,6 +578,7 @@ _TTL_OR_0 = _Validator(
 _SWITCH = _Validator(
     "true or false", lambda v: type(v) is bool, {"true": True, "false": False}.__getitem__
 )
+_MAPPING = _Validator("a dict or another mapping", lambda v: isinstance(v, Mapping))
 _FLAG = _SWITCH._replace(expected="True or False")
 _HASH_KEY = _Validator("at least 32 bytes of secret text", lambda v: _is_text(v, 32))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -733,12 +734,6 @@ def _check_range(
 
 def _plain_keys(items: Mapping[Any, Any]) -> dict[Any, Any]:
     return {_plain(key): value for key, value in items.items()}
-
-
-def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
-    if not isinstance(items, Mapping):
-        raise ValidationError(f"{name} should be a dict or another mapping")
-    return items
 
 
 def _check_many(name: str, items: Iterable[T]) -> list[T]:
@@ -9850,7 +9845,7 @@ class _RecordSchema(ABC, Generic[R]):
             for name in _RecordSchema.__annotations__:
                 default = getattr(_RecordSchema, name, None)
                 if isinstance(default, dict):
-                    _check_mapping(name, getattr(cls, name))
+                    _MAPPING.check(name, getattr(cls, name))
                 elif isinstance(default, tuple) and name != "unique":
                     _check_many(name, getattr(cls, name))
             rules = _Rules(cls, columns or {})
@@ -10013,7 +10008,7 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _conditions(self, where: Any) -> dict[str, Any]:
         """Return a caller's conditions with their values as they are stored."""
-        given = _plain_keys(_check_mapping("where", where))
+        given = _plain_keys(_MAPPING.check("where", where))
         if not self._held.keys() >= given.keys():
             raise self._unknown(given)
         checked = {}
@@ -12422,7 +12417,7 @@ class KeyValueClient(_Closeable):
 
         All items are checked before the first is sent. Not atomic: one pipeline of single writes.
         """
-        _check_mapping("items", items)
+        _MAPPING.check("items", items)
         ttl = None if seconds is None else _milliseconds(seconds)
         pairs = [(_check_key(key), _check_value(value)) for key, value in items.items()]
         self._set_many(pairs, ttl)
@@ -14459,7 +14454,7 @@ class RedisCacheProvider:
 
         All items are checked before the first is sent. Not atomic: one pipeline of single writes.
         """
-        _check_mapping("items", items)
+        _MAPPING.check("items", items)
         texts = {self._name(key): _document("value", value).text for key, value in items.items()}
         self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
 
@@ -15079,7 +15074,7 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if metadata is None:
         return {}
     found: dict[str, str] = {}
-    for name, value in _check_mapping("metadata", metadata).items():
+    for name, value in _MAPPING.check("metadata", metadata).items():
         name, value = _plain(name), _plain(value)
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
@@ -18353,7 +18348,7 @@ class TableTarget(Target):
         self._columns = _check_columns(columns)
         if columns is not None and self.write != "update":
             raise ConfigurationError('columns need write="update"')
-        self.policies = dict(_check_mapping("policies", {} if policies is None else policies))
+        self.policies = dict(_MAPPING.check("policies", {} if policies is None else policies))
         for name, policy in self.policies.items():
             if policy not in ("fail", "null", "divert") and not isinstance(policy, Replace):
                 raise ConfigurationError(
@@ -18981,7 +18976,7 @@ class RowMove(_ResumableMove):
             raise ConfigurationError("a move takes either target or targets")
         named: dict[str, Any] = {"": target}
         if targets is not None:
-            named = dict(_check_mapping("targets", targets))
+            named = dict(_MAPPING.check("targets", targets))
         if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
         if len({id(one.database) for one in named.values()}) > 1:
@@ -20407,7 +20402,7 @@ class Infrastructure(_Closeable):
         Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
         that refer to each other in a circle; also what the database raises.
         """
-        given = _plain_keys(_check_mapping("rows", rows))
+        given = _plain_keys(_MAPPING.check("rows", rows))
         _check_ports("tables should be", self.tables)
         ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
         if unknown := ", ".join(str(table) for table in given if table not in ports):

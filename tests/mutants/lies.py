@@ -423,8 +423,8 @@ TABLE_RULES: list[Mutant] = [
         Replace(
             "Table.of",
             "{rule: named(key) for rule, key in rules.unique.items()} "
-            "| {**infra._check_mapping('unique', unique)}",
-            "{**infra._check_mapping('unique', unique)} "
+            "| {**infra._MAPPING.check('unique', unique)}",
+            "{**infra._MAPPING.check('unique', unique)} "
             "| {rule: named(key) for rule, key in rules.unique.items()}",
         ),
         OWN_TABLES,
