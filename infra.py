@@ -2135,14 +2135,13 @@ class CircuitBreaker:
         service: str = "the service",
         unanswered: tuple[type[Exception], ...] = (builtins.ConnectionError, builtins.TimeoutError),
     ) -> None:
-        _COUNT.require("failures", failures)
-        _WAIT.require("reset_after", reset_after)
-        _TEXT.require("service", service)
+        self._failures = _COUNT.require("failures", failures)
+        self._reset_after = _WAIT.require("reset_after", reset_after)
+        self._service = _TEXT.require("service", service)
         kinds = unanswered if isinstance(unanswered, tuple) else (None,)
         if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
             raise ConfigurationError("unanswered should be a tuple of classes of exceptions")
-        self._failures, self._reset_after, self._kinds = failures, reset_after, unanswered
-        self._service, self._monotonic = service, _clock(clock).monotonic
+        self._kinds, self._monotonic = unanswered, _clock(clock).monotonic
         self._count = self._period = 0  # failures in a row; how often it has opened and closed
         self._until: float | None = None  # when the first probe may pass; None: it is closed
         #: the ``with`` blocks that this thread or task is in
@@ -2305,19 +2304,18 @@ class CallPolicy:
             raise ConfigurationError("service should be a name")
         if not isinstance(repeatable, (set, frozenset)):
             raise ConfigurationError("repeatable should be a set of operations")
-        _SECONDS.require("deadline", deadline)
+        self.deadline = _SECONDS.require("deadline", deadline)
         if not _COUNT_OR_0.valid(retries):
             raise ConfigurationError("retries should be a whole number, 0 or more")
         if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
         if not isinstance(breaker, CircuitBreaker | None):
             raise ConfigurationError("breaker should be a CircuitBreaker")
-        _SECONDS.require("slow", slow)
+        self._slow = _SECONDS.require("slow", slow)
         if not isinstance(server, str):
             raise ConfigurationError("server should be a host and a port")
         self.service = service
         self.repeatable = repeatable
-        self.deadline = deadline
         self.retries = retries
         self.backoff = backoff
         self.backoff_max = backoff_max
@@ -2326,7 +2324,6 @@ class CallPolicy:
         self._monotonic = clock.monotonic
         self._observer = observer
         self.breaker = breaker
-        self._slow = slow
         self._server = server
 
     def until(self) -> float:
@@ -8646,8 +8643,7 @@ class Migrator:
             )
         self.pool = pool
         self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
-        _WAIT_OR_0.require("lock_timeout", lock_timeout)
-        self._lock_timeout = lock_timeout
+        self._lock_timeout = _WAIT_OR_0.require("lock_timeout", lock_timeout)
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
@@ -18957,7 +18953,7 @@ class RowMove(_ResumableMove):
         if transform is not None:
             _check_function("transform", transform, "a dict", ConfigurationError, generators=True)
         _check_range("batch", batch, 1, 100_000, ConfigurationError)
-        _SECONDS.require("lock_timeout", lock_timeout)
+        self._lock_timeout = _SECONDS.require("lock_timeout", lock_timeout)
         self.version, self.source, self.transform = version, source, transform
         self.targets = self._check_targets(target, targets)
         self.database = next(iter(self.targets.values())).database
@@ -18966,7 +18962,6 @@ class RowMove(_ResumableMove):
             rejects = f"{self.name}-rejects.jsonl"
         self._rejects_path = _path(_check_path("rejects", rejects))
         self._batch = batch
-        self._lock_timeout = lock_timeout
         self._clock = _clock(clock, getattr(self.database, "_clock", None))
 
     def _check_targets(
