@@ -20751,8 +20751,7 @@ def _pool_of_variable(variable: str | None) -> ConnectionPool:
         )
     if not (url := _variable(os.environ, variable)):
         raise ConfigurationError(f"the environment variable {variable} is not set")
-    _DATABASE_URL.require(variable, url)
-    return create_pool(DatabaseConfig(url=url))
+    return create_pool(DatabaseConfig(url=_DATABASE_URL.require(variable, url)))
 
 
 def _move(arguments: Any) -> int:
