@@ -2668,6 +2668,11 @@ def _twin_socket(original: Any) -> socket.socket:
     return socket.socket(fileno=os.dup(original.fileno()))
 
 
+def _wake_waiter(waiter: threading.Lock) -> None:
+    with contextlib.suppress(RuntimeError):  # it is awake already
+        waiter.release()
+
+
 class _WatchedSocket:
     """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
@@ -2706,8 +2711,7 @@ class _Watchdog:
                 self._thread = _start_thread(self._run, "infra-watchdog")
                 if self._thread is None:
                     return  # the server's own timeouts remain
-            with contextlib.suppress(RuntimeError):  # it is awake already
-                self._changed.release()
+            _wake_waiter(self._changed)
 
     def unwatch(self, watched: _WatchedSocket) -> None:
         if self._due.pop(watched, None) is None:
@@ -3036,8 +3040,7 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     @staticmethod
     def wake(lease: _Lease[Any] | None) -> None:
         if lease is not None and lease.signal is not None:
-            with contextlib.suppress(RuntimeError):  # it is awake already
-                lease.signal.release()
+            _wake_waiter(lease.signal)
 
 
 @dataclass(eq=False, repr=False)
@@ -12284,8 +12287,7 @@ class _InterruptibleEvent:
     def set(self) -> None:
         self.is_set = True
         for waiter in list(self._waiters):
-            with contextlib.suppress(RuntimeError):  # it is released already
-                waiter.release()
+            _wake_waiter(waiter)
 
     def wait(self, seconds: float) -> None:
         waiter = threading.Lock()
