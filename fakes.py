@@ -264,7 +264,7 @@ class Faults:
             raise infra.ValidationError(
                 "error should be an exception, or a class of this library's errors"
             )
-        infra._check_flag("after_apply", after_apply)
+        infra._FLAG.require("after_apply", after_apply)
         with self._fault_lock:
             self._faults = [*self._faults, _Fault(method, error, times, after_apply, self)]
             self._armed = True
@@ -524,7 +524,7 @@ class Table:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", infra._plain(self.name))
-        columns = infra._check_mapping("columns", self.columns)
+        columns = infra._MAPPING.check("columns", self.columns)
         if not all(isinstance(each, Column) for each in columns.values()):
             raise infra.ConfigurationError(f"{self.name}: columns should be of class Column")
         self._check_names("primary_key", self.primary_key)
@@ -533,13 +533,13 @@ class Table:
             raise infra.ConfigurationError(
                 f"{self.name}: {made[0]} has auto_increment, so it should be the whole primary key"
             )
-        for rule, names in infra._check_mapping("unique", self.unique).items():
+        for rule, names in infra._MAPPING.check("unique", self.unique).items():
             self._check_names(rule, names)
-        for rule, key in infra._check_mapping("foreign_keys", self.foreign_keys).items():
+        for rule, key in infra._MAPPING.check("foreign_keys", self.foreign_keys).items():
             if not isinstance(key, ForeignKey):
                 raise infra.ConfigurationError(f"{self.name}: {rule} should be a ForeignKey")
             self._check_names(rule, key.columns)
-        for rule, check in infra._check_mapping("checks", self.checks).items():
+        for rule, check in infra._MAPPING.check("checks", self.checks).items():
             infra._check_function(f"{self.name}: {rule}", check, "a row", infra.ConfigurationError)
 
     def _check_names(self, rule: str, names: Any) -> None:
@@ -582,14 +582,14 @@ class Table:
             cls._columns_of(repository, columns, only),
             named(repository.key),
             {rule: named(key) for rule, key in rules.unique.items()}
-            | {**infra._check_mapping("unique", unique)},
+            | {**infra._MAPPING.check("unique", unique)},
             {
                 rule: replace(key, columns=named(key.columns))
                 for rule, key in rules.foreign_keys.items()
             }
-            | {**infra._check_mapping("foreign_keys", foreign_keys)},
+            | {**infra._MAPPING.check("foreign_keys", foreign_keys)},
             {name: check.holds for name, check in rules.checks.items()}
-            | {**infra._check_mapping("checks", checks)},
+            | {**infra._MAPPING.check("checks", checks)},
         )
         table._check_names("ascii", only)
         return table
@@ -1223,7 +1223,7 @@ class _IndexedRows:
         if callable(where):
             infra._check_function("where", where, "a row")
         elif where is not None:
-            infra._check_mapping("where", where)
+            infra._MAPPING.check("where", where)
         if isinstance(where, Mapping):
             return self._meeting(where)
         visible, _ = self._candidates({})
@@ -1752,7 +1752,7 @@ class FakeTable(_ConstrainedRows):
 
         Raises ValidationError if ``row`` is not a dict.
         """
-        infra._check_mapping("row", row)
+        infra._MAPPING.check("row", row)
         self._database._from_above(lambda: self._insert("insert", row))
 
     def find(self, **key: Any) -> Row | None:
@@ -1899,7 +1899,7 @@ class FakeTable(_ConstrainedRows):
     def _changed_values(self, changes: Callable[[Row], Mapping[str, Any]], row: Row) -> Row:
         """Return the new values of a row as the table stores them."""
         result = infra._not_deferred(changes(self._copy(row)))
-        new = infra._check_mapping("the result of changes", result)
+        new = infra._MAPPING.check("the result of changes", result)
         self._check_columns(new)
         if self._is_mysql:
             return self._values.fit_row({**row, **new})
@@ -3059,7 +3059,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         Raises ConfigurationError for an invalid argument.
         """
         super().__init__(part_size, copy_part_size)
-        self._keeps_folders = infra._check_flag("keeps_folders", keeps_folders)
+        self._keeps_folders = infra._FLAG.require("keeps_folders", keeps_folders)
         if not isinstance(buckets, dict | None):
             raise infra.ConfigurationError("buckets should be a dict")
         self.denied: set[tuple[str, str]] = set()
@@ -3510,6 +3510,5 @@ class FakeInfrastructure(infra.Infrastructure):
         clock: infra.Clock | None = None,
     ) -> _Bundle:
         """Return a new bundle. Fakes ignore the environment."""
-        given = {"observer": observer, "clock": clock}
-        options: Any = {name: value for name, value in given.items() if value is not None}
-        return cls(**options)
+        given: dict[str, Any] = {"observer": observer, "clock": clock}
+        return cls(**{name: value for name, value in given.items() if value is not None})

@@ -175,7 +175,7 @@ class InfrastructureError(Exception):
             only the call policy knows which operations are safe to repeat. Unless given, True for
             ConnectionError, TimeoutError, PoolTimeoutError and RateLimitedError.
         code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
-            number of MySQL (1146), a word of S3 ("AccessDenied") or of Redis ("WRONGTYPE").
+            number of MySQL (1146), a word of S3 ("AccessDenied"), Redis's first word ("WRONGTYPE").
 
     Messages never quote a driver's exception: its text may hold URLs, keys and rows.
     """
@@ -245,9 +245,8 @@ class PoolTimeoutError(TimeoutError):
 class DatabaseError(InfrastructureError):
     """A database refused a statement.
 
-    ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int). It is None if this
-    library or a fake refused the statement. If ``insert_many`` does not find a table or column, it
-    is the code that the server uses.
+    ``code`` is None if this library or a fake refused it. If ``insert_many`` does not find a table
+    or column, it is the code that the server uses.
     """
 
 
@@ -273,14 +272,11 @@ class ConflictError(DatabaseError):
 
 
 class CacheError(InfrastructureError):
-    """Redis answered a command with an error, or a cache got no answer from it.
-
-    ``code`` is the first word of Redis's error ("WRONGTYPE"), if it sent one.
-    """
+    """Redis answered a command with an error, or a cache got no answer from it."""
 
 
 class StorageError(InfrastructureError):
-    """The object store refused a request. ``code`` is its error code ("AccessDenied"), if any."""
+    """The object store refused a request."""
 
     code: str | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -295,7 +291,6 @@ class SmsError(InfrastructureError):
     Attributes:
         outcome: "rejected" (the message was not sent) or "unknown" (no usable answer: the message
             may have been sent, and this library does not send it again).
-        code: the provider's own error code, if it gave one.
         retry_after: the seconds to wait, or None if the provider did not ask for a pause.
     """
 
@@ -444,10 +439,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _value_type(subclass: type) -> type:
     """Return the first base class that a column can hold: str for an enumeration of str."""
-    for base in subclass.__mro__:
-        if base in _VALUE_TYPES:
-            return base
-    return object
+    return next((base for base in subclass.__mro__ if base in _VALUE_TYPES), object)
 
 
 def _plain(value: Any) -> Any:
@@ -518,13 +510,14 @@ class _Validator(NamedTuple):
     #: says why a value is invalid, without quoting it
     problem: Callable[[Any], str] = lambda value: ""
 
-    def require(self, name: str, value: Any) -> None:
-        """Raise ConfigurationError if a setting is invalid."""
+    def require(self, name: str, value: T) -> T:
+        """Return a setting's value. Raises ConfigurationError if it is invalid."""
         if not self.valid(value):
             problem = self.problem(value)
             raise ConfigurationError(
                 f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
             )
+        return value
 
     def read(self, variable: str, text: str) -> Any:
         """Return the value of an environment variable. Raises ConfigurationError."""
@@ -585,6 +578,8 @@ _TTL_OR_0 = _Validator(
 _SWITCH = _Validator(
     "true or false", lambda v: type(v) is bool, {"true": True, "false": False}.__getitem__
 )
+_MAPPING = _Validator("a dict or another mapping", lambda v: isinstance(v, Mapping))
+_FLAG = _SWITCH._replace(expected="True or False")
 _HASH_KEY = _Validator("at least 32 bytes of secret text", lambda v: _is_text(v, 32))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -726,14 +721,6 @@ def _check_value(value: str, name: str = "value") -> str:
     return _check_text(name, value)
 
 
-def _check_flag(
-    name: str, value: Any, error: type[InfrastructureError] = ConfigurationError
-) -> bool:
-    if type(value) is not bool:
-        raise error(f"{name} should be True or False")
-    return value
-
-
 def _check_range(
     name: str,
     value: Any,
@@ -747,12 +734,6 @@ def _check_range(
 
 def _plain_keys(items: Mapping[Any, Any]) -> dict[Any, Any]:
     return {_plain(key): value for key, value in items.items()}
-
-
-def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
-    if not isinstance(items, Mapping):
-        raise ValidationError(f"{name} should be a dict or another mapping")
-    return items
 
 
 def _check_many(name: str, items: Iterable[T]) -> list[T]:
@@ -783,10 +764,8 @@ def _folded(text: str) -> str:
 
 
 class _Document(NamedTuple):
-    """A JSON document: its text, and the value that is read from it."""
-
     text: str
-    value: Any
+    value: Any  # that is read from the text
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -796,7 +775,6 @@ _DEEPEST = 100  # levels of a document: far below the depth at which Python's st
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and dicts are nested in more levels than that."""
     layer = [value]
     for _ in range(levels + 1):
         parents: list[Iterable[Any]] = [item for item in layer if isinstance(item, list)]
@@ -808,10 +786,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _plain_document(value: Any) -> Any:
-    """Return the document with plain texts and numbers.
-
-    Raises ValueError if two keys are the same text.
-    """
+    """Return the document of plain values. Raises ValueError if two keys are the same text."""
     if isinstance(value, dict):
         found = {_plain(key): _plain_document(item) for key, item in value.items()}
         if len(found) != len(value):
@@ -837,11 +812,7 @@ def _document(name: str, value: Any) -> _Document:
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, "
             "False and None"
         )
-    if (
-        len(text) > 2 * _DEEPEST
-        and text.count("[") + text.count("{") > _DEEPEST
-        and _is_deeper(found, _DEEPEST)
-    ):
+    if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(found, _DEEPEST):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if not text.isascii():
         _check_text(name, text)
@@ -858,10 +829,7 @@ _decode_strictly = json.JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
 def _parse_json(text: str) -> Any:
-    """Decode JSON from an outside source.
-
-    Raises ValueError or RecursionError if it is not strict JSON.
-    """
+    """Decode strict JSON. Raises ValueError or RecursionError for anything else."""
     text = text.strip(" \t\r\n")
     value, end = _decode_strictly(text)
     if end != len(text):
@@ -1066,7 +1034,7 @@ def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> 
         return None
     one = Decimal((0, (1,), -digits))
     try:
-        return _DIGITS.quantize(value if value else Decimal(0), one)  # zero has no sign in SQL
+        return _DIGITS.quantize(value or Decimal(0), one)  # zero has no sign in SQL
     except DecimalException:
         return None
 
@@ -1197,6 +1165,7 @@ def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequen
 _TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
 _DECIMALS: Mapping[type, _Fit] = {Decimal: _fit_decimals, int: _fit_integers_as_decimals}
 _DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
+_BITS: Mapping[type, _Fit] = {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers}
 #: The values that a column of a kind accepts: words for messages, and a check for each type. Other
 #: types raise ValidationError.
 _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
@@ -1207,10 +1176,7 @@ _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
     "integer": ("a whole number", {int: _fit_integers, Decimal: _fit_whole_decimals}),
     # MySQL's YEAR and BIT
     "year": ("a year", {int: _fit_years}),
-    "bits": (
-        "bytes, or a whole number",
-        {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers},
-    ),
+    "bits": ("bytes, or a whole number", _BITS),
     "float": ("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
     "decimal": ("a Decimal", _DECIMALS),
     # read as text with a currency's sign
@@ -1236,11 +1202,9 @@ _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
         "of a type that a column holds",
         {
             **_TEXTS,
-            bool: _fit_as_is,
-            int: _fit_any_integers,
+            **_BITS,
             float: _fit_floats,
             Decimal: _fit_decimals,
-            bytes: _fit_as_is,
             datetime: _fit_local_moments,
             date: _fit_as_is,
             day_time: _fit_fractions,
@@ -1271,12 +1235,10 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
     types = [*dict.fromkeys(map(type, values))]
     if len(types) == 1 and types[0] in fits:  # nearly always
         return fits[types[0]](name, column, values)
-    if len(types) == 2 and type(None) in types:
+    if type(None) in types:
         return _with_none(values, _fitted_column(name, column, _without_none(values)), None)
     fitted = list(values)
     for value_class in types:
-        if value_class is type(None):
-            continue
         known = _value_type(value_class)
         if known not in fits:
             raise ValidationError(f"{name} should be {words}, not of type {value_class.__name__}")
@@ -1557,8 +1519,7 @@ class _Settings(_ByValue):
         found = {}
         for setting in fields(cls):
             for variable in setting.metadata.get("variables", ()):
-                text = _variable(env, variable)
-                if text:
+                if text := _variable(env, variable):
                     found[setting.name] = setting.metadata["validator"].read(variable, text)
                     break
         return found
@@ -1566,7 +1527,7 @@ class _Settings(_ByValue):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _CallSettings(_Settings):
-    """What the settings of all services have. Times are in seconds.
+    """What the settings of all services have.
 
     Attributes:
         breaker_failures: opens a :class:`CircuitBreaker` (on a cluster one for each node) after
@@ -1592,9 +1553,8 @@ class DatabaseConfig(_CallSettings):
     signals, or if SIGINT has a handler of your own. Statements on MySQL and MariaDB always end at
     once.
 
-    ``error_detail`` adds the server's text to the message of each error. That text quotes rows and
-    values, so use it in development only. Without it, a message names tables, columns and positions
-    in the statement.
+    ``error_detail`` adds the server's text, which quotes rows and values, to each error: use it in
+    development only. Without it, a message names tables, columns and positions in the statement.
 
     ``log_sql`` logs each statement at DEBUG, with placeholders instead of values, and without its
     strings and comments. ``warm`` opens ``min_connections`` at the start, in another thread.
@@ -1692,8 +1652,8 @@ class S3StorageConfig(_CallSettings):
         read_timeout: bounds one wait for the server. No call is retried later than
             ``connect_timeout + read_timeout`` seconds after its start.
         keeps_folders: whether the store keeps objects as files in folders, as MinIO's gateway to a
-            file system does. ``delete_batch`` then also removes each folder that it emptied, with
-            one or two requests. The store would still list it otherwise.
+            file system does. ``delete_batch`` then also removes each folder that it emptied, which
+            the store would still list, with one or two requests.
     """
 
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
@@ -1752,11 +1712,10 @@ class Config(_Settings):
         for name, kind in self._parts().items():
             if not isinstance(getattr(self, name), kind):
                 raise ConfigurationError(f"Config.{name} should be of class {kind.__name__}")
-        for engine in ("mysql", "postgres"):
+        for engine in _PORTS:
             database = getattr(self, engine)
-            if database is not None and not (
-                isinstance(database, DatabaseConfig) and database.engine == engine
-            ):
+            fits = isinstance(database, DatabaseConfig) and database.engine == engine
+            if database is not None and not fits:
                 raise ConfigurationError(
                     f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
                 )
@@ -1783,15 +1742,11 @@ class Config(_Settings):
 
     @classmethod
     def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return the configuration of each engine that has a URL.
-
-        MYSQL_URL and POSTGRES_URL each name their engine; the scheme of DATABASE_URL names its.
-        """
+        """Return the configuration of each engine that has a URL."""
         found: dict[str, tuple[str, str, _Url]] = {}
         variables = {"MYSQL_URL": "mysql", "POSTGRES_URL": "postgres", "DATABASE_URL": None}
         for variable, wanted in variables.items():
-            url = _variable(env, variable)
-            if not url:
+            if not (url := _variable(env, variable)):
                 continue
             database = cls._database_url(variable, url, wanted)
             other, _, same = found.setdefault(database.scheme, (variable, url, database))
@@ -1807,10 +1762,7 @@ class Config(_Settings):
 
     @staticmethod
     def _database_url(variable: str, url: str, wanted: str | None) -> _Url:
-        """Return the URL's parts, with the engine as scheme, and with the port.
-
-        URLs of one database may be spelt in several ways: the parts are equal.
-        """
+        """Return the URL's parts with engine and port: equal for all spellings of one database."""
         problem = _database_problem(url)
         if not problem:
             parts = _Url.parse(url)
@@ -1888,7 +1840,7 @@ def _not_deferred(result: T) -> T:
 def _warn(
     service: str, operation: str, outcome: str, message: str, *values: Any, **more: Any
 ) -> None:
-    """Log a WARNING with these details; ``more`` of them by name."""
+    """Log a WARNING with these details."""
     details = {"service": service, "operation": operation, "outcome": outcome, **more}
     logger.warning(message, *values, extra=details, stacklevel=2)
 
@@ -2036,12 +1988,13 @@ def _count(observer: Observer | None, service: str, name: str, amount: int = 1) 
 
 def _watch(observer: Observer | None, service: str, adapter: Any) -> None:
     """Let the observer ask for the adapter's figures. It does not keep the adapter alive."""
-    if observer is None:
-        return
     for kind in ("pool", "breaker"):
         source = functools.partial(_figures, weakref.ref(adapter), kind)
-        if source():
+        if observer is not None and source():
             observer.watch(f"{service}.{kind}", source)
+
+
+_BREAKER_STATES = ("closed", "half_open", "open")  # the worst comes last
 
 
 def _figures(adapter: Callable[[], Any], kind: str) -> Mapping[str, float]:
@@ -2050,7 +2003,7 @@ def _figures(adapter: Callable[[], Any], kind: str) -> Mapping[str, float]:
         stats = vars(found.stats()) if hasattr(found, "stats") else {}
         return {name: value for name, value in stats.items() if value is not None}
     states = [one.state for one in found._breakers().values()] if found is not None else []
-    return {state: states.count(state) for state in ("closed", "open", "half_open") if states}
+    return {state: states.count(state) for state in _BREAKER_STATES if states}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -2071,9 +2024,9 @@ class PoolStats(_ByValue):
 
     Attributes:
         longest_wait: the longest time that a call has waited for a connection, in seconds.
-        opened: number of connections that were opened so far.
-        closed: number of those that were closed.
-        timed_out: number of calls that got no connection in time.
+        opened: connections that were opened so far.
+        closed: connections that were closed so far.
+        timed_out: calls that got no connection in time.
     """
 
     max_connections: int | None
@@ -2182,14 +2135,13 @@ class CircuitBreaker:
         service: str = "the service",
         unanswered: tuple[type[Exception], ...] = (builtins.ConnectionError, builtins.TimeoutError),
     ) -> None:
-        _COUNT.require("failures", failures)
-        _WAIT.require("reset_after", reset_after)
-        _TEXT.require("service", service)
+        self._failures = _COUNT.require("failures", failures)
+        self._reset_after = _WAIT.require("reset_after", reset_after)
+        self._service = _TEXT.require("service", service)
         kinds = unanswered if isinstance(unanswered, tuple) else (None,)
         if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
             raise ConfigurationError("unanswered should be a tuple of classes of exceptions")
-        self._failures, self._reset_after, self._kinds = failures, reset_after, unanswered
-        self._service, self._monotonic = service, _clock(clock).monotonic
+        self._kinds, self._monotonic = unanswered, _clock(clock).monotonic
         self._count = self._period = 0  # failures in a row; how often it has opened and closed
         self._until: float | None = None  # when the first probe may pass; None: it is closed
         #: the ``with`` blocks that this thread or task is in
@@ -2295,7 +2247,6 @@ def _is_unanswered(error: InfrastructureError) -> bool | None:
 
 
 def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBreaker | None:
-    """Return a breaker as an adapter's configuration has it; None: it has none."""
     failures, reset = config.breaker_failures, config.breaker_reset
     return CircuitBreaker(failures, reset, clock=clock, service=service) if failures else None
 
@@ -2353,19 +2304,18 @@ class CallPolicy:
             raise ConfigurationError("service should be a name")
         if not isinstance(repeatable, (set, frozenset)):
             raise ConfigurationError("repeatable should be a set of operations")
-        _SECONDS.require("deadline", deadline)
+        self.deadline = _SECONDS.require("deadline", deadline)
         if not _COUNT_OR_0.valid(retries):
             raise ConfigurationError("retries should be a whole number, 0 or more")
         if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
         if not isinstance(breaker, CircuitBreaker | None):
             raise ConfigurationError("breaker should be a CircuitBreaker")
-        _SECONDS.require("slow", slow)
+        self._slow = _SECONDS.require("slow", slow)
         if not isinstance(server, str):
             raise ConfigurationError("server should be a host and a port")
         self.service = service
         self.repeatable = repeatable
-        self.deadline = deadline
         self.retries = retries
         self.backoff = backoff
         self.backoff_max = backoff_max
@@ -2374,7 +2324,6 @@ class CallPolicy:
         self._monotonic = clock.monotonic
         self._observer = observer
         self.breaker = breaker
-        self._slow = slow
         self._server = server
 
     def until(self) -> float:
@@ -2415,7 +2364,9 @@ class CallPolicy:
                 if current._periods is not _NO_PERIODS:
                     self._answered(current)
                 if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
-                    self._succeeded(operation, began, started, number)
+                    now = monotonic()
+                    self._report(operation, "ok", now - started, number)
+                    self._log_if_slow(operation, now - began)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
@@ -2460,12 +2411,6 @@ class CallPolicy:
     def _answered(attempt: Attempt) -> None:
         for breaker in attempt._periods:
             breaker._settle(attempt, False)
-
-    def _succeeded(self, operation: str, began: float, started: float, number: int) -> None:
-        now = self._monotonic()
-        self._report(operation, "ok", now - started, number)
-        if self._slow:
-            self._log_if_slow(operation, now - began)
 
     def _settle(
         self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
@@ -2572,7 +2517,7 @@ def _scrubbed(exc: BaseException) -> BaseException:
     """
     # The text of an errno is the system's own.
     if not (isinstance(exc, OSError) and exc.errno is not None):
-        code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
+        code = [value for value in exc.args[:1] if isinstance(value, int)]
         exc.args = (*code, "[text withheld]")
     # psycopg2's exceptions hold the server's answer with its rows, which cannot be removed.
     if hasattr(exc, "pgcode"):
@@ -2603,29 +2548,26 @@ _REFUSED_HANDSHAKE = (
     f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
 )
 #: The meaning of OpenSSL's reasons and libpq's texts. All need another setting or certificate.
-_TLS_REFUSALS = (
-    (
-        "certificate verify failed",
-        "its certificate was refused (not signed by what sslrootcert names, or expired)",
+_TLS_REFUSALS = {
+    "certificate verify failed": (
+        "its certificate was refused (not signed by what sslrootcert names, or expired)"
     ),
-    ("does not match host name", _OTHER_HOST),
-    (
-        "root certificate file",
-        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
+    "does not match host name": _OTHER_HOST,
+    "root certificate file": (
+        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate"
     ),
-    ("private key file", "sslkey should name a file that only its owner may read"),
-    ("does not support SSL", "it offers no TLS"),
-    ("wrong version number", "what answers there is no TLS"),
-    (
-        "valid client certificate|certificate required",
-        f"it wants a client certificate{_SEE_CERTIFICATE}",
+    "private key file": "sslkey should name a file that only its owner may read",
+    "does not support SSL": "it offers no TLS",
+    "wrong version number": "what answers there is no TLS",
+    "valid client certificate|certificate required": (
+        f"it wants a client certificate{_SEE_CERTIFICATE}"
     ),
-    ("alert handshake failure", _REFUSED_HANDSHAKE),
-    ("alert (unknown ca|(bad |unsupported )?cert)", _REFUSED_CERTIFICATE),
-)
+    "alert handshake failure": _REFUSED_HANDSHAKE,
+    "alert (unknown ca|(bad |unsupported )?cert)": _REFUSED_CERTIFICATE,
+}
 
 
-def _tls_refusal(exc: BaseException | None) -> str:
+def _tls_refusal(exc: BaseException) -> str:
     """Return why TLS fails on every attempt, or ""."""
     for cause in _causes(exc):
         reason = getattr(cause, "verify_message", None)
@@ -2642,7 +2584,7 @@ _NO_TUNNEL = "Tunnel connection failed: "  # the text of http.client
 _NO_HTTP = "no HTTP"
 
 
-def _proxy_refusal(exc: BaseException | None) -> str:
+def _proxy_refusal(exc: BaseException) -> str:
     """Return the status with which a proxy refused the connection, or ""."""
     for cause in _causes(exc):
         found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(cause))
@@ -2653,23 +2595,24 @@ def _proxy_refusal(exc: BaseException | None) -> str:
     return ""
 
 
-def _is_permanent(exc: BaseException | None) -> bool:
+def _is_permanent(exc: BaseException) -> bool:
     """Return whether only another setting helps."""
     return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
 
 
 def _tls_words(text: str) -> str:
-    return next((words for reason, words in _TLS_REFUSALS if re.search(reason, text, re.I)), "")
+    found = (words for reason, words in _TLS_REFUSALS.items() if re.search(reason, text, re.I))
+    return next(found, "")
 
 
-def _is_cut(exc: BaseException | None) -> bool:
+def _is_cut(exc: BaseException) -> bool:
     """Return whether http.client has received a part of an answer."""
     classes = map(type, _causes(exc))
     names = [cause.__name__ for cause in classes if cause.__module__ == "http.client"]
     return bool(names) and "RemoteDisconnected" not in names
 
 
-def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
+def _os_reason(exc: BaseException, *, has_sslcert: bool = False) -> str:
     """Return the system's text for the first OSError in the chain of causes, or "".
 
     Drivers wrap such an error without its number. ``has_sslcert``: whether the service has settings
@@ -2700,7 +2643,7 @@ _answer_attempt: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar
 )
 
 
-def _was_unsent(exc: BaseException | None) -> bool:
+def _was_unsent(exc: BaseException) -> bool:
     """Return whether a connection of ``_whole_answers`` failed before it sent its request."""
     return any(hasattr(cause, "_before_request") for cause in _causes(exc))
 
@@ -2725,15 +2668,19 @@ def _twin_socket(original: Any) -> socket.socket:
     return socket.socket(fileno=os.dup(original.fileno()))
 
 
+def _wake_waiter(waiter: threading.Lock) -> None:
+    with contextlib.suppress(RuntimeError):  # it is awake already
+        waiter.release()
+
+
 class _WatchedSocket:
     """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
-    __slots__ = ("__weakref__", "expired", "patience", "raw")
+    expired = False  # True: the watchdog has shut the socket down
 
     def __init__(self, raw: Any, patience: float = 0.0) -> None:
         self.raw = raw
         self.patience = patience
-        self.expired = False  # True: the watchdog has shut the socket down
 
 
 class _Watchdog:
@@ -2764,8 +2711,7 @@ class _Watchdog:
                 self._thread = _start_thread(self._run, "infra-watchdog")
                 if self._thread is None:
                     return  # the server's own timeouts remain
-            with contextlib.suppress(RuntimeError):  # it is awake already
-                self._changed.release()
+            _wake_waiter(self._changed)
 
     def unwatch(self, watched: _WatchedSocket) -> None:
         if self._due.pop(watched, None) is None:
@@ -2859,7 +2805,6 @@ def _check_path(name: str, path: Any) -> str:
 
 
 def _check_readable(name: str, path: str) -> None:
-    """Raise ConfigurationError, which names the setting, if the file is not readable."""
     _check_path(name, path)
     try:
         open(path, "rb").close()
@@ -2918,26 +2863,24 @@ def _unverified_context() -> Any:
 def _open_socket(
     host: str, port: int, attempt: Attempt, longest: float = math.inf
 ) -> socket.socket:
-    """Open a TCP connection within the deadline.
-
-    ``longest`` bounds the seconds for each address of the host.
-    """
+    """Open a TCP connection within the deadline, ``longest`` seconds for each address."""
     failure: OSError = OSError("no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for number, (family, socket_type, protocol, _, address) in enumerate(addresses, 1):
         raw = None
         share = 1 if number == len(addresses) else 2  # half of the time is for later addresses
+        timeout = min(longest, attempt.remaining() / share)
         try:
             raw = socket.socket(family, socket_type, protocol)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.settimeout(min(longest, attempt.remaining() / share))
+            raw.settimeout(timeout)
             raw.connect(address)
             return raw
         except BaseException as exc:
             if raw is not None:
                 raw.close()
-            if not isinstance(exc, OSError) or isinstance(exc, InfrastructureError):
+            if not isinstance(exc, OSError):
                 raise
             failure = exc
     raise failure
@@ -3020,6 +2963,14 @@ def _closed(what: str, **details: Any) -> ConnectionError:
     return ConnectionError(f"{what} is closed", retryable=False, **details)
 
 
+def _close_all(services: Iterable[Any]) -> None:
+    """Close those that can be closed, the last one first, even if one raises."""
+    with contextlib.ExitStack() as stack:
+        for service in services:
+            if callable(close := getattr(service, "close", None)):
+                stack.callback(close)
+
+
 class _Slot(Generic[T]):
     """The right to one resource of a pool, and the resource once it is open.
 
@@ -3054,12 +3005,6 @@ class _Lease(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
-#: what has happened to a pool so far; see PoolStats
-_no_history = functools.partial(
-    types.SimpleNamespace, longest_wait=0.0, opened=0, closed=0, timed_out=0
-)
-
-
 class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     """The callers that wait for a slot, in order of arrival.
 
@@ -3069,7 +3014,6 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     __slots__ = ()
 
     def first(self) -> _Lease[Any] | None:
-        """Return the waiter that has waited longest."""
         try:
             return self[0]()
         except IndexError:
@@ -3096,25 +3040,16 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     @staticmethod
     def wake(lease: _Lease[Any] | None) -> None:
         if lease is not None and lease.signal is not None:
-            with contextlib.suppress(RuntimeError):  # it is awake already
-                lease.signal.release()
+            _wake_waiter(lease.signal)
 
 
 @dataclass(eq=False, repr=False)
 class _Pool(Generic[T]):
     """A pool of at most ``max_size`` resources. The one that was returned last is lent first.
 
-    The caller makes sure that an interrupt loses nothing::
-
-        lease = _Lease()
-        try:
-            try:
-                resource = pool.acquire(lease, attempt)
-                …
-            finally:
-                pool.release(lease, broken=…)
-        finally:
-            pool.release(lease, broken=True)  # has an effect only if the other was interrupted
+    The caller makes sure that an interrupt loses nothing: two nested ``finally`` blocks call
+    ``release``. The outer one, with ``broken=True``, has an effect only if an interrupt ended the
+    inner one.
 
     The pool has no lock, because an interrupt could leave it locked. Each change is one atomic
     operation of a list or deque. One expression moves a slot, so it never has two owners.
@@ -3147,14 +3082,13 @@ class _Pool(Generic[T]):
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
         self._queue = _WaitQueue()
-        self._history = _no_history()
+        self._history = types.SimpleNamespace(longest_wait=0.0, opened=0, closed=0, timed_out=0)
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
         for slot in idle:
-            self._close(slot)  # must close only this process's descriptor
-        self._history = _no_history()
+            self.disconnect(slot.resources[0])  # must close only this process's descriptor
 
     @property
     def size(self) -> int:
@@ -3201,7 +3135,6 @@ class _Pool(Generic[T]):
         return self.renew(lease, attempt)
 
     def renew(self, lease: _Lease[T], attempt: Attempt) -> T:
-        """Replace the resource in ``lease`` by a new one."""
         slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self.connect(attempt))
@@ -3256,7 +3189,6 @@ class _Pool(Generic[T]):
         return False
 
     def _wake(self) -> None:
-        """Wake the first waiter if a slot is free."""
         if self._idle or len(self._slots) < self.max_size:
             self._queue.wake(self._queue.first())
 
@@ -3293,8 +3225,10 @@ class _Pool(Generic[T]):
     def _tidy(self) -> None:
         """Close the resource that was idle longest if it is stale; all if the pool is closed."""
         lease: _Lease[T] = _Lease()
-        while self.closed or self._has_stale():
+        while True:
             try:
+                if not self.closed and not self.is_stale(self._idle[0].resources[0]):
+                    return
                 lease.slots.append(self._idle.pop(0))
                 self._close(lease.slots[0])
             except IndexError:  # nothing is idle, or another thread was faster
@@ -3304,13 +3238,6 @@ class _Pool(Generic[T]):
                     self._drop(lease)
             if not self.closed:
                 return
-
-    def _has_stale(self) -> bool:
-        try:
-            oldest = self._idle[0].resources[0]
-        except IndexError:  # nothing is idle, or another thread took it
-            return False
-        return self.is_stale(oldest)
 
     def stats(self) -> PoolStats:
         size, idle = self.size, len(self._idle)
@@ -4005,7 +3932,7 @@ class Database(_Transactions):
         read the record itself.
         """
         _check_function("fn", fn, "no arguments")
-        _check_flag("conflicts", conflicts, ValidationError)
+        _FLAG.check("conflicts", conflicts)
         if self._current() is not None:
             with self.transaction():
                 return _not_deferred(fn())
@@ -8630,8 +8557,7 @@ class Migrator(_MigrationFiles):
             )
         self.pool = pool
         super().__init__(pool._dialect, [*map(_plain, paths)])
-        _WAIT_OR_0.require("lock_timeout", lock_timeout)
-        self._lock_timeout = lock_timeout
+        self._lock_timeout = _WAIT_OR_0.require("lock_timeout", lock_timeout)
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
@@ -9819,7 +9745,7 @@ class _RecordSchema(ABC, Generic[R]):
             for name in _RecordSchema.__annotations__:
                 default = getattr(_RecordSchema, name, None)
                 if isinstance(default, dict):
-                    _check_mapping(name, getattr(cls, name))
+                    _MAPPING.check(name, getattr(cls, name))
                 elif isinstance(default, tuple) and name != "unique":
                     _check_many(name, getattr(cls, name))
             rules = _Rules(cls, columns or {})
@@ -9982,7 +9908,7 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _conditions(self, where: Any) -> dict[str, Any]:
         """Return a caller's conditions with their values as they are stored."""
-        given = _plain_keys(_check_mapping("where", where))
+        given = _plain_keys(_MAPPING.check("where", where))
         if not self._held.keys() >= given.keys():
             raise self._unknown(given)
         checked = {}
@@ -10107,7 +10033,7 @@ class _RecordStore(_RecordSchema[R]):
         sort = _plain(sort) or sorts[0]
         if sort not in sorts:
             raise ValidationError(f"sort should be one of: {', '.join(sorts)}")
-        _check_flag("descending", descending, ValidationError)
+        _FLAG.check("descending", descending)
         return [(name, descending) for name in dict.fromkeys((sort, *self.key))]
 
     def _place(self, order: _Order, after: Any) -> list[Any]:
@@ -10377,7 +10303,7 @@ class Repository(_RecordStore[R]):
         one. Reads without a lock do not wait. Raises ValidationError outside a transaction.
         """
         where = self._by_key(key)
-        _check_flag("lock", lock, ValidationError)
+        _FLAG.check("lock", lock)
         if lock and self.database._current() is None:
             raise ValidationError("lock should be False outside a transaction, which ends the lock")
         return self._first("get", where, lock=lock)
@@ -12262,8 +12188,7 @@ class _InterruptibleEvent:
     def set(self) -> None:
         self.is_set = True
         for waiter in list(self._waiters):
-            with contextlib.suppress(RuntimeError):  # it is released already
-                waiter.release()
+            _wake_waiter(waiter)
 
     def wait(self, seconds: float) -> None:
         waiter = threading.Lock()
@@ -12381,9 +12306,9 @@ class KeyValueClient(_Closeable):
     def set_many(self, items: Mapping[str, str], seconds: float | None = None) -> None:
         """Store each item as ``set`` does or, with ``seconds``, as ``set_with_expiry`` does.
 
-        Not atomic: one pipeline of single writes.
+        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
         """
-        _check_mapping("items", items)
+        _MAPPING.check("items", items)
         ttl = None if seconds is None else _milliseconds(seconds)
         pairs = [(_check_key(key), _check_value(value)) for key, value in items.items()]
         self._set_many(pairs, ttl)
@@ -14290,7 +14215,7 @@ class RedisCacheProvider:
         self._default_ttl = _TTL_OR_0.check("default_ttl", default_ttl)
         self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
-        self._fail_open = _check_flag("fail_open", fail_open)
+        self._fail_open = _FLAG.require("fail_open", fail_open)
         self._clock = _clock(clock, getattr(client, "_clock", None))
         self._observer: Observer | None = getattr(client, "_observer", None)
         self._turns = _LockTurns()
@@ -14319,8 +14244,11 @@ class RedisCacheProvider:
         self._try("set", None, self._put, name, text, seconds)
 
     def set_many(self, items: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Store each item as ``set`` does. Not atomic: one pipeline of single writes."""
-        _check_mapping("items", items)
+        """Store each item as ``set`` does.
+
+        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
+        """
+        _MAPPING.check("items", items)
         texts = {self._name(key): _document("value", value).text for key, value in items.items()}
         self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
 
@@ -14935,7 +14863,7 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if metadata is None:
         return {}
     found: dict[str, str] = {}
-    for name, value in _check_mapping("metadata", metadata).items():
+    for name, value in _MAPPING.check("metadata", metadata).items():
         name = _METADATA_NAME.check("names of metadata", _plain(name)).lower()
         if name in found:
             raise ValidationError("names of metadata should differ in more than case: S3 lowers it")
@@ -15930,7 +15858,7 @@ class S3StorageProvider(_S3Requests):
         self.config = config = config or S3StorageConfig()
         if keeps_folders is None:
             keeps_folders = config.keeps_folders
-        self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
+        self._keeps_folders = _FLAG.require("keeps_folders", keeps_folders)
         _import_driver("boto3", "boto3", "S3StorageProvider")
         # Nothing here refers to the provider, so that it is closed as soon as it is forgotten.
         made = functools.partial(_AwsClient, "S3StorageProvider", _s3_client, config, ca_file)
@@ -16941,7 +16869,7 @@ class MockSmsService(SmsService):
         if stream is not None and not _is_file(stream, "write", binary=False):
             raise ConfigurationError("stream should be a text file that is open for writing")
         logger.warning("MockSmsService prints messages and codes, sends none: for development only")
-        self.simulate_failure = _check_flag("simulate_failure", simulate_failure)
+        self.simulate_failure = _FLAG.require("simulate_failure", simulate_failure)
         self.message_count = 0
         self._stream = stream
         self._lock = threading.RLock()  # guards message_count; a signal handler may send too
@@ -17326,9 +17254,7 @@ class FailoverSmsService(SmsService):
 
     def close(self) -> None:
         super().close()
-        with contextlib.ExitStack() as stack:  # closes all, even if one raises
-            for service in reversed(self.services):
-                stack.callback(service.close)
+        _close_all(reversed(self.services))
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         failure: InfrastructureError = ConnectionError(
@@ -18095,7 +18021,7 @@ class TableTarget(Target):
         self._columns = _check_columns(columns)
         if columns is not None and self.write != "update":
             raise ConfigurationError('columns need write="update"')
-        self.policies = dict(_check_mapping("policies", {} if policies is None else policies))
+        self.policies = dict(_MAPPING.check("policies", {} if policies is None else policies))
         for name, policy in self.policies.items():
             if policy not in ("fail", "null", "divert") and not isinstance(policy, Replace):
                 raise ConfigurationError(
@@ -18687,7 +18613,7 @@ class RowMove(_ResumableMove):
         if transform is not None:
             _check_function("transform", transform, "a dict", ConfigurationError, generators=True)
         _check_range("batch", batch, 1, 100_000, ConfigurationError)
-        _SECONDS.require("lock_timeout", lock_timeout)
+        self._lock_timeout = _SECONDS.require("lock_timeout", lock_timeout)
         self.version, self.source, self.transform = version, source, transform
         if (target is None) == (targets is None):
             raise ConfigurationError("a move takes either target or targets")
@@ -18698,11 +18624,10 @@ class RowMove(_ResumableMove):
             rejects = f"{self.name}-rejects.jsonl"
         self._rejects_path = _path(_check_path("rejects", rejects))
         self._batch = batch
-        self._lock_timeout = lock_timeout
         self._clock = _clock(clock, getattr(self.database, "_clock", None))
 
     def _check_targets(self, targets: Any) -> dict[str, Target]:
-        named = dict(_check_mapping("targets", targets))
+        named = dict(_MAPPING.check("targets", targets))
         if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
         if len({id(one.database) for one in named.values()}) > 1:
@@ -19542,10 +19467,7 @@ _COUNTS = {
     "rows_moved": "rows and objects that data moves have written",
 }
 #: the sources that ``Observer.watch`` gets, with their figures
-_SOURCES = {
-    "pool": [each.name for each in fields(PoolStats)],
-    "breaker": ["closed", "open", "half_open"],
-}
+_SOURCES = {"pool": [each.name for each in fields(PoolStats)], "breaker": [*_BREAKER_STATES]}
 
 
 class _PrometheusMetrics:
@@ -19560,24 +19482,20 @@ class _PrometheusMetrics:
         self._seconds = client.Histogram(
             "call_seconds", "duration of attempts", by_call, buckets=_BUCKETS, **options
         )
-        self.of_call = functools.cache(self._of_call)  # ``labels`` takes half of an observer's time
         self.counts = {
             name: client.Counter(name, about, ["service"], **options)
             for name, about in _COUNTS.items()
         }
         self._new_gauge, self._namespace = client.metrics_core.GaugeMetricFamily, namespace
-        self._sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
+        #: by name and id: a source that two observers add counts once
+        self.sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
 
-    def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
-        self._sources[name, id(source)] = source  # by id: one that two observers add counts once
-
-    def _of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
+    def of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
         """Return what counts a call with these labels, and what takes its seconds."""
         counter = self._calls.labels(service, operation, outcome)
         return counter.inc, self._seconds.labels(service, operation).observe
 
     def collect(self) -> Iterator[Any]:
-        """Yield the metrics with their current values."""
         for metric in (self._calls, self._seconds, *self.counts.values()):
             yield from metric.collect()
         totals = self._totals()
@@ -19595,10 +19513,10 @@ class _PrometheusMetrics:
     def _totals(self) -> dict[tuple[str, str], dict[str, float]]:
         """Return by kind and figure: what the sources of each service have together."""
         totals: dict[tuple[str, str], dict[str, float]] = {}
-        for place, source in self._sources.copy().items():
+        for place, source in self.sources.copy().items():
             figures = source()
             if not figures:  # the adapter is gone
-                self._sources.pop(place, None)
+                self.sources.pop(place, None)
             service, _, kind = place[0].rpartition(".")
             for figure, value in figures.items():
                 found = totals.setdefault((kind, figure), {})
@@ -19641,7 +19559,8 @@ class PrometheusObserver(Observer):
                 raise ConfigurationError(
                     f"the registry has other metrics called {namespace}_…: use another namespace"
                 ) from None
-        self._of_call = self._metrics.of_call
+        # Cached: ``labels`` takes half of an observer's time.
+        self._of_call = functools.cache(self._metrics.of_call)
 
     def call(self, call: Call) -> None:
         count, observe = self._of_call(call.service, call.operation, call.outcome)
@@ -19653,7 +19572,7 @@ class PrometheusObserver(Observer):
             self._metrics.counts[name].labels(service).inc(amount)
 
     def watch(self, name: str, source: Callable[[], Mapping[str, float]]) -> None:
-        self._metrics.watch(name, source)
+        self._metrics.sources[name, id(source)] = source
 
 
 #: "db.system.name" of the conventions for databases, by service
@@ -19985,7 +19904,7 @@ class Infrastructure(_Closeable):
         made = self._new_service(part)
         kept = self._built.setdefault(part, made)  # a signal handler may have built one meanwhile
         if self._closed or kept is not made:
-            self._close_all([made])
+            _close_all([made])
         self._check_open(part._name)
 
     @property
@@ -19996,7 +19915,7 @@ class Infrastructure(_Closeable):
         return one, "postgres" if config.postgres else one
 
     def _open_database(self, engine: str) -> Database:
-        config = self.config.mysql if engine == "mysql" else self.config.postgres
+        config: DatabaseConfig | None = getattr(self.config, engine)
         if config is None:
             raise ConfigurationError(_NO_URL)
         return create_pool(config, clock=self.clock, observer=self.observer)
@@ -20105,7 +20024,7 @@ class Infrastructure(_Closeable):
         Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
         that refer to each other in a circle; also what the database raises.
         """
-        given = _plain_keys(_check_mapping("rows", rows))
+        given = _plain_keys(_MAPPING.check("rows", rows))
         _check_ports("tables should be", self.tables)
         ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
         if unknown := ", ".join(str(table) for table in given if table not in ports):
@@ -20194,9 +20113,8 @@ class Infrastructure(_Closeable):
         if isinstance(service, (Database, KeyValueClient)):
             found["pool"] = service.stats()
         if isinstance(service, _Closeable):
-            states = {each.state for each in service._breakers().values()}
-            worst_first = (state for state in ("open", "half_open", "closed") if state in states)
-            found["breaker"] = next(worst_first, None)
+            states = [each.state for each in service._breakers().values()]
+            found["breaker"] = max(states, key=_BREAKER_STATES.index, default=None)
         if error is not None:
             found["reason"] = _reason(error, "its text is withheld: it may be secret")
             found["error"] = type(error).__name__
@@ -20217,13 +20135,7 @@ class Infrastructure(_Closeable):
     def close(self) -> None:
         """Close the services that were built, the last one first."""
         self._closed = True
-        self._close_all([*self._built.values()])
-
-    def _close_all(self, services: Iterable[Any]) -> None:
-        with contextlib.ExitStack() as stack:
-            for service in services:
-                if callable(close := getattr(service, "close", None)):
-                    stack.callback(close)
+        _close_all([*self._built.values()])
 
 
 # === command line =================================================================================
@@ -20253,6 +20165,15 @@ def _say(text: object = None) -> None:
         os.close(nowhere)
 
 
+@contextlib.contextmanager
+def _reporting(path: object, verb: str) -> Iterator[None]:
+    """Raise ConfigurationError if the system cannot read or write a file."""
+    try:
+        yield
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be {verb}: {exc.strerror}") from exc
+
+
 def _health(arguments: Any) -> int:
     """Print the report. Return 1 if a service is down, 2 if a setting or driver is missing."""
     import signal
@@ -20266,10 +20187,8 @@ def _health(arguments: Any) -> int:
             read_migrations(file, "mysql")  # a wrong file is told at once
         services.migrations = arguments.files or None
         report = _awaited_health(services, arguments.wait)
-    if arguments.json:
-        _say(_encode(report.as_dict()))
-    for name, found in () if arguments.json else report.services.items():
-        _say(_health_line(name, found))
+    lines = (_health_line(name, found) for name, found in report.services.items())
+    _say(_encode(report.as_dict()) if arguments.json else "\n".join(lines))
     return _health_code(report)
 
 
@@ -20325,7 +20244,7 @@ def _migrate(arguments: Any) -> int:
 
 def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
-    databases = [database for database in (config.mysql, config.postgres) if database]
+    databases = _without_none((config.mysql, config.postgres))
     if not databases:
         raise ConfigurationError(_NO_URL)
     if arguments.repair is not None and arguments.done is None:
@@ -20428,14 +20347,12 @@ def _add_migration(arguments: Any) -> int:
     end = "\r\n" if "\r\n" in text else "\n"
     before = end * (2 - text.endswith(end)) if text else ""
     data = (before + "".join(f"{marker}{end}{end}" for marker in markers)).encode()
-    try:
-        with open(path, "ab", buffering=0) as file:  # a buffer would write again at its end
-            size = file.tell()
-            if file.write(data) != len(data):
-                file.truncate(size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as exc:
-        raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
+    # Unbuffered: a buffer would write again at its end.
+    with _reporting(path, "written"), open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(data) != len(data):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     _say("\n".join(f"{path}: {marker}" for marker in markers))
     return 0
 
@@ -20443,10 +20360,8 @@ def _add_migration(arguments: Any) -> int:
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
     import runpy
 
-    try:
+    with _reporting(script, "read"):
         open(script, "rb").close()
-    except OSError as exc:
-        raise ConfigurationError(f"{script} cannot be read: {exc.strerror}") from exc
     sys.path.insert(0, str(_path(script).resolve().parent))  # as `python SCRIPT` does
     moves = runpy.run_path(script).get("moves")
     if not callable(moves):
@@ -20460,18 +20375,15 @@ def _pool_of_variable(variable: str | None) -> ConnectionPool:
             "give a script, or --table, --from and --to with names of environment variables: "
             "other users could read the password of a URL among the arguments"
         )
-    url = _variable(os.environ, variable)
-    if not url:
+    if not (url := _variable(os.environ, variable)):
         raise ConfigurationError(f"the environment variable {variable} is not set")
-    _DATABASE_URL.require(variable, url)
-    return create_pool(DatabaseConfig(url=url))
+    return create_pool(DatabaseConfig(url=_DATABASE_URL.require(variable, url)))
 
 
 def _move(arguments: Any) -> int:
     """Run the moves in order. Return 1 if one is not complete or differs."""
     complete = True
-    with contextlib.ExitStack() as stack:
-        services = stack.enter_context(Infrastructure.from_env())
+    with Infrastructure.from_env() as services, contextlib.ExitStack() as stack:
         creates = arguments.create or arguments.apply
         if arguments.script is not None and not creates:
             moves = _moves_of_script(arguments.script, services)
@@ -20488,16 +20400,14 @@ def _move(arguments: Any) -> int:
             source, target = TableSource(old, arguments.table), TableTarget(new, arguments.table)
             moves = [RowMove(arguments.table, source=source, target=target)]
         for move in moves:
-            if not isinstance(move, Move):
-                raise ConfigurationError(
-                    "moves(services) should yield moves, for example a RowMove"
-                )
             complete = _run_move(move, arguments) and complete
     return int(not complete)
 
 
 def _run_move(move: Move, arguments: Any) -> bool:
     """Run or verify a move and print its report. Return whether it is complete or equal."""
+    if not isinstance(move, Move):
+        raise ConfigurationError("moves(services) should yield moves, for example a RowMove")
     if arguments.rejects and isinstance(move, RowMove):
         move._rejects_path = _path(arguments.rejects)
     report: MoveReport | Verification
@@ -20532,11 +20442,8 @@ class _LibraryFile:
     def __init__(self, path: Path) -> None:
         """Read the file. Raises ConfigurationError."""
         self.path = path
-        try:
-            text = path.read_bytes().decode("utf-8", "surrogateescape")
-        except OSError as exc:
-            raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
-        text = text.replace("\r\n", "\n")  # version control may have changed the line endings
+        with _reporting(path, "read"):  # any line endings: version control may change them
+            text = path.read_text("utf-8", "surrogateescape")
         stamp = _STAMP.match(text)
         text = text[stamp.end() :] if stamp else text
         found = _TYPE_IMPORT.search(text)
@@ -20689,15 +20596,14 @@ def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
     """
     temporary = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in contents}
     try:
-        for path, content in contents.items():
-            with open(temporary[path], "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in contents:
-            os.replace(temporary[path], path)
-    except OSError as exc:
-        raise ConfigurationError(f"{folder} cannot be written: {exc.strerror}") from exc
+        with _reporting(folder, "written"):
+            for path, content in contents.items():
+                with open(temporary[path], "xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path in contents:
+                os.replace(temporary[path], path)
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
@@ -20896,10 +20802,7 @@ def _add_vendor(commands: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains.
-
-    A closed pipe, as of ``head``, is not an error.
-    """
+    """Run the command ``infra`` and return its exit code, which ``infra --help`` explains."""
     _lost_output.clear()
     try:
         code = _main(argv)

@@ -33,7 +33,7 @@ MUTANTS: list[Mutant] = [
     shared(
         "only classes of the library are closed",
         Replace(
-            "Infrastructure._close_all",
+            "_close_all",
             "callable((close := getattr(service, 'close', None)))",
             "callable((close := getattr(service, 'close', None))) "
             "and isinstance(service, _Closeable)",
@@ -217,7 +217,7 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "from_env returns the library's",
-        Replace("FakeInfrastructure.from_env", "cls(**options)", "FakeInfrastructure(**options)"),
+        Replace("FakeInfrastructure.from_env", "cls", "FakeInfrastructure"),
     ),
     fake(
         "does not know its engine's parameter",

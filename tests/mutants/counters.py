@@ -94,7 +94,7 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "a lock may be any value",
-        Drop("Repository.get", "_check_flag('lock', lock, ValidationError)"),
+        Drop("Repository.get", "_FLAG.check('lock', lock)"),
     ),
     shared(
         "a version begins with 0",
@@ -151,7 +151,7 @@ MUTANTS: list[Mutant] = [
     ),
     shared(
         "conflicts may be any value",
-        Drop("Database.run", "_check_flag('conflicts', conflicts, ValidationError)"),
+        Drop("Database.run", "_FLAG.check('conflicts', conflicts)"),
     ),
     fake(
         "a sum is rounded",

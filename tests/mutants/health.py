@@ -196,8 +196,8 @@ MUTANTS: list[Mutant] = [
         "JSON is followed by lines",
         Replace(
             "_health",
-            "() if arguments.json else report.services.items()",
-            "report.services.items()",
+            "_encode(report.as_dict()) if arguments.json else '\\n'.join(lines)",
+            "'\\n'.join([_encode(report.as_dict()) if arguments.json else '', *lines])",
         ),
         "test_health_as_json",
     ),

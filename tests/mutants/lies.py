@@ -422,8 +422,8 @@ TABLE_RULES: list[Mutant] = [
         Replace(
             "Table.of",
             "{rule: named(key) for rule, key in rules.unique.items()} "
-            "| {**infra._check_mapping('unique', unique)}",
-            "{**infra._check_mapping('unique', unique)} "
+            "| {**infra._MAPPING.check('unique', unique)}",
+            "{**infra._MAPPING.check('unique', unique)} "
             "| {rule: named(key) for rule, key in rules.unique.items()}",
         ),
         OWN_TABLES,
@@ -2240,7 +2240,7 @@ SMS_PORT: list[Mutant] = [
     ),
     shared(
         "Infrastructure: what was built first is closed first",
-        Replace("Infrastructure._close_all", "services", "reversed(services)"),
+        Replace("_close_all", "services", "reversed(services)"),
         UNIT,
     ),
 ]

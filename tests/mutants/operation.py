@@ -134,9 +134,10 @@ MUTANTS: list[Mutant] = [
     breaker(
         "a call is slow by its last attempt",
         Replace(
-            "CallPolicy._succeeded",
+            "CallPolicy.call",
             "self._log_if_slow(operation, now - began)",
             "self._log_if_slow(operation, now - started)",
+            nth=1,
         ),
     ),
     breaker(
@@ -145,7 +146,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "a failed call is never slow",
-        Replace("CallPolicy.call", "self._log_if_slow(operation, now - began)", "pass"),
+        Replace("CallPolicy.call", "self._log_if_slow(operation, now - began)", "pass", nth=2),
     ),
     observer(
         "what it raises is logged each time",
@@ -353,14 +354,14 @@ MUTANTS: list[Mutant] = [
     ),
     metrics(
         "a pool that is gone is asked for ever",
-        Drop("_PrometheusMetrics._totals", "self._sources.pop(place, None)"),
+        Drop("_PrometheusMetrics._totals", "self.sources.pop(place, None)"),
     ),
     metrics(
         "the figures of each pool count once for each observer",
         Replace(
-            "_PrometheusMetrics.watch",
-            "self._sources[name, id(source)] = source",
-            "self._sources[name, len(self._sources)] = source",
+            "PrometheusObserver.watch",
+            "self._metrics.sources[name, id(source)] = source",
+            "self._metrics.sources[name, len(self._metrics.sources)] = source",
         ),
     ),
     metrics(

@@ -711,8 +711,8 @@ COMMANDS: list[Mutant] = [
         INFRA,
         Replace(
             "_LibraryFile.__init__",
-            "text.replace('\\r\\n', '\\n')",
-            "text",
+            "path.read_text('utf-8', 'surrogateescape')",
+            "path.read_bytes().decode('utf-8', 'surrogateescape')",
         ),
         VENDOR,
     ),
