@@ -9493,7 +9493,7 @@ class _Condition(_ByValue):
     Immutable, and equal by value. Its repr shows no values, because they may be personal.
     """
 
-    #: what follows the column in SQL, and the same for fakes, of a value that is not NULL
+    #: the SQL of a column, and the same for fakes, of a value that is not NULL
     _sql: ClassVar[str]
     _holds: ClassVar[Callable[..., bool]]
     _values: tuple[Any, ...]
@@ -9523,25 +9523,25 @@ class _Condition(_ByValue):
 class Above(_Condition):
     """Matches a value greater than this one."""
 
-    _sql, _holds = "> %s", operator.gt
+    _sql, _holds = "{} > %s", operator.gt
 
 
 class AtLeast(_Condition):
     """Matches this value and greater ones."""
 
-    _sql, _holds = ">= %s", operator.ge
+    _sql, _holds = "{} >= %s", operator.ge
 
 
 class Below(_Condition):
     """Matches a value less than this one."""
 
-    _sql, _holds = "< %s", operator.lt
+    _sql, _holds = "{} < %s", operator.lt
 
 
 class AtMost(_Condition):
     """Matches this value and lesser ones."""
 
-    _sql, _holds = "<= %s", operator.le
+    _sql, _holds = "{} <= %s", operator.le
 
 
 class Between(_Condition):
@@ -9557,7 +9557,7 @@ class Between(_Condition):
 class OneOf(_Condition):
     """Matches each of these values, of which there is at least one."""
 
-    _sql = "IN %s"
+    _sql = "{} IN %s"
 
     def __init__(self, values: Iterable[Any]) -> None:
         self._keep(*_check_many("values", values))
@@ -9566,14 +9566,14 @@ class OneOf(_Condition):
 class Contains(_Condition):
     """Matches a text that contains this one of at most 200 characters. Case counts."""
 
-    _sql, _holds = "LIKE %s ESCAPE '|'", operator.contains
+    _sql, _holds = "{} LIKE %s ESCAPE '|'", operator.contains
     _pattern = "%{}%"
 
 
 class StartsWith(_Condition):
     """Matches a text that begins with this one of at most 200 characters. Case counts."""
 
-    _sql, _holds = "LIKE %s ESCAPE '|'", str.startswith
+    _sql, _holds = "{} LIKE %s ESCAPE '|'", str.startswith
     _pattern = "{}%"
 
 
@@ -10751,7 +10751,7 @@ class _Texts(dict[Any, Any]):
     def __setitem__(self, shape: Any, text: Any) -> None:
         if len(self) >= 500:
             self.clear()
-        if len(text if isinstance(text, str) else text[0]) <= 10_000:
+        if len(text[0]) <= 10_000:
             super().__setitem__(shape, text)
 
 
@@ -10764,7 +10764,7 @@ class SqlRepository(Repository[R]):
 
     database: ConnectionPool
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
-    _others: ClassVar[Mapping[str, tuple[str, _Converter | None]]] = {}
+    _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
 
     def __init__(self, database: Database, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
@@ -10778,6 +10778,14 @@ class SqlRepository(Repository[R]):
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts = _Texts()
+        #: what makes a field's value of the driver's, in this order
+        self._row_readers = [
+            (name, dialect.readers[held.stored])
+            for name, held in self._held.items()
+            if held.stored in dialect.readers
+        ]
+        self._row_readers += [(name, read) for name, (_, read) in self._others.items()]
+        self._row_readers += self._readers.items()
 
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
         shape = "INSERT", len(rows), tuple(rows[0])
@@ -10878,40 +10886,39 @@ class SqlRepository(Repository[R]):
         *,
         lock: bool = False,
     ) -> list[_Row]:
-        # A parameter costs more than a constant, and 1 is the limit of most.
-        constant = limit is None or limit == 1
-        fixed = limit if constant else 0
-        condition, params = self._parts(where)
-        shape = names, condition, (*order,), fixed, offset > 0, len(after), lock
+        condition, params = self._condition(where)
+        if after:
+            columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
+            beyond, values = _beyond(self.database._dialect, columns, after, sign)
+            condition += (" AND " if where else " WHERE ") + beyond
+            params += values
+        bounds = ""
+        if limit == 1:
+            bounds = " LIMIT 1"  # the limit of most; a parameter costs more
+        elif limit is not None:
+            bounds = " LIMIT %s"
+            params.append(limit)
+        elif offset:
+            bounds = self.database._dialect.no_limit
+        if offset:
+            bounds += " OFFSET %s"
+            params.append(offset)
+        if lock:
+            bounds += " FOR UPDATE"
+        shape = names, condition, (*order,), bounds
         found = self._texts.get(shape)
         if found is None:
-            sql = self._selection(names, where, order, after)
-            sql += self._bounds(limit, offset) + " FOR UPDATE" * lock
+            sql = self._selection(names, condition, order) + bounds
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
-        if after:
-            params += self._beyond(order, after)[1]
-        if not constant:
-            params.append(limit)
-        if offset:
-            params.append(offset)
         return self.database._statement(operation, text, params, fetch, repeatable=True)
 
-    def _selection(
-        self, names: _Names, where: _ByColumn, order: _Order, after: Sequence[Any]
-    ) -> str:
-        sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)[0]}"
-        if after:
-            sql += (" AND " if where else " WHERE ") + self._beyond(order, after)[0]
+    def _selection(self, names: _Names, condition: str, order: _Order) -> str:
+        sql = f"SELECT {self._list(names)} {self._from}{condition}"
         if order:
             terms = [self._names[name] + " DESC" * descending for name, descending in order]
             sql += " ORDER BY " + ", ".join(terms)
         return sql
-
-    def _beyond(self, order: _Order, after: Sequence[Any]) -> tuple[str, list[Any]]:
-        """Return the condition that a record comes after this place, and its parameters."""
-        columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
-        return _beyond(self.database._dialect, columns, after, sign)
 
     def _list(self, names: Iterable[str]) -> str:
         return ", ".join(map(self._sql_name, names))
@@ -10920,31 +10927,17 @@ class SqlRepository(Repository[R]):
         """Return a field's SQL. The server refuses a name that is none, as a fake does."""
         return self._names.get(name) or self.database._dialect.name(name)
 
-    def _bounds(self, limit: int | None, offset: int) -> str:
-        if limit is None:
-            sql = self.database._dialect.no_limit if offset else ""
-        else:
-            sql = " LIMIT 1" if limit == 1 else " LIMIT %s"
-        return sql + " OFFSET %s" if offset else sql
-
     def _fetcher(self, names: _Names) -> Callable[[Any], list[_Row]]:
         """Return the function that reads a cursor's rows.
 
         It also converts their values, so that a value without a form in Python raises in the call.
         """
-        readers = [(at, self._reader(name)) for at, name in enumerate(names)]
-        readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]
-        converters = [(at, reader) for at, reader in readers if reader is not None]
+        converters = [
+            (names.index(name), read) for name, read in self._row_readers if name in names
+        ]
         if not converters:
             return operator.methodcaller("fetchall")
         return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
-
-    def _reader(self, name: str) -> _Converter | None:
-        """Return the converter of the driver's values of this field, if they need one."""
-        if name in self._others:
-            return self._others[name][1]
-        column = self._held.get(name)  # a leaderboard has those of other tables
-        return None if column is None else self.database._dialect.readers.get(column.stored)
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
@@ -10970,62 +10963,44 @@ class SqlRepository(Repository[R]):
         ((found,),) = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
         return int(found)
 
-    @classmethod
-    def _parts(cls, where: Mapping[Any, Any]) -> tuple[_Row, list[Any]]:
-        """Return what the text of a condition depends on, and its parameters."""
-        shape: list[Any] = []
-        params: list[Any] = []
-        for name, value in where.items():
-            kind = value.__class__
-            shape += name, kind
-            if kind in _VALUE_TYPES:  # the usual case
-                params.append(value)
-            elif value is not None:
-                more, values = cls._parts_of(value)
-                shape.append(more)
-                params += values
-        return tuple(shape), params
-
-    @classmethod
-    def _parts_of(cls, value: Any) -> tuple[_Row, Sequence[Any]]:
-        """Return the same for one condition; a value of any other type is its own parameter."""
-        if isinstance(value, _Among):
-            shape, params = cls._parts(value.where)
-            return (value.repository.table, value.column, shape), params
-        if isinstance(value, Contains | StartsWith):
-            text = re.sub("[|%_]", r"|\g<0>", *value._values)
-            return (), [value._pattern.format(text)]
-        if isinstance(value, OneOf):
-            return (), [tuple(map(_in_list, value._values))]
-        if isinstance(value, _Condition):
-            return cls._parts(dict(enumerate(value._values)))
-        return (), [value]
-
     def _condition(self, where: _ByColumn) -> tuple[str, list[Any]]:
         """Return the condition's SQL, and its parameters."""
-        shape, params = self._parts(where)
-        text: str | None = self._texts.get(shape)
-        if text is None:
-            terms = [self._term(self._sql_name(name), value) for name, value in where.items()]
-            text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
-        return text, params
+        terms: list[str] = []
+        params: list[Any] = []
+        for name, value in where.items():
+            column = self._sql_name(name)
+            if value.__class__ in _VALUE_TYPES:  # the usual case
+                terms.append(f"{column} = %s")
+                params.append(value)
+            else:
+                terms.append(self._term(column, value, params))
+        return " WHERE " + " AND ".join(terms) if terms else "", params
 
-    def _term(self, column: str, value: Any) -> str:
-        """Return the SQL of a value or condition, with %s for each of its parameters."""
+    def _term(self, column: str, value: Any, params: list[Any]) -> str:
+        """Return the SQL of a value or condition, and append its parameters."""
         if value is None:
             return f"{column} IS NULL"
         if isinstance(value, _Among):
             other: Any = value.repository
-            source, (condition, _) = other._names[value.column], other._condition(value.where)
-            return f"{column} IN (SELECT {source} {other._from}{condition})"
+            condition, values = other._condition(value.where)
+            params += values
+            return f"{column} IN (SELECT {other._names[value.column]} {other._from}{condition})"
+        if not isinstance(value, _Condition):
+            params.append(value)
+            return f"{column} = %s"
         if isinstance(value, Not):
-            return f"NOT ({self._term(column, *value._values)})"
+            return f"NOT ({self._term(column, *value._values, params)})"
         if isinstance(value, AnyOf):
-            terms = [self._term(column, one) for one in value._values]
+            terms = [self._term(column, one, params) for one in value._values]
             return f"({' OR '.join(terms)})"
-        if isinstance(value, Between):
-            return value._sql.format(column)
-        return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
+        if isinstance(value, OneOf):
+            params.append(tuple(map(_in_list, value._values)))
+        elif isinstance(value, Contains | StartsWith):
+            text = re.sub("[|%_]", r"|\g<0>", *value._values)
+            params.append(value._pattern.format(text))
+        else:
+            params += value._values
+        return value._sql.format(column)
 
 
 _NO_INTEGER = Decimal("9223372036854775808.5")

@@ -131,11 +131,7 @@ READS: list[Mutant] = [
     OnServers(
         "columns: a server's column is read as it is",
         INFRA,
-        Replace(
-            "SqlRepository._fetcher",
-            "readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]",
-            "pass",
-        ),
+        Drop("SqlRepository.__init__", "self._row_readers += self._readers.items()"),
         COLUMNS,
     ),
     OnServers(

@@ -1074,7 +1074,7 @@ value = self.plain(value)
         "exchange: a search has wildcards",
         INFRA,
         Replace(
-            "SqlRepository._parts_of",
+            "SqlRepository._term",
             r"re.sub('[|%_]', r'|\g<0>', *value._values)",
             "value._values[0]",
         ),
