@@ -9430,13 +9430,12 @@ class _Rules:
             self.checks[f"{table}_{choice.column}_check"] = choice
         self.checks |= port.checks
         others = {name: [*getattr(port, name)] for name in ("column_names", "defaults", "ascii")}
-        if self.unique or self.foreign_keys or self.checks or any(others.values()):
-            own = {*port._own_fields(), *port.hidden, *port.folded}
-            columns_of_own = [*map(port._column, own)]
-            if not all(map(_is_text, columns_of_own)) or len({*columns_of_own}) < len(own):
-                raise ConfigurationError("column_names should give each field its own column")
-            self._check_columns(own, others)
-            self._check_names()
+        own = {*port._own_fields(), *port.hidden, *port.folded}
+        columns_of_own = [*map(port._column, own)]
+        if not all(map(_is_text, columns_of_own)) or len({*columns_of_own}) < len(own):
+            raise ConfigurationError("column_names should give each field its own column")
+        self._check_columns(own, others)
+        self._check_names()
         self.unique = {rule: tuple(key) for rule, key in self.unique.items()}
 
     @staticmethod
@@ -9943,9 +9942,8 @@ class _RecordSchema(ABC, Generic[R]):
         self._held = self._columns()
         self._fields = tuple(self._own_fields())
         self._shown = (*self._fields, *self.elsewhere)
-        own = {one.name for one in fields(self.record)}  # type: ignore[arg-type]
         #: whether it is a record of this module, whose ``__init__`` only sets the fields
-        self._is_plain = self.record.__module__ == __name__ and own == {*self._shown}
+        self._is_plain = self.record.__module__ == __name__
         taken = inspect.signature(self.record).parameters.values()
         names = [each.name for each in taken if each.kind is each.POSITIONAL_OR_KEYWORD]
         #: whether the record takes the fields by position, which is twice as fast as by name
@@ -10361,10 +10359,10 @@ class Repository(_RecordStore[R]):
         """
         _check_database(database)
         made = cls
-        if "_insert" in getattr(cls, "__abstractmethods__", ()):
+        if "_insert" in cls.__abstractmethods__:
             made = _backend_class(cls, *database._bases_on)
-            missing = {*made.__abstractmethods__, *cls.elsewhere}
-            if missing := missing - {*getattr(made, "_others", ())}:
+            missing = {*made.__abstractmethods__, *cls.elsewhere} - {*getattr(made, "_others", ())}
+            if missing:
                 raise ConfigurationError(
                     f"{cls.__name__}.on has no {', '.join(sorted(missing))}: "
                     "write a subclass for each backend"
@@ -10791,7 +10789,12 @@ class SqlRepository(Repository[R]):
         shape = "INSERT", len(rows), tuple(rows[0])
         found = self._texts.get(shape)
         if found is None:
-            found = self._texts[shape] = self._insertion(rows)
+            sql, dialect = self._insertion(rows), self.database._dialect
+            fetch: Callable[[Any], int | None] = _no_id
+            if len(rows) == 1 and self._made and self._made not in rows[0]:
+                sql += dialect.returning.format(self._names[self._made])
+                fetch = dialect.made_id
+            found = self._texts[shape] = sql, fetch
         sql, fetch = found
         values = [value for row in rows for value in row.values()]
         made: int | None = self.database._statement(operation, sql, values, fetch)
@@ -10836,7 +10839,7 @@ class SqlRepository(Repository[R]):
         found = self._texts.get(shape)
         if found is None:
             settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in merge.changes]
-            sql = self._insertion_text([merge.row]) + self.database._dialect.on_conflict.format(
+            sql = self._insertion([merge.row]) + self.database._dialect.on_conflict.format(
                 key=self._list(on),
                 settings=", ".join(settings),
                 shown=self._list(self._shown),
@@ -10859,20 +10862,14 @@ class SqlRepository(Repository[R]):
         sql = self._sql_name(name)
         return f"{self._quoted_table}.{sql} + 1" if name == self.version else f"EXCLUDED.{sql}"
 
-    def _insertion_text(self, rows: Sequence[_ByColumn]) -> str:
+    def _insertion(self, rows: Sequence[_ByColumn]) -> str:
         names, marks = [*rows[0]], ["%s"] * len(rows[0])
         if self._made and self._made not in names:
             # named, so that MySQL stores no row if the column is not there
-            names, marks = [*names, self._made], [*marks, "DEFAULT"]
+            names.append(self._made)
+            marks.append("DEFAULT")
         lines = ", ".join([f"({', '.join(marks)})"] * len(rows))
         return f"INSERT INTO {self._quoted_table} ({self._list(names)}) VALUES {lines}"
-
-    def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
-        sql, makes = self._insertion_text(rows), self._made != "" and self._made not in rows[0]
-        if not makes or len(rows) > 1:
-            return sql, _no_id
-        dialect = self.database._dialect
-        return sql + dialect.returning.format(self._names[self._made]), dialect.made_id
 
     def _rows(
         self,
@@ -11003,13 +11000,11 @@ class SqlRepository(Repository[R]):
         return value._sql.format(column)
 
 
-_NO_INTEGER = Decimal("9223372036854775808.5")
-
-
 def _in_list(value: Any) -> Any:
     """Return a fraction for a number that fits no BIGINT: MySQL reads 2**63 in a list as -2**63."""
-    is_beyond = value.__class__ is int and not -(2**63) <= value < 2**63
-    return _NO_INTEGER if is_beyond else value
+    if value.__class__ is int and not -(2**63) <= value < 2**63:
+        return Decimal("9223372036854775808.5")
+    return value
 
 
 ConnectionPool._backend = SqlRepository
@@ -11413,9 +11408,10 @@ class TokenRepository(Repository[RefreshToken]):
         """
         if not isinstance(device, Device | None):
             raise ValidationError("device should be a Device")
-        lifetime, family, id = self._lifetime(ttl), new_id(self._clock), new_id(self._clock)
-        device = device or Device()
-        return self._issue("issue", lifetime, user_id=user_id, family=family, id=id, **vars(device))
+        _milliseconds(ttl, "ttl")
+        family, id = new_id(self._clock), new_id(self._clock)
+        same = vars(device or Device())
+        return self._issue("issue", ttl, user_id=user_id, family=family, id=id, **same)
 
     def find(self, token: str) -> RefreshToken | None:
         """Return the token's record, valid or not; None if it was never issued, or is deleted."""
@@ -11466,12 +11462,13 @@ class TokenRepository(Repository[RefreshToken]):
         It is not retried after it was sent: the new token would be lost, and its next use look like
         a theft.
         """
-        identity, lifetime = self._of(token), self._lifetime(ttl)
+        identity = self._of(token)
+        _milliseconds(ttl, "ttl")
         _WAIT_OR_0.check("grace", grace)
         self.database._outside("rotate", "has an effect that no rollback may undo")
-        return self.database.run(lambda: self._rotate(identity, lifetime, timedelta(seconds=grace)))
+        return self.database.run(lambda: self._rotate(identity, ttl, timedelta(seconds=grace)))
 
-    def _rotate(self, identity: _ByColumn, lifetime: timedelta, grace: timedelta) -> Rotation:
+    def _rotate(self, identity: _ByColumn, ttl: float, grace: timedelta) -> Rotation:
         now, successor = self._clock.now(), new_id(self._clock)
         # The one conditional write: the row's lock picks the winner, and a revocation of the family
         # waits for it.
@@ -11500,16 +11497,16 @@ class TokenRepository(Repository[RefreshToken]):
                 return Rotation("revoked")
         kept = ("user_id", "family", *Device.__annotations__)
         same = {name: getattr(old, name) for name in kept}
-        issued = self._issue("rotate", lifetime, id=successor, **same)
+        issued = self._issue("rotate", ttl, id=successor, **same)
         return Rotation("rotated" if won else "raced", issued)
 
-    def _issue(self, operation: str, lifetime: timedelta, **values: Any) -> Issued:
+    def _issue(self, operation: str, ttl: float, **values: Any) -> Issued:
         import secrets
 
         token, now = secrets.token_urlsafe(32), self._clock.now()
-        digest, expires_at = self._digest(token), _later(now, lifetime)
-        record = RefreshToken(token_hash=digest, created_at=now, expires_at=expires_at, **values)
-        values = self._checked(vars(record))
+        values |= {**self._of(token), "created_at": now}
+        values["expires_at"] = _later(now, timedelta(seconds=ttl))
+        values = self._checked(vars(RefreshToken(**values)))
         self._insert(operation, values)
         return Issued(token, RefreshToken(**values))
 
@@ -11534,24 +11531,16 @@ class TokenRepository(Repository[RefreshToken]):
 
         return self.database.run(work)
 
-    def _of(self, token: str) -> dict[str, Any]:
-        return {"token_hash": self._digest(token)}
-
-    def _valid(self) -> dict[str, Any]:
-        return {"revoked_at": None, "expires_at": Above(self._clock.now())}
-
     @staticmethod
-    def _lifetime(ttl: float) -> timedelta:
-        _milliseconds(ttl, "ttl")
-        return timedelta(seconds=ttl)
-
-    @staticmethod
-    def _digest(token: str) -> str:
+    def _of(token: str) -> dict[str, Any]:
         # Strangers may send any text, also an empty one: then the token was never issued.
         token = _plain(token)
         if not isinstance(token, str):
             raise ValidationError("token should be text")
-        return _sha256(token.encode("utf-8", "surrogatepass"))
+        return {"token_hash": _sha256(token.encode("utf-8", "surrogatepass"))}
+
+    def _valid(self) -> dict[str, Any]:
+        return {"revoked_at": None, "expires_at": Above(self._clock.now())}
 
 
 @dataclass(eq=False, repr=False)
@@ -11884,15 +11873,13 @@ class OrganizationRepository(_SluggedRepository[Organization]):
 
     def count_members(self, id: uuid.UUID) -> int:
         """Return how many members it has, owners and admins included."""
-        return self._members._number(
-            "count_members", self._members._identity(id, "organization_id")
-        )
+        where = self._members._identity(id, "organization_id")
+        return self._members._number("count_members", where)
 
     def find_by_type(self, organization_type: str, query: Query = Query()) -> Page[Organization]:
         """Return a page of the organizations of that type."""
-        return self._page(
-            "find_by_type", self._checked({"organization_type": organization_type}), query
-        )
+        where = self._checked({"organization_type": organization_type})
+        return self._page("find_by_type", where, query)
 
     _members = _beside(lambda: _MemberRepository)
     _users = _beside(lambda: UserRepository)
@@ -12067,7 +12054,8 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         if not isinstance(tags, (tuple, list)) or len(tags) > 100:
             raise ValidationError("tags should be a tuple of text, at most 100")
         rows = [self._tags._checked({"benchmark_id": id, "tag": tag}) for tag in tags]
-        return [*{row["tag"]: row for row in sorted(rows, key=operator.itemgetter("tag"))}.values()]
+        by_tag = {row["tag"]: row for row in rows}
+        return [by_tag[tag] for tag in sorted(by_tag)]
 
     def _tag(self, operation: str, rows: Sequence[_ByColumn]) -> None:
         if rows:

@@ -1112,7 +1112,7 @@ CLOCKS_AND_IDS: list[Mutant] = [
     shared(
         "TokenRepository: an empty token is refused",
         Replace(
-            "TokenRepository._digest",
+            "TokenRepository._of",
             "_plain(token)",
             "_check_text('token', token, empty=False)",
         ),
@@ -1451,8 +1451,8 @@ REPOSITORIES: list[Mutant] = [
         "Issued: the record is of no device",
         Replace(
             "TokenRepository._issue",
-            "RefreshToken(**values)",
-            "RefreshToken(**{**values, 'device_name': None})",
+            "Issued(token, RefreshToken(**values))",
+            "Issued(token, RefreshToken(**{**values, 'device_name': None}))",
         ),
         TOKENS,
     ),
@@ -1530,8 +1530,8 @@ REPOSITORIES: list[Mutant] = [
         "Issued: a token lives a second longer",
         Replace(
             "TokenRepository._issue",
-            "_later(now, lifetime)",
-            "_later(now, lifetime + timedelta(seconds=1))",
+            "timedelta(seconds=ttl)",
+            "timedelta(seconds=ttl + 1)",
         ),
         TOKENS,
     ),
