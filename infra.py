@@ -9410,10 +9410,7 @@ _WORDS = _lazy(rf"{_WORD}(\|{_WORD})+")
 
 
 class _Rules:
-    """The constraints of a repository's table, by name, those of ``columns`` with members too.
-
-    Raises ConfigurationError for a wrong one.
-    """
+    """The constraints of a table by name, with those of members. Raises ConfigurationError."""
 
     def __init__(self, port: Any, columns: Mapping[str, _FieldColumn]) -> None:
         table = _plain(port.table).rpartition(".")[2]
@@ -9637,8 +9634,8 @@ def _field_kind(hint: Any) -> tuple[Any, dict[str, Any]]:
 class _FieldColumn:
     """The column of a field: its type, and the check of values, which returns them as stored.
 
-    There is one method for each type of column. All raise ValidationError; ``document`` raises
-    SerializationError for what is not JSON. ``read`` reverts what they do, and ``unread`` that.
+    All checks raise ValidationError; ``document`` raises SerializationError for what is not JSON.
+    ``read`` reverts what they do, and ``unread`` that.
     """
 
     def __init__(self, schema: Any, name: str, hint: Any) -> None:
@@ -10013,7 +10010,6 @@ class _RecordSchema(ABC, Generic[R]):
 
     @classmethod
     def _columns(cls) -> dict[str, _FieldColumn]:
-        """Return the columns by the names of their fields."""
         hints = get_type_hints(cls.record)
         hints = {name: hints[name] for name in cls._own_fields()} | {**cls.hidden}
         columns = {name: _FieldColumn(cls, name, hint) for name, hint in hints.items()}
@@ -10241,10 +10237,7 @@ class _RecordStore(_RecordSchema[R]):
 
     @abstractmethod
     def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
-        """Insert rows of the same columns in the transaction that is open.
-
-        Returns the ids that the server has made.
-        """
+        """Insert rows of the same columns in a transaction; return ids that the server makes."""
 
     @abstractmethod
     def _rows(
@@ -10640,19 +10633,16 @@ class Repository(_RecordStore[R]):
         for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
-                values[name] = self._made_value(name, now)
+                if name in self.ids:
+                    values[name] = new_id(self._clock)
+                else:
+                    values[name] = 1 if name == self.version else self._cut(name, now)
         if self._made and _is_unfilled(values.get(self._made)):
             values.pop(self._made, None)
         checked = self._checked(values)
         if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
             raise ValidationError(f"{self._made} should be 1 or more")
         return checked
-
-    def _made_value(self, name: str, now: datetime) -> Any:
-        """Return what ``create`` fills in."""
-        if name in self.ids:
-            return new_id(self._clock)
-        return 1 if name == self.version else self._cut(name, now)
 
     def _edited(self, record: R) -> dict[str, Any]:
         """Return the checked values of a record that exists."""
@@ -10744,7 +10734,7 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
 
 
 class _Texts(dict[Any, Any]):
-    """The texts of statements by shape: most programs have few, and others do not fill memory."""
+    """The texts of statements by shape. Most programs have few; others do not fill memory."""
 
     def __setitem__(self, shape: Any, text: Any) -> None:
         if len(self) >= 500:
@@ -11161,13 +11151,11 @@ class _TableWriter:
         return self._syntax.create(table, lines)
 
     def _name(self, name: str, shape: re.Pattern[str] = _NAME) -> str:
-        """Return the name of a column or table as SQL has it."""
         if not shape.fullmatch(name):
             raise self._wrong(name, "should be letters, digits and underscores")
         return self._quote(name)
 
     def _list(self, names: Iterable[str]) -> str:
-        """Return the columns of fields as SQL has them."""
         return self._names(self._columns[name].column for name in names)
 
     def _names(self, columns: Iterable[str]) -> str:
@@ -11263,8 +11251,8 @@ def _parents_first(ports: Sequence[Any]) -> list[Any]:
 
 
 def _check_ports(start: str, ports: Any) -> None:
-    for port in ports if isinstance(ports, Iterable) else [ports]:
-        is_port = isinstance(port, type) and issubclass(port, Repository) and port is not ports
+    for port in ports if isinstance(ports, Iterable) else [None]:
+        is_port = isinstance(port, type) and issubclass(port, Repository)
         if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
             raise ConfigurationError(f"{start} the classes of repositories, with a record")
 
@@ -11511,7 +11499,6 @@ class TokenRepository(Repository[RefreshToken]):
         return Issued(token, RefreshToken(**values))
 
     def _revocation(self, reason: str) -> dict[str, Any]:
-        """Return the changes of a token that is revoked now."""
         return {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
 
     def _revoke_all(self, operation: str, where: _ByColumn, reason: str) -> int:
@@ -11545,8 +11532,6 @@ class TokenRepository(Repository[RefreshToken]):
 
 @dataclass(eq=False, repr=False)
 class _Member(_ByValue):
-    """A row of organization_members."""
-
     organization_id: uuid.UUID
     user_id: uuid.UUID
     role: str
@@ -11887,8 +11872,6 @@ class OrganizationRepository(_SluggedRepository[Organization]):
 
 @dataclass(eq=False, repr=False)
 class _Tag(_ByValue):
-    """A row of benchmark_tags."""
-
     benchmark_id: uuid.UUID
     tag: str
 

@@ -99,9 +99,9 @@ MUTANTS: list[Mutant] = [
     shared(
         "a version begins with 0",
         Replace(
-            "Repository._made_value",
-            "return 1 if name == self.version else self._cut(name, now)",
-            "return 0 if name == self.version else self._cut(name, now)",
+            "Repository._filled",
+            "1 if name == self.version else self._cut(name, now)",
+            "0 if name == self.version else self._cut(name, now)",
         ),
     ),
     shared(
