@@ -6048,8 +6048,6 @@ class _Dialect(ABC):
     incomplete_rollback = 0
     #: the option that makes a dump omit the history
     dump_without: ClassVar[str]
-    #: required before an OFFSET without a LIMIT
-    no_limit = ""
     stream_prefix = ""
     #: whether rows that the server writes as text are read faster than by the driver
     splits = False
@@ -6505,7 +6503,6 @@ class _MySqlDialect(_Dialect):
         dict: _read_document,
         list: _read_document,
     }
-    no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(%s, 0)"
@@ -9593,14 +9590,6 @@ class _Plus(NamedTuple):
     amount: Any
 
 
-class _Merge(NamedTuple):
-    """What ``upsert`` stores: a new row, or changes of the row that has its values of a rule."""
-
-    rule: str
-    row: dict[str, Any]
-    changes: _ByColumn
-
-
 class _Among(NamedTuple):
     """A condition: a value of ``column`` in the rows of another table that meet ``where``."""
 
@@ -10253,10 +10242,12 @@ class _RecordStore(_RecordSchema[R]):
         lock: bool = False,
     ) -> list[_Row]: ...
     @abstractmethod
-    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+    def _merge(
+        self, operation: str, rule: str, where: _ByColumn, row: dict[str, Any], changes: _ByColumn
+    ) -> _Row | None:
         """Change the row that meets ``where``, and return its values as a read would.
 
-        If there is none, insert ``merge.row``, put the id that is made into it, and return None.
+        If there is none, insert ``row``, put the id that is made into it, and return None.
         """
 
     @abstractmethod
@@ -10271,8 +10262,8 @@ def _check_declared(repository: Any) -> None:
     """Raise ConfigurationError if a repository, or its class, lacks what each has to set."""
     for name in ("record", "table", "resource"):
         if not hasattr(repository, name):
-            owner = repository if isinstance(repository, type) else type(repository)
-            raise ConfigurationError(f"{owner.__name__} should set {name}")
+            owner = getattr(repository, "__name__", type(repository).__name__)
+            raise ConfigurationError(f"{owner} should set {name}")
 
 
 class Repository(_RecordStore[R]):
@@ -10291,7 +10282,7 @@ class Repository(_RecordStore[R]):
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
-        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None, as it does
+        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None, like
             ``created_at`` and ``updated_at``. The server makes an int, which is the whole key.
         lengths: the most characters or bytes. A column with a bound needs it here: servers silently
             cut white space beyond the bound, and ``create`` would not return what is stored.
@@ -10306,11 +10297,10 @@ class Repository(_RecordStore[R]):
             differences of case and composition, for unique constraints and searches.
         hidden: columns that are not in the record, and their types.
         elsewhere: fields of the record that a backend reads with the row from other tables.
-        guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
-            not as stored.
+        guarded: fields that have methods of their own. ``update`` refuses other values.
         kept: fields that ``update`` does not change.
         version: a field of type int. ``create`` stores 1 if it is ``FILLED`` or None, each change
-            of the record raises it by 1, and ``update`` raises ConflictError if it is not as read.
+            of the record raises it by 1, and ``update`` refuses another.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
         ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
         unique: columns of each unique key, by the name of the constraint, such as
@@ -10363,10 +10353,7 @@ class Repository(_RecordStore[R]):
         return made(database, *arguments, **options)
 
     def create(self, record: R) -> R:
-        """Store a new record and return it as stored.
-
-        Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
-        """
+        """Store a new record, fill its ``ids`` and times, and return it as stored."""
         values = self._filled(record)
         self._insert_numbered("create", values)
         return self._stored(values, record)
@@ -10382,7 +10369,14 @@ class Repository(_RecordStore[R]):
         records = _check_many("records", records)
         if self._has_own("create"):
             return self._each_created(records)
-        rows = self._all_filled(records)
+        rows: list[dict[str, Any]] = []
+        for at, record in enumerate(records):
+            try:
+                rows.append(self._filled(record))
+            except InfrastructureError as error:
+                raise type(error)(f"records[{at}]: {error}") from None
+        if self._made and len({self._made in row for row in rows}) > 1:
+            raise ValidationError(f"{self._made} should be given in all records, or in none")
         if not rows:
             return []
         with self.database.transaction():
@@ -10409,10 +10403,10 @@ class Repository(_RecordStore[R]):
         changes = {name: value for name, value in row.items() if name not in stays}
         changes |= self._edit_stamps()
         where = {name: row.get(name) for name in rules[rule]}
-        merge = _Merge(rule, row, changes or where)  # an UPDATE needs a value
+        changes = changes or where  # an UPDATE needs a value
         if None in where.values():
             self._insert_numbered("upsert", row)
-        elif (found := self._merge("upsert", merge, where)) is not None:
+        elif (found := self._merge("upsert", rule, where, row, changes)) is not None:
             return Upserted(self._make(found), False)
         return Upserted(self._stored(row, record), True)
 
@@ -10448,18 +10442,6 @@ class Repository(_RecordStore[R]):
         with self.database.transaction():
             return [*map(self.create, records)]
 
-    def _all_filled(self, records: Sequence[R]) -> list[dict[str, Any]]:
-        """Return the checked values of new records, all of them with an id, or none."""
-        rows = []
-        for at, record in enumerate(records):
-            try:
-                rows.append(self._filled(record))
-            except InfrastructureError as error:
-                raise type(error)(f"records[{at}]: {error}") from None
-        if self._made and len({self._made in row for row in rows}) > 1:
-            raise ValidationError(f"{self._made} should be given in all records, or in none")
-        return rows
-
     def get(self, key: _RecordKey, *, lock: bool = False) -> R | None:
         """Return the record with this key, or None. A key of several columns is a tuple.
 
@@ -10486,8 +10468,8 @@ class Repository(_RecordStore[R]):
         Fields in ``kept`` are not changed; the returned record has them as given. Raises
         NotFoundError if the record does not exist, and ConflictError ``<table>_as_read`` if one of
         the ``guarded`` fields or the ``version`` differs from what is stored: another caller has
-        changed the record since it was read, or the field has to be changed by its own method.
-        The returned record has the next version.
+        changed the record since it was read, or the field has a method of its own. The returned
+        record has the next version.
         """
         read = self._edited(record)
         values = {**read, self.version: read[self.version] + 1} if self.version else read
@@ -10498,10 +10480,10 @@ class Repository(_RecordStore[R]):
         """Change these fields of one record, and no other, in one statement.
 
         It sets ``updated_at`` to now, and raises the ``version``. Raises NotFoundError if the
-        record does not exist, and ValidationError, before anything is sent, for no field, an
-        unknown one, a part of the key, the version, a field in ``guarded`` or ``kept``, and a part
-        of what a folded column holds. Raises ConfigurationError if the class has an ``update`` of
-        its own, whose rules would not hold.
+        record does not exist, and ValidationError for no field, an unknown one, a part of the key,
+        the version, a field in ``guarded`` or ``kept``, and a part of what a folded column holds.
+        Raises ConfigurationError if the class has an ``update`` of its own, whose rules would not
+        hold.
         """
         self._change_one("update_fields", key, self._field_edits("update_fields", changes))
 
@@ -10762,7 +10744,6 @@ class SqlRepository(Repository[R]):
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
         self._names = {name: dialect.name(self._column(name)) for name in self._held}
-        self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts = _Texts()
@@ -10772,7 +10753,9 @@ class SqlRepository(Repository[R]):
             for name, held in self._held.items()
             if held.stored in dialect.readers
         ]
-        self._row_readers += [(name, read) for name, (_, read) in self._others.items()]
+        for name, (sql, read) in self._others.items():
+            self._names[name] = sql
+            self._row_readers.append((name, read))
         self._row_readers += self._readers.items()
 
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
@@ -10780,7 +10763,7 @@ class SqlRepository(Repository[R]):
         found = self._texts.get(shape)
         if found is None:
             sql, dialect = self._insertion(rows), self.database._dialect
-            fetch: Callable[[Any], int | None] = _no_id
+            fetch: _Fetch[int | None] = _no_id
             if len(rows) == 1 and self._made and self._made not in rows[0]:
                 sql += dialect.returning.format(self._names[self._made])
                 fetch = dialect.made_id
@@ -10805,44 +10788,48 @@ class SqlRepository(Repository[R]):
             made += self.database._insert_step(operation, insert, self.table, names, columns)[1]
         return made
 
-    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+    def _merge(
+        self, operation: str, rule: str, where: _ByColumn, row: dict[str, Any], changes: _ByColumn
+    ) -> _Row | None:
         if self.database._dialect.on_conflict:
-            return self._merge_at_once(operation, merge, where)
+            return self._merge_at_once(operation, where, row, changes)
         tries = 10
         while True:
             tries -= 1
-            if self._change(operation, where, merge.changes):
+            if self._change(operation, where, changes):
                 if found := self._rows(operation, self._shown, where, limit=1):
                     return found[0]
                 continue  # another caller has deleted it meanwhile
             try:
                 with self.database.transaction():  # a lock of the refused INSERT ends with it
-                    self._insert_numbered(operation, merge.row)
+                    self._insert_numbered(operation, row)
                     return None
             except ConflictError as error:
                 # Another caller has inserted the row after the UPDATE: begin again.
-                if error.constraint != merge.rule or not tries:
+                if error.constraint != rule or not tries:
                     raise
 
-    def _merge_at_once(self, operation: str, merge: _Merge, on: Iterable[str]) -> _Row | None:
-        shape = "MERGE", tuple(merge.row), merge.rule
+    def _merge_at_once(
+        self, operation: str, on: _ByColumn, row: dict[str, Any], changes: _ByColumn
+    ) -> _Row | None:
+        shape = "MERGE", tuple(row), tuple(on)
         found = self._texts.get(shape)
         if found is None:
-            settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in merge.changes]
-            sql = self._insertion([merge.row]) + self.database._dialect.on_conflict.format(
+            settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in changes]
+            sql = self._insertion([row]) + self.database._dialect.on_conflict.format(
                 key=self._list(on),
                 settings=", ".join(settings),
                 shown=self._list(self._shown),
             )
             found = self._texts[shape] = sql, self._fetcher(self._shown)
         sql, fetch = found
-        now = [value for name, value in merge.changes.items() if name == "updated_at"]
-        params = [*merge.row.values(), *now]  # the version needs none
+        now = [value for name, value in changes.items() if name == "updated_at"]
+        params = [*row.values(), *now]  # the version needs none
         ((*values, created),) = self.database._statement(operation, sql, params, fetch)
         if not created:
             return tuple(values)
         if self._made:
-            merge.row[self._made] = values[self._shown.index(self._made)]
+            row[self._made] = values[self._shown.index(self._made)]
         return None
 
     def _merged(self, name: str) -> str:
@@ -10880,13 +10867,13 @@ class SqlRepository(Repository[R]):
             condition += (" AND " if where else " WHERE ") + beyond
             params += values
         bounds = ""
+        if limit is None and offset:
+            limit = 2**63 - 1  # MySQL has no OFFSET without a LIMIT
         if limit == 1:
             bounds = " LIMIT 1"  # the limit of most; a parameter costs more
         elif limit is not None:
             bounds = " LIMIT %s"
             params.append(limit)
-        elif offset:
-            bounds = self.database._dialect.no_limit
         if offset:
             bounds += " OFFSET %s"
             params.append(offset)
@@ -10914,11 +10901,8 @@ class SqlRepository(Repository[R]):
         """Return a field's SQL. The server refuses a name that is none, as a fake does."""
         return self._names.get(name) or self.database._dialect.name(name)
 
-    def _fetcher(self, names: _Names) -> Callable[[Any], list[_Row]]:
-        """Return the function that reads a cursor's rows.
-
-        It also converts their values, so that a value without a form in Python raises in the call.
-        """
+    def _fetcher(self, names: _Names) -> _Fetch[list[_Row]]:
+        """Return the reader of rows. Values without a form in Python raise in the call."""
         converters = [
             (names.index(name), read) for name, read in self._row_readers if name in names
         ]
@@ -10967,14 +10951,14 @@ class SqlRepository(Repository[R]):
         """Return the SQL of a value or condition, and append its parameters."""
         if value is None:
             return f"{column} IS NULL"
+        if not isinstance(value, (_Condition, _Among)):
+            params.append(value)
+            return f"{column} = %s"
         if isinstance(value, _Among):
             other: Any = value.repository
             condition, values = other._condition(value.where)
             params += values
             return f"{column} IN (SELECT {other._names[value.column]} {other._from}{condition})"
-        if not isinstance(value, _Condition):
-            params.append(value)
-            return f"{column} = %s"
         if isinstance(value, Not):
             return f"NOT ({self._term(column, *value._values, params)})"
         if isinstance(value, AnyOf):
@@ -11298,8 +11282,7 @@ class PhoneUserRepository(Repository[PhoneUser]):
         hash_key: text or bytes; None: hashes have no key, and the constructor logs a WARNING.
         clock: for ids and times; by default that of ``database``.
 
-    The constructor raises ConfigurationError for a key that is too short, or another invalid
-    argument.
+    The constructor raises ConfigurationError for a key that is too short.
 
     Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
     """
@@ -11616,9 +11599,8 @@ class UserRepository(Repository[User]):
     def update(self, user: User) -> User:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Store an existing user, except for ``last_active_at``, and return it as stored.
 
-        A changed e-mail address is not verified. Raises NotFoundError if the user does not exist,
-        and ConflictError ``users_as_read`` if ``role`` or ``email_verified`` differs from what is
-        stored: each has a method of its own. Raises ConflictError as ``create`` does, too.
+        A changed e-mail address is not verified. Raises as ``Repository.update`` does (``role`` and
+        ``email_verified`` are guarded), and ConflictError as ``create`` does.
         """
         values = self._edited(user)
         if values["email_verified"]:
@@ -11652,10 +11634,7 @@ class UserRepository(Repository[User]):
         return Credentials(self._make(rows[0][:-1]), rows[0][-1]) if rows else None
 
     def update_password(self, id: uuid.UUID, password_hash: str | None) -> None:
-        """Set the hash of the password (None: no password).
-
-        Raises NotFoundError if the user does not exist.
-        """
+        """Set the password's hash (None: none). Raises NotFoundError if the user does not exist."""
         self._alter("update_password", id, {"password_hash": password_hash})
 
     def update_profile(self, id: uuid.UUID, profile: dict[str, Any]) -> None:
@@ -11687,10 +11666,7 @@ class UserRepository(Repository[User]):
             raise self._rule_broken(operation, "users_as_read", message, identity)
 
     def update_last_active(self, id: uuid.UUID) -> None:
-        """Set ``last_active_at`` to now; ``updated_at`` stays.
-
-        Raises NotFoundError if the user does not exist.
-        """
+        """Set only ``last_active_at``, to now. Raises NotFoundError if the user does not exist."""
         self._change_one("update_last_active", id, {"last_active_at": self._clock.now()})
 
     def add_to_organization(
@@ -11959,8 +11935,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
 
         def work() -> None:
             self._insert("create", values)
-            self._versions._insert("create", version)
-            self._tag("create", tags)
+            self._add_version("create", version, tags)
 
         self.database.run(work)
         return self._stored({**values, "tags": tuple(row["tag"] for row in tags)}, benchmark)
@@ -11990,9 +11965,8 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
             self._overwrite(old, values)
             mine = {"benchmark_id": old["id"]}
             number = self._versions._number("update", mine) + 1
-            self._versions._insert("update", {**draft, "number": number})
             self._tags._remove("update", mine)
-            self._tag("update", tags)
+            self._add_version("update", {**draft, "number": number}, tags)
 
         self.database.run(work)
         return id
@@ -12040,9 +12014,10 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         by_tag = {row["tag"]: row for row in rows}
         return [by_tag[tag] for tag in sorted(by_tag)]
 
-    def _tag(self, operation: str, rows: Sequence[_ByColumn]) -> None:
-        if rows:
-            self._tags._insert(operation, *rows)
+    def _add_version(self, operation: str, version: _ByColumn, tags: Sequence[_ByColumn]) -> None:
+        self._versions._insert(operation, version)
+        if tags:
+            self._tags._insert(operation, *tags)
 
     def _version(
         self, values: _ByColumn, changelog: str = "", breaking: bool = False
@@ -12066,9 +12041,8 @@ class SubmissionRepository(Repository[Submission]):
     """Results of models at benchmarks, and their ranks.
 
     The program decides which users submit for an organization, and whether a verified submission
-    may be edited: ``update`` does not change the level. It raises NotFoundError if the submission
-    does not exist, and ConflictError ``submissions_as_read`` if the level, its time or the
-    visibility differs from what is stored.
+    may be edited. The level, its time and the visibility are guarded: ``update`` raises
+    ConflictError ``submissions_as_read`` if one differs from what is stored.
 
     Constraints: ``submissions_pkey``; ``submissions_benchmark_version_id_fkey`` (the version exists
     and belongs to the benchmark), ``submissions_user_id_fkey``,
@@ -12140,8 +12114,7 @@ class SubmissionRepository(Repository[Submission]):
         """Return the best public submissions with a score: at most ``limit`` (1 to 1000).
 
         One statement. Without ``version_id`` it ranks all versions. The highest score comes first;
-        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id. Raises
-        ValidationError for another ``limit``.
+        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id.
         """
         _check_range("limit", limit, 1, 1000)
         entries, rank, last = [], 0, None
