@@ -10868,7 +10868,7 @@ class SqlRepository(Repository[R]):
             params += values
         bounds = ""
         if limit is None and offset:
-            limit = 2**63 - 1  # MySQL has no OFFSET without a LIMIT
+            limit = 10**18  # MySQL has no OFFSET without a LIMIT
         if limit == 1:
             bounds = " LIMIT 1"  # the limit of most; a parameter costs more
         elif limit is not None:
