@@ -11117,21 +11117,15 @@ class _TableWriter:
         self._defaults = port._defaults()
 
     def text(self) -> str:
-        table = self._name(self._port.table, _TABLE_NAME)
-        self._check()
-        lines = [self._column(name) for name in self._columns]
-        primary_key = self._syntax.primary_key.format(name=self._quote(self._rules.primary_key))
-        lines.append(f"{primary_key} {self._list(self._port.key)}")
-        rules = {rule: f"UNIQUE {self._list(names)}" for rule, names in self._rules.unique.items()}
-        for rule, key in self._rules.foreign_keys.items():
-            rules[rule] = (
-                f"FOREIGN KEY {self._list(key.columns)} "
-                f"REFERENCES {self._name(key.table, _TABLE_NAME)} {self._names(key.target)} "
-                f"ON DELETE {key.on_delete.upper()}"
-            )
-        for rule, check in self._rules.checks.items():
-            rules[rule] = f"CHECK ({self._condition(check)})"
-        lines += [f"CONSTRAINT {self._quote(rule)} {sql}" for rule, sql in rules.items()]
+        table, rules = self._name(self._port.table, _TABLE_NAME), self._rules
+        primary_key = self._primary_key()
+        parts = {rule: f"UNIQUE {self._key(rule, names)}" for rule, names in rules.unique.items()}
+        for rule, key in rules.foreign_keys.items():
+            parts[rule] = self._foreign_key(rule, key)
+        for rule, check in rules.checks.items():
+            parts[rule] = f"CHECK ({self._condition(check)})"
+        lines = [*map(self._column, self._columns), primary_key]
+        lines += [f"CONSTRAINT {self._quote(rule)} {sql}" for rule, sql in parts.items()]
         return self._syntax.create(table, lines)
 
     def _name(self, name: str, shape: re.Pattern[str] = _NAME) -> str:
@@ -11139,11 +11133,28 @@ class _TableWriter:
             raise self._wrong(name, "should be letters, digits and underscores")
         return self._quote(name)
 
-    def _list(self, names: Iterable[str]) -> str:
-        return self._names(self._columns[name].column for name in names)
-
     def _names(self, columns: Iterable[str]) -> str:
         return f"({', '.join(map(self._name, columns))})"
+
+    def _primary_key(self) -> str:
+        rule, names = self._rules.primary_key, self._port.key
+        if unknown := [name for name in names if name not in self._columns]:
+            raise self._wrong(rule, f"names no column: {', '.join(unknown)}")
+        columns = self._key(rule, names)
+        for name in names:
+            if self._columns[name].optional:
+                raise self._wrong(rule, f"should not hold {name}, which may be None")
+        return f"{self._syntax.primary_key.format(name=self._quote(rule))} {columns}"
+
+    def _foreign_key(self, rule: str, key: ForeignKey) -> str:
+        fixed = [name for name in key.columns if not self._columns[name].optional]
+        if fixed and key.on_delete == "set null":
+            raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
+        return (
+            f"FOREIGN KEY {self._key(rule, key.columns)} "
+            f"REFERENCES {self._name(key.table, _TABLE_NAME)} {self._names(key.target)} "
+            f"ON DELETE {key.on_delete.upper()}"
+        )
 
     def _condition(self, check: Check | _Choice) -> str:
         if isinstance(check, Check):
@@ -11170,23 +11181,8 @@ class _TableWriter:
             written += f" DEFAULT {self._syntax.literal(default)}"
         return f"{self._name(self._columns[name].column)} {written}"
 
-    def _check(self) -> None:
-        primary_key = self._rules.primary_key
-        if unknown := [name for name in self._port.key if name not in self._columns]:
-            raise self._wrong(primary_key, f"names no column: {', '.join(unknown)}")
-        keys = {primary_key: self._port.key, **self._rules.unique}
-        for rule, key in self._rules.foreign_keys.items():
-            keys[rule] = key.columns
-            fixed = [name for name in key.columns if not self._columns[name].optional]
-            if fixed and key.on_delete == "set null":
-                raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
-        for rule, names in keys.items():
-            self._check_size(rule, names)
-        for name in self._port.key:
-            if self._columns[name].optional:
-                raise self._wrong(primary_key, f"should not hold {name}, which may be None")
-
-    def _check_size(self, rule: str, names: Iterable[str]) -> None:
+    def _key(self, rule: str, names: Sequence[str]) -> str:
+        """Return the columns of a key, which fit into an index."""
         used, limit = 0, self._syntax.key_bytes
         for name in names:
             column = self._types[name]
@@ -11201,6 +11197,7 @@ class _TableWriter:
                 f"takes {used} bytes, and an index of {self._engine} has {limit}: "
                 "shorten its texts, or name those of ASCII in ascii",
             )
+        return self._names(self._columns[name].column for name in names)
 
     def _key_bytes(self, name: str, column: _ColumnType) -> int:
         if column.kind not in _SIZED:

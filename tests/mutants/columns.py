@@ -190,7 +190,7 @@ TABLES: list[Mutant] = [
     ),
     shared(
         "ddl: keys have the names of fields",
-        Replace("_TableWriter._list", "self._columns[name].column", "name"),
+        Replace("_TableWriter._key", "self._columns[name].column", "name"),
     ),
     fake(
         "a primary key has the names of fields",

@@ -388,7 +388,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: every reference cascades",
-        Replace("_TableWriter.text", "key.on_delete.upper()", "'CASCADE'"),
+        Replace("_TableWriter._foreign_key", "key.on_delete.upper()", "'CASCADE'"),
         OWN_TABLES,
     ),
     shared(
@@ -398,7 +398,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: an index has any size",
-        Replace("_TableWriter._check_size", "used > limit > 0", "False"),
+        Replace("_TableWriter._key", "used > limit > 0", "False"),
         OWN_TABLES,
     ),
     shared(
@@ -408,14 +408,12 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: a key on MySQL holds any text",
-        Replace(
-            "_TableWriter._check_size", "self._syntax.kind(column).startswith('long ')", "False"
-        ),
+        Replace("_TableWriter._key", "self._syntax.kind(column).startswith('long ')", "False"),
         OWN_TABLES,
     ),
     shared(
         "ddl: a deletion sets what may not be NULL",
-        Replace("_TableWriter._check", "key.on_delete == 'set null'", "False"),
+        Replace("_TableWriter._foreign_key", "key.on_delete == 'set null'", "False"),
         OWN_TABLES,
     ),
     fake(
