@@ -9495,7 +9495,7 @@ class _Condition(_ByValue):
         self._keep(value)
 
     def _keep(self, *values: Any) -> None:
-        object.__setattr__(self, "_values", values)
+        vars(self)["_values"] = values
 
     def _of(self, values: Iterable[Any]) -> _Condition:
         """Return the same condition with other values."""
@@ -9993,9 +9993,7 @@ class _RecordSchema(ABC, Generic[R]):
     def _own_fields(cls) -> list[str]:
         """Return the fields that are columns of the table."""
         record: Any = cls.record
-        return [
-            each.name for each in fields(record) if each.init and each.name not in cls.elsewhere
-        ]
+        return [one.name for one in fields(record) if one.init and one.name not in cls.elsewhere]
 
     @classmethod
     def _columns(cls) -> dict[str, _FieldColumn]:
@@ -10336,9 +10334,8 @@ class Repository(_RecordStore[R]):
     def on(cls: type[_Own], database: Database, *arguments: Any, **options: Any) -> _Own:
         """Return the repository of this class on a ``ConnectionPool`` or a ``FakeDatabase``.
 
-        It needs no class for each backend. The arguments are those of the constructor. Raises
-        ConfigurationError if the class has abstract methods, or fields ``elsewhere``: these need a
-        subclass for each backend.
+        The arguments are those of the constructor. Raises ConfigurationError if the class has
+        abstract methods, or fields ``elsewhere``: these need a subclass for each backend.
         """
         _check_database(database)
         made = cls
@@ -10563,9 +10560,9 @@ class Repository(_RecordStore[R]):
         return self._exists("exists_where", self._conditions(where))
 
     def update_where(self, where: _ByColumn, /, **changes: Any) -> int:
-        """Change these fields as ``update_fields`` does, in all records that match.
+        """Change these fields as ``update_fields`` does in all records that match; return how many.
 
-        Returns how many they are. Raises ValidationError for a ``where`` of {}, too.
+        Raises ValidationError for a ``where`` of {}, too.
         """
         edits = self._field_edits("update_where", changes)
         return self._change("update_where", self._some(where), edits)
@@ -10728,8 +10725,8 @@ class _Texts(dict[Any, Any]):
 class SqlRepository(Repository[R]):
     """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept.
 
-    The constructor takes the pool, then the arguments of the repository. It raises
-    ConfigurationError for another database, and as :class:`Repository` does.
+    The constructor takes the pool, then the arguments of the repository, and raises as that of
+    :class:`Repository` does.
     """
 
     database: ConnectionPool
@@ -10817,9 +10814,7 @@ class SqlRepository(Repository[R]):
         if found is None:
             settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in changes]
             sql = self._insertion([row]) + self.database._dialect.on_conflict.format(
-                key=self._list(on),
-                settings=", ".join(settings),
-                shown=self._list(self._shown),
+                key=self._list(on), settings=", ".join(settings), shown=self._list(self._shown)
             )
             found = self._texts[shape] = sql, self._fetcher(self._shown)
         sql, fetch = found
@@ -10903,12 +10898,10 @@ class SqlRepository(Repository[R]):
 
     def _fetcher(self, names: _Names) -> _Fetch[list[_Row]]:
         """Return the reader of rows. Values without a form in Python raise in the call."""
-        converters = [
-            (names.index(name), read) for name, read in self._row_readers if name in names
-        ]
-        if not converters:
+        readers = [(names.index(name), read) for name, read in self._row_readers if name in names]
+        if not readers:
             return operator.methodcaller("fetchall")
-        return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
+        return lambda cursor: [_converted(row, readers) for row in cursor.fetchall()]
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
@@ -10935,7 +10928,6 @@ class SqlRepository(Repository[R]):
         return int(found)
 
     def _condition(self, where: _ByColumn) -> tuple[str, list[Any]]:
-        """Return the condition's SQL, and its parameters."""
         terms: list[str] = []
         params: list[Any] = []
         for name, value in where.items():
@@ -11190,7 +11182,11 @@ class _TableWriter:
                 raise self._wrong(rule, f"names a document: {name}")
             if limit and self._syntax.kind(column).startswith("long "):
                 raise self._wrong(rule, f"needs a length of {name} on {self._engine}")
-            used += self._key_bytes(name, column)
+            if column.kind in _SIZED:
+                is_utf8 = column.kind == "text" and name not in self._port.ascii
+                used += (4 if is_utf8 else 1) * (column.size or 0)
+            else:
+                used += 36 if column.kind == "id" else 8
         if used > limit > 0:
             raise self._wrong(
                 rule,
@@ -11198,12 +11194,6 @@ class _TableWriter:
                 "shorten its texts, or name those of ASCII in ascii",
             )
         return self._names(self._columns[name].column for name in names)
-
-    def _key_bytes(self, name: str, column: _ColumnType) -> int:
-        if column.kind not in _SIZED:
-            return 36 if column.kind == "id" else 8
-        is_utf8 = column.kind == "text" and name not in self._port.ascii
-        return (4 if is_utf8 else 1) * (column.size or 0)
 
     def _wrong(self, name: str, problem: str) -> ConfigurationError:
         return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
@@ -11221,7 +11211,6 @@ def _in_order(parents: Mapping[T, Iterable[T]], circle: InfrastructureError) -> 
 
 
 def _parents_first(ports: Sequence[Any]) -> list[Any]:
-    """Return the classes in the order in which their tables can be made."""
     parents = {}
     for port in ports:
         tables = {key.table for key in port.foreign_keys.values()}
@@ -11332,8 +11321,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
         if where is not None and user_type is not None:
             raise ValidationError("give count either where or user_type")
         if isinstance(where, str):
-            where = {"user_type": where}
-        elif user_type is not None:
+            user_type = where
+        if user_type is not None:
             where = {"user_type": user_type}
         return super().count(_EVERY if where is None else where)
 
@@ -11511,7 +11500,7 @@ class TokenRepository(Repository[RefreshToken]):
 
 
 @dataclass(eq=False, repr=False)
-class _Member(_ByValue):
+class _Member:
     organization_id: uuid.UUID
     user_id: uuid.UUID
     role: str
@@ -11657,7 +11646,7 @@ class UserRepository(Repository[User]):
             return
         identity = self._identity(id)
         same = {**identity, "email": self._checked({"email": email})["email"]}
-        changes = {**self._checked({"email_verified": verified}), "updated_at": self._clock.now()}
+        changes = {**self._checked({"email_verified": verified}), **self._edit_stamps()}
         if not self._change(operation, same, changes):
             message = "the e-mail address is another by now: send to that one"
             raise self._rule_broken(operation, "users_as_read", message, identity)
@@ -11844,7 +11833,7 @@ class OrganizationRepository(_SluggedRepository[Organization]):
 
 
 @dataclass(eq=False, repr=False)
-class _Tag(_ByValue):
+class _Tag:
     benchmark_id: uuid.UUID
     tag: str
 
@@ -11977,7 +11966,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         exist.
         """
         operation, identity = "update_status", self._identity(id)
-        changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
+        changes = {**self._checked({"status": status}), **self._edit_stamps()}
         status = changes["status"]  # plain text, also for a member of an enumeration
         if not self._change(operation, {**identity, "status": OneOf(self.moves[status])}, changes):
             allowed = " or ".join(self.moves[status])
@@ -12205,8 +12194,6 @@ class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository)
 
 
 class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
-    """The leaderboard on a ``ConnectionPool``."""
-
     #: how the leaderboard joins users, and its last LIMIT
     _users: ClassVar[str]
     _last_limit: ClassVar[str]

@@ -403,7 +403,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: a text of ASCII takes four bytes",
-        Replace("_TableWriter._key_bytes", "name not in self._port.ascii", "True"),
+        Replace("_TableWriter._key", "name not in self._port.ascii", "True"),
         OWN_TABLES,
     ),
     shared(
@@ -1324,7 +1324,7 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "PhoneUserRepository: counts all types",
-        Replace("PhoneUserRepository.count", "{'user_type': where}", "{}"),
+        Replace("PhoneUserRepository.count", "{'user_type': user_type}", "{}"),
         PHONE_USERS,
     ),
     shared(
@@ -1600,7 +1600,7 @@ REPOSITORIES: list[Mutant] = [
         "BenchmarkRepository: a move of the status is no change",
         Replace(
             "BenchmarkRepository.update_status",
-            "{**self._checked({'status': status}), 'updated_at': self._clock.now()}",
+            "{**self._checked({'status': status}), **self._edit_stamps()}",
             "{**self._checked({'status': status})}",
         ),
         BENCHMARKS,
