@@ -9430,7 +9430,6 @@ class _Rules:
             raise ConfigurationError("column_names should give each field its own column")
         self._check_columns(own, others)
         self._check_names()
-        self.unique = {rule: tuple(key) for rule, key in self.unique.items()}
 
     @staticmethod
     def _unique_keys(port: Any, table: str) -> dict[str, Any]:
@@ -9889,8 +9888,7 @@ class _RecordSchema(ABC, Generic[R]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         # Those of this module are checked by ``import fakes``: it takes 5 % of ``import infra``.
-        is_base = not (hasattr(cls, "record") and hasattr(cls, "table"))
-        if is_base or cls.__module__ == __name__:
+        if cls.__module__ == __name__ or not (hasattr(cls, "record") and hasattr(cls, "table")):
             return
         cls._rules()
         if len(cls.key) > 1 or [*cls.ids] != [*cls.key]:
@@ -10155,10 +10153,7 @@ class _RecordStore(_RecordSchema[R]):
         offset: int = 0,
         after: Sequence[Any] = (),
     ) -> tuple[Iterator[R], tuple[Any, ...] | None]:
-        """Return records, and the last one's values in the columns of ``order``.
-
-        None: fewer than ``limit``. Lazy records cost the collector less.
-        """
+        """Return records, and the last one's values of ``order`` (None: fewer than ``limit``)."""
         columns = [name for name, _ in order]
         hidden = [name for name in columns if name not in self._shown]
         names = (*hidden, *self._shown)
@@ -10168,7 +10163,7 @@ class _RecordStore(_RecordSchema[R]):
             last = tuple(rows[-1][names.index(name)] for name in columns)
         if hidden:
             rows = [row[len(hidden) :] for row in rows]
-        return map(self._make, rows), last
+        return map(self._make, rows), last  # lazy records cost the collector less
 
     def _page(self, operation: str, where: _ByColumn, query: Query) -> Page[R]:
         """Return the page of the records that also meet ``where``, which is checked already."""
@@ -10723,7 +10718,7 @@ class _Texts(dict[Any, Any]):
 
 
 class SqlRepository(Repository[R]):
-    """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept.
+    """The storage of a repository on a ``ConnectionPool``.
 
     The constructor takes the pool, then the arguments of the repository, and raises as that of
     :class:`Repository` does.
@@ -11006,7 +11001,7 @@ class _TableSyntax(NamedTuple):
         if kind == "integer":
             bits = (size or 32) + column.unsigned
             bits = next((known for known in (16, 32, 64) if bits <= known), 65)
-            return kind if bits == 32 else f"{kind} of {bits} bits"
+            return f"{kind} of {bits} bits"
         if kind == "moment":
             return kind if column.scale in (None, 6) else f"short {kind}"
         if kind == "decimal":
@@ -11034,8 +11029,8 @@ class _TableSyntax(NamedTuple):
 _ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
 _SHARED_TYPES = {
     "flag": "BOOLEAN",
-    "integer": "INTEGER",
     "integer of 16 bits": "SMALLINT",
+    "integer of 32 bits": "INTEGER",
     "integer of 64 bits": "BIGINT",
     "date": "DATE",
     "time": "TIME(6)",
@@ -11223,7 +11218,7 @@ def _parents_first(ports: Sequence[Any]) -> list[Any]:
 def _check_ports(start: str, ports: Any) -> None:
     for port in ports if isinstance(ports, Iterable) else [None]:
         is_port = isinstance(port, type) and issubclass(port, Repository)
-        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
+        if not (is_port and hasattr(port, "record") and hasattr(port, "table")):
             raise ConfigurationError(f"{start} the classes of repositories, with a record")
 
 
@@ -11263,12 +11258,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
     with the repository's key, which has 32 bytes or more. Never change the key: a repository with
     another key finds no user. Deleting a user deletes the user's tokens.
 
-    Args:
-        database: keeps the users.
-        hash_key: text or bytes; None: hashes have no key, and the constructor logs a WARNING.
-        clock: for ids and times; by default that of ``database``.
-
-    The constructor raises ConfigurationError for a key that is too short.
+    ``hash_key`` is text or bytes. None: hashes have no key, and the constructor logs a WARNING. It
+    raises ConfigurationError for a key that is too short.
 
     Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
     """
@@ -11306,15 +11297,15 @@ class PhoneUserRepository(Repository[PhoneUser]):
         ValidationError for an invalid phone, and for another ``user_type``.
         """
         (code,) = _CALLING_CODES.findall(normalize_phone(phone))
-        return self.create(PhoneUser(self._hash(phone), code, user_type))
+        return self.create(PhoneUser(hash_phone(phone, self._hash_key), code, user_type))
 
     def find_by_phone(self, phone: str) -> PhoneUser | None:
         """Return the phone's user, or None."""
-        return self._first("find_by_phone", {"phone_hash": self._hash(phone)})
+        return self._first("find_by_phone", {"phone_hash": hash_phone(phone, self._hash_key)})
 
     def exists_by_phone(self, phone: str) -> bool:
         """Return whether the phone has a user."""
-        return self._exists("exists_by_phone", {"phone_hash": self._hash(phone)})
+        return self._exists("exists_by_phone", {"phone_hash": hash_phone(phone, self._hash_key)})
 
     def count(self, where: _ByColumn | str | None = None, *, user_type: str | None = None) -> int:
         """Return how many users match. A text as ``where`` is a ``user_type``."""
@@ -11325,9 +11316,6 @@ class PhoneUserRepository(Repository[PhoneUser]):
         if user_type is not None:
             where = {"user_type": user_type}
         return super().count(_EVERY if where is None else where)
-
-    def _hash(self, phone: str) -> str:
-        return hash_phone(phone, self._hash_key)
 
 
 class TokenRepository(Repository[RefreshToken]):
@@ -11735,6 +11723,7 @@ class _SluggedRepository(Repository[R]):
     """Records with a slug, which are also found by a part of their text."""
 
     folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    unique: ClassVar = [("slug",)]
     sort_fields = ("created_at", "updated_at", "name")
 
     def find_by_slug(self, slug: str) -> R | None:
@@ -11777,7 +11766,6 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
     }
     trimmed = ("name",)
-    unique: ClassVar = [("slug",)]
     guarded = ("verified", "verification_date")
     filter_fields = ("organization_type", "verified")
 
@@ -11891,7 +11879,6 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         "status": "draft|under_review|active|deprecated|archived",
         "version": _VERSION,
     }
-    unique: ClassVar = [("slug",)]
     foreign_keys: ClassVar = _references("benchmarks", created_by="users")
     trimmed = ("name", "license")
     ids = ("id", "version_id")
@@ -11967,10 +11954,9 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         """
         operation, identity = "update_status", self._identity(id)
         changes = {**self._checked({"status": status}), **self._edit_stamps()}
-        status = changes["status"]  # plain text, also for a member of an enumeration
-        if not self._change(operation, {**identity, "status": OneOf(self.moves[status])}, changes):
-            allowed = " or ".join(self.moves[status])
-            message = f"only what is {allowed} can become {status}"
+        sources = self.moves[changes["status"]]
+        if not self._change(operation, {**identity, "status": OneOf(sources)}, changes):
+            message = f"only what is {' or '.join(sources)} can become {changes['status']}"
             raise self._rule_broken(operation, "benchmarks_status_move", message, identity)
 
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:

@@ -953,7 +953,7 @@ value = self.plain(value)
         INFRA,
         Replace(
             "BenchmarkRepository.update_status",
-            "OneOf(self.moves[status])",
+            "OneOf(sources)",
             "OneOf([*self.moves])",
         ),
         BENCHMARKS,

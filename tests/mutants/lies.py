@@ -1331,7 +1331,7 @@ REPOSITORIES: list[Mutant] = [
         "PhoneUserRepository: the type of a phone's new user is lost",
         Replace(
             "PhoneUserRepository.create_for_phone",
-            "PhoneUser(self._hash(phone), code, user_type)",
+            "PhoneUser(hash_phone(phone, self._hash_key), code, user_type)",
             "PhoneUser(self._hash(phone), code)",
         ),
         PHONE_USERS,
@@ -2442,8 +2442,8 @@ SUBTLE: list[Mutant] = [
         "Repository: a status is that of all benchmarks",
         Replace(
             "BenchmarkRepository.update_status",
-            "{**identity, 'status': OneOf(self.moves[status])}",
-            "{'status': OneOf(self.moves[status])}",
+            "{**identity, 'status': OneOf(sources)}",
+            "{'status': OneOf(sources)}",
         ),
         BENCHMARKS,
     ),
