@@ -9425,8 +9425,8 @@ class _Rules:
         self.checks |= port.checks
         others = {name: [*getattr(port, name)] for name in ("column_names", "defaults", "ascii")}
         own = {*port._own_fields(), *port.hidden, *port.folded}
-        columns_of_own = [*map(port._column, own)]
-        if not all(map(_is_text, columns_of_own)) or len({*columns_of_own}) < len(own):
+        own_columns = [*map(port._column, own)]
+        if not all(map(_is_text, own_columns)) or len({*own_columns}) < len(own):
             raise ConfigurationError("column_names should give each field its own column")
         self._check_columns(own, others)
         self._check_names()
@@ -10947,7 +10947,7 @@ class SqlRepository(Repository[R]):
             params += values
             return f"{column} IN (SELECT {other._names[value.column]} {other._from}{condition})"
         if isinstance(value, Not):
-            return f"NOT ({self._term(column, *value._values, params)})"
+            return f"NOT ({self._term(column, value._values[0], params)})"
         if isinstance(value, AnyOf):
             terms = [self._term(column, one, params) for one in value._values]
             return f"({' OR '.join(terms)})"
@@ -11293,8 +11293,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
     def create_for_phone(self, phone: str, user_type: str | None = None) -> PhoneUser:
         """Create a user for the phone, and return it as stored.
 
-        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one. Raises
-        ValidationError for an invalid phone, and for another ``user_type``.
+        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one, and
+        ValidationError for an invalid phone or another ``user_type``.
         """
         (code,) = _CALLING_CODES.findall(normalize_phone(phone))
         return self.create(PhoneUser(hash_phone(phone, self._hash_key), code, user_type))
@@ -11312,8 +11312,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
         if where is not None and user_type is not None:
             raise ValidationError("give count either where or user_type")
         if isinstance(where, str):
-            user_type = where
-        if user_type is not None:
+            where = {"user_type": where}
+        elif user_type is not None:
             where = {"user_type": user_type}
         return super().count(_EVERY if where is None else where)
 

@@ -1324,7 +1324,7 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "PhoneUserRepository: counts all types",
-        Replace("PhoneUserRepository.count", "{'user_type': user_type}", "{}"),
+        Replace("PhoneUserRepository.count", "{'user_type': where}", "{}"),
         PHONE_USERS,
     ),
     shared(
