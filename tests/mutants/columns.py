@@ -60,7 +60,7 @@ CHECKS: list[Mutant] = [
     ),
     shared(
         "two fields have one column",
-        Replace("_Rules.__init__", "len({*columns_of_own}) < len(own)", "False"),
+        Replace("_Rules.__init__", "len({*own_columns}) < len(own)", "False"),
     ),
     shared(
         "a name without a field is dropped",
