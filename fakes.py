@@ -2372,13 +2372,13 @@ class FakeRepository(infra.Repository[R]):
         return self._table._update(operation, where, changes)
 
     def _merge(
-        self, operation: str, merge: infra._Merge, where: Mapping[str, Any]
+        self, operation: str, rule: str, where: infra._ByColumn, row: Row, changes: infra._ByColumn
     ) -> tuple[Any, ...] | None:
-        self._check_folded(merge.changes)
+        self._check_folded(changes)
         read = functools.partial(self._reading, self._shown)
-        rows, made = self._table._merge(operation, read, where, merge.row, merge.changes)
+        rows, made = self._table._merge(operation, read, where, row, changes)
         if made is not None:
-            merge.row[self._made] = made
+            row[self._made] = made
         return rows[0] if rows else None
 
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int:

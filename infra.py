@@ -6068,8 +6068,6 @@ class _Dialect(ABC):
     incomplete_rollback = 0
     #: the option that makes a dump omit the history
     dump_without: ClassVar[str]
-    #: required before an OFFSET without a LIMIT
-    no_limit = ""
     stream_prefix = ""
     #: whether rows that the server writes as text are read faster than by the driver
     splits = False
@@ -6531,7 +6529,6 @@ class _MySqlDialect(_Dialect):
         dict: _read_document,
         list: _read_document,
     }
-    no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(%s, 0)"
@@ -9237,10 +9234,7 @@ _WORDS = _lazy(rf"{_WORD}(\|{_WORD})+")
 
 
 class _Rules:
-    """The constraints of a repository's table, by name, those of ``columns`` with members too.
-
-    Raises ConfigurationError for a wrong one.
-    """
+    """The constraints of a table by name, with those of members. Raises ConfigurationError."""
 
     def __init__(self, port: Any, columns: Mapping[str, _FieldColumn]) -> None:
         table = _plain(port.table).rpartition(".")[2]
@@ -9257,14 +9251,12 @@ class _Rules:
             self.checks[f"{table}_{choice.column}_check"] = choice
         self.checks |= port.checks
         others = {name: [*getattr(port, name)] for name in ("column_names", "defaults", "ascii")}
-        if self.unique or self.foreign_keys or self.checks or any(others.values()):
-            own = {*port._own_fields(), *port.hidden, *port.folded}
-            columns_of_own = [*map(port._column, own)]
-            if not all(map(_is_text, columns_of_own)) or len({*columns_of_own}) < len(own):
-                raise ConfigurationError("column_names should give each field its own column")
-            self._check_columns(own, others)
-            self._check_names()
-        self.unique = {rule: tuple(key) for rule, key in self.unique.items()}
+        own = {*port._own_fields(), *port.hidden, *port.folded}
+        own_columns = [*map(port._column, own)]
+        if not all(map(_is_text, own_columns)) or len({*own_columns}) < len(own):
+            raise ConfigurationError("column_names should give each field its own column")
+        self._check_columns(own, others)
+        self._check_names()
 
     @staticmethod
     def _unique_keys(port: Any, table: str) -> dict[str, Any]:
@@ -9320,7 +9312,7 @@ class _Condition(_ByValue):
     Immutable, and equal by value. Its repr shows no values, because they may be personal.
     """
 
-    #: what follows the column in SQL, and the same for fakes, of a value that is not NULL
+    #: the SQL of a column, and the same for fakes, of a value that is not NULL
     _sql: ClassVar[str]
     _holds: ClassVar[Callable[..., bool]]
     _values: tuple[Any, ...]
@@ -9329,7 +9321,7 @@ class _Condition(_ByValue):
         self._keep(value)
 
     def _keep(self, *values: Any) -> None:
-        object.__setattr__(self, "_values", values)
+        vars(self)["_values"] = values
 
     def _of(self, values: Iterable[Any]) -> _Condition:
         """Return the same condition with other values."""
@@ -9350,25 +9342,25 @@ class _Condition(_ByValue):
 class Above(_Condition):
     """Matches a value greater than this one."""
 
-    _sql, _holds = "> %s", operator.gt
+    _sql, _holds = "{} > %s", operator.gt
 
 
 class AtLeast(_Condition):
     """Matches this value and greater ones."""
 
-    _sql, _holds = ">= %s", operator.ge
+    _sql, _holds = "{} >= %s", operator.ge
 
 
 class Below(_Condition):
     """Matches a value less than this one."""
 
-    _sql, _holds = "< %s", operator.lt
+    _sql, _holds = "{} < %s", operator.lt
 
 
 class AtMost(_Condition):
     """Matches this value and lesser ones."""
 
-    _sql, _holds = "<= %s", operator.le
+    _sql, _holds = "{} <= %s", operator.le
 
 
 class Between(_Condition):
@@ -9384,7 +9376,7 @@ class Between(_Condition):
 class OneOf(_Condition):
     """Matches each of these values, of which there is at least one."""
 
-    _sql = "IN %s"
+    _sql = "{} IN %s"
 
     def __init__(self, values: Iterable[Any]) -> None:
         self._keep(*_check_many("values", values))
@@ -9393,14 +9385,14 @@ class OneOf(_Condition):
 class Contains(_Condition):
     """Matches a text that contains this one of at most 200 characters. Case counts."""
 
-    _sql, _holds = "LIKE %s ESCAPE '|'", operator.contains
+    _sql, _holds = "{} LIKE %s ESCAPE '|'", operator.contains
     _pattern = "%{}%"
 
 
 class StartsWith(_Condition):
     """Matches a text that begins with this one of at most 200 characters. Case counts."""
 
-    _sql, _holds = "LIKE %s ESCAPE '|'", str.startswith
+    _sql, _holds = "{} LIKE %s ESCAPE '|'", str.startswith
     _pattern = "{}%"
 
 
@@ -9422,14 +9414,6 @@ class _Plus(NamedTuple):
     """A change of a column: its value and this amount, added by the statement that stores it."""
 
     amount: Any
-
-
-class _Merge(NamedTuple):
-    """What ``upsert`` stores: a new row, or changes of the row that has its values of a rule."""
-
-    rule: str
-    row: dict[str, Any]
-    changes: _ByColumn
 
 
 class _Among(NamedTuple):
@@ -9465,8 +9449,8 @@ def _field_kind(hint: Any) -> tuple[Any, dict[str, Any]]:
 class _FieldColumn:
     """The column of a field: its type, and the check of values, which returns them as stored.
 
-    There is one method for each type of column. All raise ValidationError; ``document`` raises
-    SerializationError for what is not JSON. ``read`` reverts what they do, and ``unread`` that.
+    All checks raise ValidationError; ``document`` raises SerializationError for what is not JSON.
+    ``read`` reverts what they do, and ``unread`` that.
     """
 
     def __init__(self, schema: Any, name: str, hint: Any) -> None:
@@ -9731,8 +9715,7 @@ class _RecordSchema(ABC, Generic[R]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         # Those of this module are checked by ``import fakes``: it takes 5 % of ``import infra``.
-        is_base = not (hasattr(cls, "record") and hasattr(cls, "table"))
-        if is_base or cls.__module__ == __name__:
+        if cls.__module__ == __name__ or not (hasattr(cls, "record") and hasattr(cls, "table")):
             return
         cls._rules()
         if len(cls.key) > 1 or [*cls.ids] != [*cls.key]:
@@ -9770,9 +9753,8 @@ class _RecordSchema(ABC, Generic[R]):
         self._held = self._columns()
         self._fields = tuple(self._own_fields())
         self._shown = (*self._fields, *self.elsewhere)
-        own = {one.name for one in fields(self.record)}  # type: ignore[arg-type]
         #: whether it is a record of this module, whose ``__init__`` only sets the fields
-        self._is_plain = self.record.__module__ == __name__ and own == {*self._shown}
+        self._is_plain = self.record.__module__ == __name__
         taken = inspect.signature(self.record).parameters.values()
         names = [each.name for each in taken if each.kind is each.POSITIONAL_OR_KEYWORD]
         #: whether the record takes the fields by position, which is twice as fast as by name
@@ -9836,13 +9818,10 @@ class _RecordSchema(ABC, Generic[R]):
     def _own_fields(cls) -> list[str]:
         """Return the fields that are columns of the table."""
         record: Any = cls.record
-        return [
-            each.name for each in fields(record) if each.init and each.name not in cls.elsewhere
-        ]
+        return [one.name for one in fields(record) if one.init and one.name not in cls.elsewhere]
 
     @classmethod
     def _columns(cls) -> dict[str, _FieldColumn]:
-        """Return the columns by the names of their fields."""
         hints = get_type_hints(cls.record)
         hints = {name: hints[name] for name in cls._own_fields()} | {**cls.hidden}
         columns = {name: _FieldColumn(cls, name, hint) for name, hint in hints.items()}
@@ -10001,10 +9980,7 @@ class _RecordStore(_RecordSchema[R]):
         offset: int = 0,
         after: Sequence[Any] = (),
     ) -> tuple[Iterator[R], tuple[Any, ...] | None]:
-        """Return records, and the last one's values in the columns of ``order``.
-
-        None: fewer than ``limit``. Lazy records cost the collector less.
-        """
+        """Return records, and the last one's values of ``order`` (None: fewer than ``limit``)."""
         columns = [name for name, _ in order]
         hidden = [name for name in columns if name not in self._shown]
         names = (*hidden, *self._shown)
@@ -10014,7 +9990,7 @@ class _RecordStore(_RecordSchema[R]):
             last = tuple(rows[-1][names.index(name)] for name in columns)
         if hidden:
             rows = [row[len(hidden) :] for row in rows]
-        return map(self._make, rows), last
+        return map(self._make, rows), last  # lazy records cost the collector less
 
     def _page(self, operation: str, where: _ByColumn, query: Query) -> Page[R]:
         """Return the page of the records that also meet ``where``, which is checked already."""
@@ -10070,10 +10046,7 @@ class _RecordStore(_RecordSchema[R]):
 
     @abstractmethod
     def _insert_all(self, operation: str, rows: Sequence[_ByColumn]) -> Sequence[int]:
-        """Insert rows of the same columns in the transaction that is open.
-
-        Returns the ids that the server has made.
-        """
+        """Insert rows of the same columns in a transaction; return ids that the server makes."""
 
     @abstractmethod
     def _rows(
@@ -10089,10 +10062,12 @@ class _RecordStore(_RecordSchema[R]):
         lock: bool = False,
     ) -> list[_Row]: ...
     @abstractmethod
-    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+    def _merge(
+        self, operation: str, rule: str, where: _ByColumn, row: dict[str, Any], changes: _ByColumn
+    ) -> _Row | None:
         """Change the row that meets ``where``, and return its values as a read would.
 
-        If there is none, insert ``merge.row``, put the id that is made into it, and return None.
+        If there is none, insert ``row``, put the id that is made into it, and return None.
         """
 
     @abstractmethod
@@ -10107,8 +10082,8 @@ def _check_declared(repository: Any) -> None:
     """Raise ConfigurationError if a repository, or its class, lacks what each has to set."""
     for name in ("record", "table", "resource"):
         if not hasattr(repository, name):
-            owner = repository if isinstance(repository, type) else type(repository)
-            raise ConfigurationError(f"{owner.__name__} should set {name}")
+            owner = getattr(repository, "__name__", type(repository).__name__)
+            raise ConfigurationError(f"{owner} should set {name}")
 
 
 class Repository(_RecordStore[R]):
@@ -10127,7 +10102,7 @@ class Repository(_RecordStore[R]):
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
-        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None, as it does
+        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None, like
             ``created_at`` and ``updated_at``. The server makes an int, which is the whole key.
         lengths: the most characters or bytes. A column with a bound needs it here: servers silently
             cut white space beyond the bound, and ``create`` would not return what is stored.
@@ -10142,11 +10117,10 @@ class Repository(_RecordStore[R]):
             differences of case and composition, for unique constraints and searches.
         hidden: columns that are not in the record, and their types.
         elsewhere: fields of the record that a backend reads with the row from other tables.
-        guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
-            not as stored.
+        guarded: fields that have methods of their own. ``update`` refuses other values.
         kept: fields that ``update`` does not change.
         version: a field of type int. ``create`` stores 1 if it is ``FILLED`` or None, each change
-            of the record raises it by 1, and ``update`` raises ConflictError if it is not as read.
+            of the record raises it by 1, and ``update`` refuses another.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
         ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
         unique: columns of each unique key, by the name of the constraint, such as
@@ -10182,16 +10156,15 @@ class Repository(_RecordStore[R]):
     def on(cls: type[_Own], database: Database, *arguments: Any, **options: Any) -> _Own:
         """Return the repository of this class on a ``ConnectionPool`` or a ``FakeDatabase``.
 
-        It needs no class for each backend. The arguments are those of the constructor. Raises
-        ConfigurationError if the class has abstract methods, or fields ``elsewhere``: these need a
-        subclass for each backend.
+        The arguments are those of the constructor. Raises ConfigurationError if the class has
+        abstract methods, or fields ``elsewhere``: these need a subclass for each backend.
         """
         _check_database(database)
         made = cls
-        if "_insert" in getattr(cls, "__abstractmethods__", ()):
+        if "_insert" in cls.__abstractmethods__:
             made = _backend_class(cls, *database._bases_on)
-            missing = {*made.__abstractmethods__, *cls.elsewhere}
-            if missing := missing - {*getattr(made, "_others", ())}:
+            missing = {*made.__abstractmethods__, *cls.elsewhere} - {*getattr(made, "_others", ())}
+            if missing:
                 raise ConfigurationError(
                     f"{cls.__name__}.on has no {', '.join(sorted(missing))}: "
                     "write a subclass for each backend"
@@ -10199,10 +10172,7 @@ class Repository(_RecordStore[R]):
         return made(database, *arguments, **options)
 
     def create(self, record: R) -> R:
-        """Store a new record and return it as stored.
-
-        Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
-        """
+        """Store a new record, fill its ``ids`` and times, and return it as stored."""
         values = self._filled(record)
         self._insert_numbered("create", values)
         return self._stored(values, record)
@@ -10218,7 +10188,14 @@ class Repository(_RecordStore[R]):
         records = _check_many("records", records)
         if self._has_own("create"):
             return self._each_created(records)
-        rows = self._all_filled(records)
+        rows: list[dict[str, Any]] = []
+        for at, record in enumerate(records):
+            try:
+                rows.append(self._filled(record))
+            except InfrastructureError as error:
+                raise type(error)(f"records[{at}]: {error}") from None
+        if self._made and len({self._made in row for row in rows}) > 1:
+            raise ValidationError(f"{self._made} should be given in all records, or in none")
         if not rows:
             return []
         with self.database.transaction():
@@ -10245,10 +10222,10 @@ class Repository(_RecordStore[R]):
         changes = {name: value for name, value in row.items() if name not in stays}
         changes |= self._edit_stamps()
         where = {name: row.get(name) for name in rules[rule]}
-        merge = _Merge(rule, row, changes or where)  # an UPDATE needs a value
+        changes = changes or where  # an UPDATE needs a value
         if None in where.values():
             self._insert_numbered("upsert", row)
-        elif (found := self._merge("upsert", merge, where)) is not None:
+        elif (found := self._merge("upsert", rule, where, row, changes)) is not None:
             return Upserted(self._make(found), False)
         return Upserted(self._stored(row, record), True)
 
@@ -10284,18 +10261,6 @@ class Repository(_RecordStore[R]):
         with self.database.transaction():
             return [*map(self.create, records)]
 
-    def _all_filled(self, records: Sequence[R]) -> list[dict[str, Any]]:
-        """Return the checked values of new records, all of them with an id, or none."""
-        rows = []
-        for at, record in enumerate(records):
-            try:
-                rows.append(self._filled(record))
-            except InfrastructureError as error:
-                raise type(error)(f"records[{at}]: {error}") from None
-        if self._made and len({self._made in row for row in rows}) > 1:
-            raise ValidationError(f"{self._made} should be given in all records, or in none")
-        return rows
-
     def get(self, key: _RecordKey, *, lock: bool = False) -> R | None:
         """Return the record with this key, or None. A key of several columns is a tuple.
 
@@ -10322,8 +10287,8 @@ class Repository(_RecordStore[R]):
         Fields in ``kept`` are not changed; the returned record has them as given. Raises
         NotFoundError if the record does not exist, and ConflictError ``<table>_as_read`` if one of
         the ``guarded`` fields or the ``version`` differs from what is stored: another caller has
-        changed the record since it was read, or the field has to be changed by its own method.
-        The returned record has the next version.
+        changed the record since it was read, or the field has a method of its own. The returned
+        record has the next version.
         """
         read = self._edited(record)
         values = {**read, self.version: read[self.version] + 1} if self.version else read
@@ -10334,10 +10299,10 @@ class Repository(_RecordStore[R]):
         """Change these fields of one record, and no other, in one statement.
 
         It sets ``updated_at`` to now, and raises the ``version``. Raises NotFoundError if the
-        record does not exist, and ValidationError, before anything is sent, for no field, an
-        unknown one, a part of the key, the version, a field in ``guarded`` or ``kept``, and a part
-        of what a folded column holds. Raises ConfigurationError if the class has an ``update`` of
-        its own, whose rules would not hold.
+        record does not exist, and ValidationError for no field, an unknown one, a part of the key,
+        the version, a field in ``guarded`` or ``kept``, and a part of what a folded column holds.
+        Raises ConfigurationError if the class has an ``update`` of its own, whose rules would not
+        hold.
         """
         self._change_one("update_fields", key, self._field_edits("update_fields", changes))
 
@@ -10417,9 +10382,9 @@ class Repository(_RecordStore[R]):
         return self._exists("exists_where", self._conditions(where))
 
     def update_where(self, where: _ByColumn, /, **changes: Any) -> int:
-        """Change these fields as ``update_fields`` does, in all records that match.
+        """Change these fields as ``update_fields`` does in all records that match; return how many.
 
-        Returns how many they are. Raises ValidationError for a ``where`` of {}, too.
+        Raises ValidationError for a ``where`` of {}, too.
         """
         edits = self._field_edits("update_where", changes)
         return self._change("update_where", self._some(where), edits)
@@ -10469,19 +10434,16 @@ class Repository(_RecordStore[R]):
         for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
-                values[name] = self._made_value(name, now)
+                if name in self.ids:
+                    values[name] = new_id(self._clock)
+                else:
+                    values[name] = 1 if name == self.version else self._cut(name, now)
         if self._made and _is_unfilled(values.get(self._made)):
             values.pop(self._made, None)
         checked = self._checked(values)
         if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
             raise ValidationError(f"{self._made} should be 1 or more")
         return checked
-
-    def _made_value(self, name: str, now: datetime) -> Any:
-        """Return what ``create`` fills in."""
-        if name in self.ids:
-            return new_id(self._clock)
-        return 1 if name == self.version else self._cut(name, now)
 
     def _edited(self, record: R) -> dict[str, Any]:
         """Return the checked values of a record that exists."""
@@ -10573,25 +10535,25 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
 
 
 class _Texts(dict[Any, Any]):
-    """The texts of statements by shape: most programs have few, and others do not fill memory."""
+    """The texts of statements by shape. Most programs have few; others do not fill memory."""
 
     def __setitem__(self, shape: Any, text: Any) -> None:
         if len(self) >= 500:
             self.clear()
-        if len(text if isinstance(text, str) else text[0]) <= 10_000:
+        if len(text[0]) <= 10_000:
             super().__setitem__(shape, text)
 
 
 class SqlRepository(Repository[R]):
-    """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept.
+    """The storage of a repository on a ``ConnectionPool``.
 
-    The constructor takes the pool, then the arguments of the repository. It raises
-    ConfigurationError for another database, and as :class:`Repository` does.
+    The constructor takes the pool, then the arguments of the repository, and raises as that of
+    :class:`Repository` does.
     """
 
     database: ConnectionPool
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
-    _others: ClassVar[Mapping[str, tuple[str, _Converter | None]]] = {}
+    _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
 
     def __init__(self, database: Database, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
@@ -10601,16 +10563,30 @@ class SqlRepository(Repository[R]):
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
         self._names = {name: dialect.name(self._column(name)) for name in self._held}
-        self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts = _Texts()
+        #: what makes a field's value of the driver's, in this order
+        self._row_readers = [
+            (name, dialect.readers[held.stored])
+            for name, held in self._held.items()
+            if held.stored in dialect.readers
+        ]
+        for name, (sql, read) in self._others.items():
+            self._names[name] = sql
+            self._row_readers.append((name, read))
+        self._row_readers += self._readers.items()
 
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
         shape = "INSERT", len(rows), tuple(rows[0])
         found = self._texts.get(shape)
         if found is None:
-            found = self._texts[shape] = self._insertion(rows)
+            sql, dialect = self._insertion(rows), self.database._dialect
+            fetch: _Fetch[int | None] = _no_id
+            if len(rows) == 1 and self._made and self._made not in rows[0]:
+                sql += dialect.returning.format(self._names[self._made])
+                fetch = dialect.made_id
+            found = self._texts[shape] = sql, fetch
         sql, fetch = found
         values = [value for row in rows for value in row.values()]
         made: int | None = self.database._statement(operation, sql, values, fetch)
@@ -10631,44 +10607,46 @@ class SqlRepository(Repository[R]):
             made += insert(operation, self.table, names, columns, numbered)[1]
         return made
 
-    def _merge(self, operation: str, merge: _Merge, where: _ByColumn) -> _Row | None:
+    def _merge(
+        self, operation: str, rule: str, where: _ByColumn, row: dict[str, Any], changes: _ByColumn
+    ) -> _Row | None:
         if self.database._dialect.on_conflict:
-            return self._merge_at_once(operation, merge, where)
+            return self._merge_at_once(operation, where, row, changes)
         tries = 10
         while True:
             tries -= 1
-            if self._change(operation, where, merge.changes):
+            if self._change(operation, where, changes):
                 if found := self._rows(operation, self._shown, where, limit=1):
                     return found[0]
                 continue  # another caller has deleted it meanwhile
             try:
                 with self.database.transaction():  # a lock of the refused INSERT ends with it
-                    self._insert_numbered(operation, merge.row)
+                    self._insert_numbered(operation, row)
                     return None
             except ConflictError as error:
                 # Another caller has inserted the row after the UPDATE: begin again.
-                if error.constraint != merge.rule or not tries:
+                if error.constraint != rule or not tries:
                     raise
 
-    def _merge_at_once(self, operation: str, merge: _Merge, on: Iterable[str]) -> _Row | None:
-        shape = "MERGE", tuple(merge.row), merge.rule
+    def _merge_at_once(
+        self, operation: str, on: _ByColumn, row: dict[str, Any], changes: _ByColumn
+    ) -> _Row | None:
+        shape = "MERGE", tuple(row), tuple(on)
         found = self._texts.get(shape)
         if found is None:
-            settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in merge.changes]
-            sql = self._insertion_text([merge.row]) + self.database._dialect.on_conflict.format(
-                key=self._list(on),
-                settings=", ".join(settings),
-                shown=self._list(self._shown),
+            settings = [f"{self._sql_name(name)} = {self._merged(name)}" for name in changes]
+            sql = self._insertion([row]) + self.database._dialect.on_conflict.format(
+                key=self._list(on), settings=", ".join(settings), shown=self._list(self._shown)
             )
             found = self._texts[shape] = sql, self._fetcher(self._shown)
         sql, fetch = found
-        now = [value for name, value in merge.changes.items() if name == "updated_at"]
-        params = [*merge.row.values(), *now]  # the version needs none
+        now = [value for name, value in changes.items() if name == "updated_at"]
+        params = [*row.values(), *now]  # the version needs none
         ((*values, created),) = self.database._statement(operation, sql, params, fetch)
         if not created:
             return tuple(values)
         if self._made:
-            merge.row[self._made] = values[self._shown.index(self._made)]
+            row[self._made] = values[self._shown.index(self._made)]
         return None
 
     def _merged(self, name: str) -> str:
@@ -10678,20 +10656,14 @@ class SqlRepository(Repository[R]):
         sql = self._sql_name(name)
         return f"{self._quoted_table}.{sql} + 1" if name == self.version else f"EXCLUDED.{sql}"
 
-    def _insertion_text(self, rows: Sequence[_ByColumn]) -> str:
+    def _insertion(self, rows: Sequence[_ByColumn]) -> str:
         names, marks = [*rows[0]], ["%s"] * len(rows[0])
         if self._made and self._made not in names:
             # named, so that MySQL stores no row if the column is not there
-            names, marks = [*names, self._made], [*marks, "DEFAULT"]
+            names.append(self._made)
+            marks.append("DEFAULT")
         lines = ", ".join([f"({', '.join(marks)})"] * len(rows))
         return f"INSERT INTO {self._quoted_table} ({self._list(names)}) VALUES {lines}"
-
-    def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
-        sql, makes = self._insertion_text(rows), self._made != "" and self._made not in rows[0]
-        if not makes or len(rows) > 1:
-            return sql, lambda cursor: None
-        dialect = self.database._dialect
-        return sql + dialect.returning.format(self._names[self._made]), dialect.made_id
 
     def _rows(
         self,
@@ -10705,40 +10677,39 @@ class SqlRepository(Repository[R]):
         *,
         lock: bool = False,
     ) -> list[_Row]:
-        # A parameter costs more than a constant, and 1 is the limit of most.
-        constant = limit is None or limit == 1
-        fixed = limit if constant else 0
-        condition, params = self._parts(where)
-        shape = names, condition, (*order,), fixed, offset > 0, len(after), lock
-        found = self._texts.get(shape)
-        if found is None:
-            sql = self._selection(names, where, order, after)
-            sql += self._bounds(limit, offset) + " FOR UPDATE" * lock
-            found = self._texts[shape] = sql, self._fetcher(names)
-        text, fetch = found
+        condition, params = self._condition(where)
         if after:
-            params += self._beyond(order, after)[1]
-        if not constant:
+            columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
+            beyond, values = _beyond(self.database._dialect, columns, after, sign)
+            condition += (" AND " if where else " WHERE ") + beyond
+            params += values
+        bounds = ""
+        if limit is None and offset:
+            limit = 10**18  # MySQL has no OFFSET without a LIMIT
+        if limit == 1:
+            bounds = " LIMIT 1"  # the limit of most; a parameter costs more
+        elif limit is not None:
+            bounds = " LIMIT %s"
             params.append(limit)
         if offset:
+            bounds += " OFFSET %s"
             params.append(offset)
+        if lock:
+            bounds += " FOR UPDATE"
+        shape = names, condition, (*order,), bounds
+        found = self._texts.get(shape)
+        if found is None:
+            sql = self._selection(names, condition, order) + bounds
+            found = self._texts[shape] = sql, self._fetcher(names)
+        text, fetch = found
         return self.database._statement(operation, text, params, fetch, repeatable=True)
 
-    def _selection(
-        self, names: _Names, where: _ByColumn, order: _Order, after: Sequence[Any]
-    ) -> str:
-        sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)[0]}"
-        if after:
-            sql += (" AND " if where else " WHERE ") + self._beyond(order, after)[0]
+    def _selection(self, names: _Names, condition: str, order: _Order) -> str:
+        sql = f"SELECT {self._list(names)} {self._from}{condition}"
         if order:
             terms = [self._names[name] + " DESC" * descending for name, descending in order]
             sql += " ORDER BY " + ", ".join(terms)
         return sql
-
-    def _beyond(self, order: _Order, after: Sequence[Any]) -> tuple[str, list[Any]]:
-        """Return the condition that a record comes after this place, and its parameters."""
-        columns, sign = [self._names[name] for name, _ in order], "<" if order[0][1] else ">"
-        return _beyond(self.database._dialect, columns, after, sign)
 
     def _list(self, names: Iterable[str]) -> str:
         return ", ".join(map(self._sql_name, names))
@@ -10747,31 +10718,12 @@ class SqlRepository(Repository[R]):
         """Return a field's SQL. The server refuses a name that is none, as a fake does."""
         return self._names.get(name) or self.database._dialect.name(name)
 
-    def _bounds(self, limit: int | None, offset: int) -> str:
-        if limit is None:
-            sql = self.database._dialect.no_limit if offset else ""
-        else:
-            sql = " LIMIT 1" if limit == 1 else " LIMIT %s"
-        return sql + " OFFSET %s" if offset else sql
-
-    def _fetcher(self, names: _Names) -> Callable[[Any], list[_Row]]:
-        """Return the function that reads a cursor's rows.
-
-        It also converts their values, so that a value without a form in Python raises in the call.
-        """
-        readers = [(at, self._reader(name)) for at, name in enumerate(names)]
-        readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]
-        converters = [(at, reader) for at, reader in readers if reader is not None]
-        if not converters:
+    def _fetcher(self, names: _Names) -> _Fetch[list[_Row]]:
+        """Return the reader of rows. Values without a form in Python raise in the call."""
+        readers = [(names.index(name), read) for name, read in self._row_readers if name in names]
+        if not readers:
             return operator.methodcaller("fetchall")
-        return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
-
-    def _reader(self, name: str) -> _Converter | None:
-        """Return the converter of the driver's values of this field, if they need one."""
-        if name in self._others:
-            return self._others[name][1]
-        column = self._held.get(name)  # a leaderboard has those of other tables
-        return None if column is None else self.database._dialect.readers.get(column.stored)
+        return lambda cursor: [_converted(row, readers) for row in cursor.fetchall()]
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
@@ -10797,71 +10749,50 @@ class SqlRepository(Repository[R]):
         ((found,),) = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
         return int(found)
 
-    @classmethod
-    def _parts(cls, where: Mapping[Any, Any]) -> tuple[_Row, list[Any]]:
-        """Return what the text of a condition depends on, and its parameters."""
-        shape: list[Any] = []
+    def _condition(self, where: _ByColumn) -> tuple[str, list[Any]]:
+        terms: list[str] = []
         params: list[Any] = []
         for name, value in where.items():
-            kind = value.__class__
-            shape += name, kind
-            if kind in _VALUE_TYPES:  # the usual case
+            column = self._sql_name(name)
+            if value.__class__ in _VALUE_TYPES:  # the usual case
+                terms.append(f"{column} = %s")
                 params.append(value)
-            elif value is not None:
-                more, values = cls._parts_of(value)
-                shape.append(more)
-                params += values
-        return tuple(shape), params
+            else:
+                terms.append(self._term(column, value, params))
+        return " WHERE " + " AND ".join(terms) if terms else "", params
 
-    @classmethod
-    def _parts_of(cls, value: Any) -> tuple[_Row, Sequence[Any]]:
-        """Return the same for one condition; a value of any other type is its own parameter."""
-        if isinstance(value, _Among):
-            shape, params = cls._parts(value.where)
-            return (value.repository.table, value.column, shape), params
-        if isinstance(value, Contains | StartsWith):
-            text = re.sub("[|%_]", r"|\g<0>", *value._values)
-            return (), [value._pattern.format(text)]
-        if isinstance(value, OneOf):
-            return (), [tuple(map(_in_list, value._values))]
-        if isinstance(value, _Condition):
-            return cls._parts(dict(enumerate(value._values)))
-        return (), [value]
-
-    def _condition(self, where: _ByColumn) -> tuple[str, list[Any]]:
-        """Return the condition's SQL, and its parameters."""
-        shape, params = self._parts(where)
-        text: str | None = self._texts.get(shape)
-        if text is None:
-            terms = [self._term(self._sql_name(name), value) for name, value in where.items()]
-            text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
-        return text, params
-
-    def _term(self, column: str, value: Any) -> str:
-        """Return the SQL of a value or condition, with %s for each of its parameters."""
+    def _term(self, column: str, value: Any, params: list[Any]) -> str:
+        """Return the SQL of a value or condition, and append its parameters."""
         if value is None:
             return f"{column} IS NULL"
+        if not isinstance(value, (_Condition, _Among)):
+            params.append(value)
+            return f"{column} = %s"
         if isinstance(value, _Among):
             other: Any = value.repository
-            source, (condition, _) = other._names[value.column], other._condition(value.where)
-            return f"{column} IN (SELECT {source} {other._from}{condition})"
+            condition, values = other._condition(value.where)
+            params += values
+            return f"{column} IN (SELECT {other._names[value.column]} {other._from}{condition})"
         if isinstance(value, Not):
-            return f"NOT ({self._term(column, *value._values)})"
+            return f"NOT ({self._term(column, value._values[0], params)})"
         if isinstance(value, AnyOf):
-            terms = [self._term(column, one) for one in value._values]
+            terms = [self._term(column, one, params) for one in value._values]
             return f"({' OR '.join(terms)})"
-        if isinstance(value, Between):
-            return value._sql.format(column)
-        return f"{column} {value._sql if isinstance(value, _Condition) else '= %s'}"
-
-
-_NO_INTEGER = Decimal("9223372036854775808.5")
+        if isinstance(value, OneOf):
+            params.append(tuple(map(_in_list, value._values)))
+        elif isinstance(value, Contains | StartsWith):
+            text = re.sub("[|%_]", r"|\g<0>", *value._values)
+            params.append(value._pattern.format(text))
+        else:
+            params += value._values
+        return value._sql.format(column)
 
 
 def _in_list(value: Any) -> Any:
     """Return a fraction for a number that fits no BIGINT: MySQL reads 2**63 in a list as -2**63."""
-    is_beyond = value.__class__ is int and not -(2**63) <= value < 2**63
-    return _NO_INTEGER if is_beyond else value
+    if value.__class__ is int and not -(2**63) <= value < 2**63:
+        return Decimal("9223372036854775808.5")
+    return value
 
 
 ConnectionPool._backend = SqlRepository
@@ -10897,7 +10828,7 @@ class _TableSyntax(NamedTuple):
         if kind == "integer":
             bits = (size or 32) + column.unsigned
             bits = next((known for known in (16, 32, 64) if bits <= known), 65)
-            return kind if bits == 32 else f"{kind} of {bits} bits"
+            return f"{kind} of {bits} bits"
         if kind == "moment":
             return kind if column.scale in (None, 6) else f"short {kind}"
         if kind == "decimal":
@@ -10925,8 +10856,8 @@ class _TableSyntax(NamedTuple):
 _ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
 _SHARED_TYPES = {
     "flag": "BOOLEAN",
-    "integer": "INTEGER",
     "integer of 16 bits": "SMALLINT",
+    "integer of 32 bits": "INTEGER",
     "integer of 64 bits": "BIGINT",
     "date": "DATE",
     "time": "TIME(6)",
@@ -11000,35 +10931,44 @@ class _TableWriter:
         self._defaults = port._defaults()
 
     def text(self) -> str:
-        table = self._name(self._port.table, _TABLE_NAME)
-        self._check()
-        lines = [self._column(name) for name in self._columns]
-        primary_key = self._syntax.primary_key.format(name=self._quote(self._rules.primary_key))
-        lines.append(f"{primary_key} {self._list(self._port.key)}")
-        rules = {rule: f"UNIQUE {self._list(names)}" for rule, names in self._rules.unique.items()}
-        for rule, key in self._rules.foreign_keys.items():
-            rules[rule] = (
-                f"FOREIGN KEY {self._list(key.columns)} "
-                f"REFERENCES {self._name(key.table, _TABLE_NAME)} {self._names(key.target)} "
-                f"ON DELETE {key.on_delete.upper()}"
-            )
-        for rule, check in self._rules.checks.items():
-            rules[rule] = f"CHECK ({self._condition(check)})"
-        lines += [f"CONSTRAINT {self._quote(rule)} {sql}" for rule, sql in rules.items()]
+        table, rules = self._name(self._port.table, _TABLE_NAME), self._rules
+        primary_key = self._primary_key()
+        parts = {rule: f"UNIQUE {self._key(rule, names)}" for rule, names in rules.unique.items()}
+        for rule, key in rules.foreign_keys.items():
+            parts[rule] = self._foreign_key(rule, key)
+        for rule, check in rules.checks.items():
+            parts[rule] = f"CHECK ({self._condition(check)})"
+        lines = [*map(self._column, self._columns), primary_key]
+        lines += [f"CONSTRAINT {self._quote(rule)} {sql}" for rule, sql in parts.items()]
         return self._syntax.create(table, lines)
 
     def _name(self, name: str, shape: re.Pattern[str] = _NAME) -> str:
-        """Return the name of a column or table as SQL has it."""
         if not shape.fullmatch(name):
             raise self._wrong(name, "should be letters, digits and underscores")
         return self._quote(name)
 
-    def _list(self, names: Iterable[str]) -> str:
-        """Return the columns of fields as SQL has them."""
-        return self._names(self._columns[name].column for name in names)
-
     def _names(self, columns: Iterable[str]) -> str:
         return f"({', '.join(map(self._name, columns))})"
+
+    def _primary_key(self) -> str:
+        rule, names = self._rules.primary_key, self._port.key
+        if unknown := [name for name in names if name not in self._columns]:
+            raise self._wrong(rule, f"names no column: {', '.join(unknown)}")
+        columns = self._key(rule, names)
+        for name in names:
+            if self._columns[name].optional:
+                raise self._wrong(rule, f"should not hold {name}, which may be None")
+        return f"{self._syntax.primary_key.format(name=self._quote(rule))} {columns}"
+
+    def _foreign_key(self, rule: str, key: ForeignKey) -> str:
+        fixed = [name for name in key.columns if not self._columns[name].optional]
+        if fixed and key.on_delete == "set null":
+            raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
+        return (
+            f"FOREIGN KEY {self._key(rule, key.columns)} "
+            f"REFERENCES {self._name(key.table, _TABLE_NAME)} {self._names(key.target)} "
+            f"ON DELETE {key.on_delete.upper()}"
+        )
 
     def _condition(self, check: Check | _Choice) -> str:
         if isinstance(check, Check):
@@ -11055,23 +10995,8 @@ class _TableWriter:
             written += f" DEFAULT {self._syntax.literal(default)}"
         return f"{self._name(self._columns[name].column)} {written}"
 
-    def _check(self) -> None:
-        primary_key = self._rules.primary_key
-        if unknown := [name for name in self._port.key if name not in self._columns]:
-            raise self._wrong(primary_key, f"names no column: {', '.join(unknown)}")
-        keys = {primary_key: self._port.key, **self._rules.unique}
-        for rule, key in self._rules.foreign_keys.items():
-            keys[rule] = key.columns
-            fixed = [name for name in key.columns if not self._columns[name].optional]
-            if fixed and key.on_delete == "set null":
-                raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
-        for rule, names in keys.items():
-            self._check_size(rule, names)
-        for name in self._port.key:
-            if self._columns[name].optional:
-                raise self._wrong(primary_key, f"should not hold {name}, which may be None")
-
-    def _check_size(self, rule: str, names: Iterable[str]) -> None:
+    def _key(self, rule: str, names: Sequence[str]) -> str:
+        """Return the columns of a key, which fit into an index."""
         used, limit = 0, self._syntax.key_bytes
         for name in names:
             column = self._types[name]
@@ -11079,19 +11004,18 @@ class _TableWriter:
                 raise self._wrong(rule, f"names a document: {name}")
             if limit and self._syntax.kind(column).startswith("long "):
                 raise self._wrong(rule, f"needs a length of {name} on {self._engine}")
-            used += self._key_bytes(name, column)
+            if column.kind in _SIZED:
+                is_utf8 = column.kind == "text" and name not in self._port.ascii
+                used += (4 if is_utf8 else 1) * (column.size or 0)
+            else:
+                used += 36 if column.kind == "id" else 8
         if used > limit > 0:
             raise self._wrong(
                 rule,
                 f"takes {used} bytes, and an index of {self._engine} has {limit}: "
                 "shorten its texts, or name those of ASCII in ascii",
             )
-
-    def _key_bytes(self, name: str, column: _ColumnType) -> int:
-        if column.kind not in _SIZED:
-            return 36 if column.kind == "id" else 8
-        is_utf8 = column.kind == "text" and name not in self._port.ascii
-        return (4 if is_utf8 else 1) * (column.size or 0)
+        return self._names(self._columns[name].column for name in names)
 
     def _wrong(self, name: str, problem: str) -> ConfigurationError:
         return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
@@ -11109,7 +11033,6 @@ def _in_order(parents: Mapping[T, Iterable[T]], circle: InfrastructureError) -> 
 
 
 def _parents_first(ports: Sequence[Any]) -> list[Any]:
-    """Return the classes in the order in which their tables can be made."""
     parents = {}
     for port in ports:
         tables = {key.table for key in port.foreign_keys.values()}
@@ -11120,9 +11043,9 @@ def _parents_first(ports: Sequence[Any]) -> list[Any]:
 
 
 def _check_ports(start: str, ports: Any) -> None:
-    for port in ports if isinstance(ports, Iterable) else [ports]:
-        is_port = isinstance(port, type) and issubclass(port, Repository) and port is not ports
-        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
+    for port in ports if isinstance(ports, Iterable) else [None]:
+        is_port = isinstance(port, type) and issubclass(port, Repository)
+        if not (is_port and hasattr(port, "record") and hasattr(port, "table")):
             raise ConfigurationError(f"{start} the classes of repositories, with a record")
 
 
@@ -11162,13 +11085,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
     with the repository's key, which has 32 bytes or more. Never change the key: a repository with
     another key finds no user. Deleting a user deletes the user's tokens.
 
-    Args:
-        database: keeps the users.
-        hash_key: text or bytes; None: hashes have no key, and the constructor logs a WARNING.
-        clock: for ids and times; by default that of ``database``.
-
-    The constructor raises ConfigurationError for a key that is too short, or another invalid
-    argument.
+    ``hash_key`` is text or bytes. None: hashes have no key, and the constructor logs a WARNING. It
+    raises ConfigurationError for a key that is too short.
 
     Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
     """
@@ -11202,19 +11120,19 @@ class PhoneUserRepository(Repository[PhoneUser]):
     def create_for_phone(self, phone: str, user_type: str | None = None) -> PhoneUser:
         """Create a user for the phone, and return it as stored.
 
-        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one. Raises
-        ValidationError for an invalid phone, and for another ``user_type``.
+        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one, and
+        ValidationError for an invalid phone or another ``user_type``.
         """
         (code,) = _CALLING_CODES.findall(normalize_phone(phone))
-        return self.create(PhoneUser(self._hash(phone), code, user_type))
+        return self.create(PhoneUser(hash_phone(phone, self._hash_key), code, user_type))
 
     def find_by_phone(self, phone: str) -> PhoneUser | None:
         """Return the phone's user, or None."""
-        return self._first("find_by_phone", {"phone_hash": self._hash(phone)})
+        return self._first("find_by_phone", {"phone_hash": hash_phone(phone, self._hash_key)})
 
     def exists_by_phone(self, phone: str) -> bool:
         """Return whether the phone has a user."""
-        return self._exists("exists_by_phone", {"phone_hash": self._hash(phone)})
+        return self._exists("exists_by_phone", {"phone_hash": hash_phone(phone, self._hash_key)})
 
     def count(self, where: _ByColumn | str | None = None, *, user_type: str | None = None) -> int:
         """Return how many users match. A text as ``where`` is a ``user_type``."""
@@ -11225,9 +11143,6 @@ class PhoneUserRepository(Repository[PhoneUser]):
         elif user_type is not None:
             where = {"user_type": user_type}
         return super().count(_EVERY if where is None else where)
-
-    def _hash(self, phone: str) -> str:
-        return hash_phone(phone, self._hash_key)
 
 
 class TokenRepository(Repository[RefreshToken]):
@@ -11265,9 +11180,10 @@ class TokenRepository(Repository[RefreshToken]):
         """
         if not isinstance(device, Device | None):
             raise ValidationError("device should be a Device")
-        lifetime, family, id = self._lifetime(ttl), new_id(self._clock), new_id(self._clock)
-        device = device or Device()
-        return self._issue("issue", lifetime, user_id=user_id, family=family, id=id, **vars(device))
+        _milliseconds(ttl, "ttl")
+        family, id = new_id(self._clock), new_id(self._clock)
+        same = vars(device or Device())
+        return self._issue("issue", ttl, user_id=user_id, family=family, id=id, **same)
 
     def find(self, token: str) -> RefreshToken | None:
         """Return the token's record, valid or not; None if it was never issued, or is deleted."""
@@ -11318,12 +11234,13 @@ class TokenRepository(Repository[RefreshToken]):
         It is not retried after it was sent: the new token would be lost, and its next use look like
         a theft.
         """
-        identity, lifetime = self._of(token), self._lifetime(ttl)
+        identity = self._of(token)
+        _milliseconds(ttl, "ttl")
         _WAIT_OR_0.check("grace", grace)
         self.database._outside("rotate", "has an effect that no rollback may undo")
-        return self.database.run(lambda: self._rotate(identity, lifetime, timedelta(seconds=grace)))
+        return self.database.run(lambda: self._rotate(identity, ttl, timedelta(seconds=grace)))
 
-    def _rotate(self, identity: _ByColumn, lifetime: timedelta, grace: timedelta) -> Rotation:
+    def _rotate(self, identity: _ByColumn, ttl: float, grace: timedelta) -> Rotation:
         now, successor = self._clock.now(), new_id(self._clock)
         # The one conditional write: the row's lock picks the winner, and a revocation of the family
         # waits for it.
@@ -11352,21 +11269,20 @@ class TokenRepository(Repository[RefreshToken]):
                 return Rotation("revoked")
         kept = ("user_id", "family", *Device.__annotations__)
         same = {name: getattr(old, name) for name in kept}
-        issued = self._issue("rotate", lifetime, id=successor, **same)
+        issued = self._issue("rotate", ttl, id=successor, **same)
         return Rotation("rotated" if won else "raced", issued)
 
-    def _issue(self, operation: str, lifetime: timedelta, **values: Any) -> Issued:
+    def _issue(self, operation: str, ttl: float, **values: Any) -> Issued:
         import secrets
 
         token, now = secrets.token_urlsafe(32), self._clock.now()
-        digest, expires_at = self._digest(token), _later(now, lifetime)
-        record = RefreshToken(token_hash=digest, created_at=now, expires_at=expires_at, **values)
-        values = self._checked(vars(record))
+        values |= {**self._of(token), "created_at": now}
+        values["expires_at"] = _later(now, timedelta(seconds=ttl))
+        values = self._checked(vars(RefreshToken(**values)))
         self._insert(operation, values)
         return Issued(token, RefreshToken(**values))
 
     def _revocation(self, reason: str) -> dict[str, Any]:
-        """Return the changes of a token that is revoked now."""
         return {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
 
     def _revoke_all(self, operation: str, where: _ByColumn, reason: str) -> int:
@@ -11386,30 +11302,20 @@ class TokenRepository(Repository[RefreshToken]):
 
         return self.database.run(work)
 
-    def _of(self, token: str) -> dict[str, Any]:
-        return {"token_hash": self._digest(token)}
-
-    def _valid(self) -> dict[str, Any]:
-        return {"revoked_at": None, "expires_at": Above(self._clock.now())}
-
     @staticmethod
-    def _lifetime(ttl: float) -> timedelta:
-        _milliseconds(ttl, "ttl")
-        return timedelta(seconds=ttl)
-
-    @staticmethod
-    def _digest(token: str) -> str:
+    def _of(token: str) -> dict[str, Any]:
         # Strangers may send any text, also an empty one: then the token was never issued.
         token = _plain(token)
         if not isinstance(token, str):
             raise ValidationError("token should be text")
-        return _sha256(token.encode("utf-8", "surrogatepass"))
+        return {"token_hash": _sha256(token.encode("utf-8", "surrogatepass"))}
+
+    def _valid(self) -> dict[str, Any]:
+        return {"revoked_at": None, "expires_at": Above(self._clock.now())}
 
 
 @dataclass(eq=False, repr=False)
-class _Member(_ByValue):
-    """A row of organization_members."""
-
+class _Member:
     organization_id: uuid.UUID
     user_id: uuid.UUID
     role: str
@@ -11494,9 +11400,8 @@ class UserRepository(Repository[User]):
     def update(self, user: User) -> User:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Store an existing user, except for ``last_active_at``, and return it as stored.
 
-        A changed e-mail address is not verified. Raises NotFoundError if the user does not exist,
-        and ConflictError ``users_as_read`` if ``role`` or ``email_verified`` differs from what is
-        stored: each has a method of its own. Raises ConflictError as ``create`` does, too.
+        A changed e-mail address is not verified. Raises as ``Repository.update`` does (``role`` and
+        ``email_verified`` are guarded), and ConflictError as ``create`` does.
         """
         values = self._edited(user)
         if values["email_verified"]:
@@ -11530,10 +11435,7 @@ class UserRepository(Repository[User]):
         return Credentials(self._make(rows[0][:-1]), rows[0][-1]) if rows else None
 
     def update_password(self, id: uuid.UUID, password_hash: str | None) -> None:
-        """Set the hash of the password (None: no password).
-
-        Raises NotFoundError if the user does not exist.
-        """
+        """Set the password's hash (None: none). Raises NotFoundError if the user does not exist."""
         self._alter("update_password", id, {"password_hash": password_hash})
 
     def update_profile(self, id: uuid.UUID, profile: dict[str, Any]) -> None:
@@ -11559,16 +11461,13 @@ class UserRepository(Repository[User]):
             return
         identity = self._identity(id)
         same = {**identity, "email": self._checked({"email": email})["email"]}
-        changes = {**self._checked({"email_verified": verified}), "updated_at": self._clock.now()}
+        changes = {**self._checked({"email_verified": verified}), **self._edit_stamps()}
         if not self._change(operation, same, changes):
             message = "the e-mail address is another by now: send to that one"
             raise self._rule_broken(operation, "users_as_read", message, identity)
 
     def update_last_active(self, id: uuid.UUID) -> None:
-        """Set ``last_active_at`` to now; ``updated_at`` stays.
-
-        Raises NotFoundError if the user does not exist.
-        """
+        """Set only ``last_active_at``, to now. Raises NotFoundError if the user does not exist."""
         self._change_one("update_last_active", id, {"last_active_at": self._clock.now()})
 
     def add_to_organization(
@@ -11651,6 +11550,7 @@ class _SluggedRepository(Repository[R]):
     """Records with a slug, which are also found by a part of their text."""
 
     folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    unique: ClassVar = [("slug",)]
     sort_fields = ("created_at", "updated_at", "name")
 
     def find_by_slug(self, slug: str) -> R | None:
@@ -11693,7 +11593,6 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
     }
     trimmed = ("name",)
-    unique: ClassVar = [("slug",)]
     guarded = ("verified", "verification_date")
     filter_fields = ("organization_type", "verified")
 
@@ -11736,24 +11635,20 @@ class OrganizationRepository(_SluggedRepository[Organization]):
 
     def count_members(self, id: uuid.UUID) -> int:
         """Return how many members it has, owners and admins included."""
-        return self._members._number(
-            "count_members", self._members._identity(id, "organization_id")
-        )
+        where = self._members._identity(id, "organization_id")
+        return self._members._number("count_members", where)
 
     def find_by_type(self, organization_type: str, query: Query = Query()) -> Page[Organization]:
         """Return a page of the organizations of that type."""
-        return self._page(
-            "find_by_type", self._checked({"organization_type": organization_type}), query
-        )
+        where = self._checked({"organization_type": organization_type})
+        return self._page("find_by_type", where, query)
 
     _members = _beside(lambda: _MemberRepository)
     _users = _beside(lambda: UserRepository)
 
 
 @dataclass(eq=False, repr=False)
-class _Tag(_ByValue):
-    """A row of benchmark_tags."""
-
+class _Tag:
     benchmark_id: uuid.UUID
     tag: str
 
@@ -11811,7 +11706,6 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         "status": "draft|under_review|active|deprecated|archived",
         "version": _VERSION,
     }
-    unique: ClassVar = [("slug",)]
     foreign_keys: ClassVar = _references("benchmarks", created_by="users")
     trimmed = ("name", "license")
     ids = ("id", "version_id")
@@ -11841,8 +11735,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
 
         def work() -> None:
             self._insert("create", values)
-            self._versions._insert("create", version)
-            self._tag("create", tags)
+            self._add_version("create", version, tags)
 
         self.database.run(work)
         return self._stored({**values, "tags": tuple(row["tag"] for row in tags)}, benchmark)
@@ -11872,9 +11765,8 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
             self._overwrite(old, values)
             mine = {"benchmark_id": old["id"]}
             number = self._versions._number("update", mine) + 1
-            self._versions._insert("update", {**draft, "number": number})
             self._tags._remove("update", mine)
-            self._tag("update", tags)
+            self._add_version("update", {**draft, "number": number}, tags)
 
         self.database.run(work)
         return id
@@ -11888,11 +11780,10 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         exist.
         """
         operation, identity = "update_status", self._identity(id)
-        changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
-        status = changes["status"]  # plain text, also for a member of an enumeration
-        if not self._change(operation, {**identity, "status": OneOf(self.moves[status])}, changes):
-            allowed = " or ".join(self.moves[status])
-            message = f"only what is {allowed} can become {status}"
+        changes = {**self._checked({"status": status}), **self._edit_stamps()}
+        sources = self.moves[changes["status"]]
+        if not self._change(operation, {**identity, "status": OneOf(sources)}, changes):
+            message = f"only what is {' or '.join(sources)} can become {changes['status']}"
             raise self._rule_broken(operation, "benchmarks_status_move", message, identity)
 
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
@@ -11919,11 +11810,13 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         if not isinstance(tags, (tuple, list)) or len(tags) > 100:
             raise ValidationError("tags should be a tuple of text, at most 100")
         rows = [self._tags._checked({"benchmark_id": id, "tag": tag}) for tag in tags]
-        return [*{row["tag"]: row for row in sorted(rows, key=operator.itemgetter("tag"))}.values()]
+        by_tag = {row["tag"]: row for row in rows}
+        return [by_tag[tag] for tag in sorted(by_tag)]
 
-    def _tag(self, operation: str, rows: Sequence[_ByColumn]) -> None:
-        if rows:
-            self._tags._insert(operation, *rows)
+    def _add_version(self, operation: str, version: _ByColumn, tags: Sequence[_ByColumn]) -> None:
+        self._versions._insert(operation, version)
+        if tags:
+            self._tags._insert(operation, *tags)
 
     def _version(
         self, values: _ByColumn, changelog: str = "", breaking: bool = False
@@ -11947,9 +11840,8 @@ class SubmissionRepository(Repository[Submission]):
     """Results of models at benchmarks, and their ranks.
 
     The program decides which users submit for an organization, and whether a verified submission
-    may be edited: ``update`` does not change the level. It raises NotFoundError if the submission
-    does not exist, and ConflictError ``submissions_as_read`` if the level, its time or the
-    visibility differs from what is stored.
+    may be edited. The level, its time and the visibility are guarded: ``update`` raises
+    ConflictError ``submissions_as_read`` if one differs from what is stored.
 
     Constraints: ``submissions_pkey``; ``submissions_benchmark_version_id_fkey`` (the version exists
     and belongs to the benchmark), ``submissions_user_id_fkey``,
@@ -12021,8 +11913,7 @@ class SubmissionRepository(Repository[Submission]):
         """Return the best public submissions with a score: at most ``limit`` (1 to 1000).
 
         One statement. Without ``version_id`` it ranks all versions. The highest score comes first;
-        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id. Raises
-        ValidationError for another ``limit``.
+        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id.
         """
         _check_range("limit", limit, 1, 1000)
         entries, rank, last = [], 0, None
@@ -12116,8 +12007,6 @@ class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository)
 
 
 class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
-    """The leaderboard on a ``ConnectionPool``."""
-
     #: how the leaderboard joins users, and its last LIMIT
     _users: ClassVar[str]
     _last_limit: ClassVar[str]

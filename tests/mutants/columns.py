@@ -60,7 +60,7 @@ CHECKS: list[Mutant] = [
     ),
     shared(
         "two fields have one column",
-        Replace("_Rules.__init__", "len({*columns_of_own}) < len(own)", "False"),
+        Replace("_Rules.__init__", "len({*own_columns}) < len(own)", "False"),
     ),
     shared(
         "a name without a field is dropped",
@@ -131,11 +131,7 @@ READS: list[Mutant] = [
     OnServers(
         "columns: a server's column is read as it is",
         INFRA,
-        Replace(
-            "SqlRepository._fetcher",
-            "readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]",
-            "pass",
-        ),
+        Drop("SqlRepository.__init__", "self._row_readers += self._readers.items()"),
         COLUMNS,
     ),
     OnServers(
@@ -147,7 +143,7 @@ READS: list[Mutant] = [
     OnServers(
         "columns: a list holds numbers that no column does",
         INFRA,
-        Never("_in_list", "is_beyond"),
+        Never("_in_list", "value.__class__ is int and not -(2**63) <= value < 2**63"),
         (f"{COLUMNS[0]}::TestMySQL::test_a_list_of_numbers_that_no_column_holds",),
     ),
 ]
@@ -194,7 +190,7 @@ TABLES: list[Mutant] = [
     ),
     shared(
         "ddl: keys have the names of fields",
-        Replace("_TableWriter._list", "self._columns[name].column", "name"),
+        Replace("_TableWriter._key", "self._columns[name].column", "name"),
     ),
     fake(
         "a primary key has the names of fields",

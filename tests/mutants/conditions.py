@@ -258,13 +258,13 @@ MUTANTS: list[Mutant] = [
     ),
     on_servers(
         "a page of a descending order begins behind it in the other on servers",
-        Replace("SqlRepository._beyond", "'<' if order[0][1] else '>'", "'>'"),
+        Replace("SqlRepository._rows", "'<' if order[0][1] else '>'", "'>'"),
         "TestPostgres::test_pages_after_a_record",
     ),
     on_servers(
         "a beginning has wildcards",
         Replace(
-            "SqlRepository._parts_of",
+            "SqlRepository._term",
             r"re.sub('[|%_]', r'|\g<0>', *value._values)",
             "value._values[0]",
         ),
@@ -283,17 +283,13 @@ MUTANTS: list[Mutant] = [
         "TestPostgres::test_any_and_not",
     ),
     on_servers(
-        "what is nested has one text",
+        "all conditions have one text",
         Replace(
-            "SqlRepository._parts_of",
-            "cls._parts(dict(enumerate(value._values)))",
-            "((), cls._parts(dict(enumerate(value._values)))[1])",
+            "SqlRepository._rows",
+            "(names, condition, (*order,), bounds)",
+            "(names, bool(where), (*order,), bounds)",
         ),
         "TestPostgres::test_any_and_not",
-    ),
-    on_servers(
-        "pages after a record have the text of the first",
-        Replace("SqlRepository._rows", "len(after)", "0"),
         "TestPostgres::test_pages_after_a_record",
     ),
 ]

@@ -99,9 +99,9 @@ MUTANTS: list[Mutant] = [
     shared(
         "a version begins with 0",
         Replace(
-            "Repository._made_value",
-            "return 1 if name == self.version else self._cut(name, now)",
-            "return 0 if name == self.version else self._cut(name, now)",
+            "Repository._filled",
+            "1 if name == self.version else self._cut(name, now)",
+            "0 if name == self.version else self._cut(name, now)",
         ),
     ),
     shared(
@@ -186,8 +186,8 @@ MUTANTS: list[Mutant] = [
         "a lock is the text of a read",
         Replace(
             "SqlRepository._rows",
-            "(names, condition, (*order,), fixed, offset > 0, len(after), lock)",
-            "(names, condition, (*order,), fixed, offset > 0, len(after))",
+            "(names, condition, (*order,), bounds)",
+            "(names, condition, (*order,))",
         ),
         "TestPostgres::test_a_second_lock_waits_and_reads_what_is_committed",
     ),

@@ -953,7 +953,7 @@ value = self.plain(value)
         INFRA,
         Replace(
             "BenchmarkRepository.update_status",
-            "OneOf(self.moves[status])",
+            "OneOf(sources)",
             "OneOf([*self.moves])",
         ),
         BENCHMARKS,
@@ -1074,7 +1074,7 @@ value = self.plain(value)
         "exchange: a search has wildcards",
         INFRA,
         Replace(
-            "SqlRepository._parts_of",
+            "SqlRepository._term",
             r"re.sub('[|%_]', r'|\g<0>', *value._values)",
             "value._values[0]",
         ),

@@ -387,7 +387,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: every reference cascades",
-        Replace("_TableWriter.text", "key.on_delete.upper()", "'CASCADE'"),
+        Replace("_TableWriter._foreign_key", "key.on_delete.upper()", "'CASCADE'"),
         OWN_TABLES,
     ),
     shared(
@@ -397,24 +397,22 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: an index has any size",
-        Replace("_TableWriter._check_size", "used > limit > 0", "False"),
+        Replace("_TableWriter._key", "used > limit > 0", "False"),
         OWN_TABLES,
     ),
     shared(
         "ddl: a text of ASCII takes four bytes",
-        Replace("_TableWriter._key_bytes", "name not in self._port.ascii", "True"),
+        Replace("_TableWriter._key", "name not in self._port.ascii", "True"),
         OWN_TABLES,
     ),
     shared(
         "ddl: a key on MySQL holds any text",
-        Replace(
-            "_TableWriter._check_size", "self._syntax.kind(column).startswith('long ')", "False"
-        ),
+        Replace("_TableWriter._key", "self._syntax.kind(column).startswith('long ')", "False"),
         OWN_TABLES,
     ),
     shared(
         "ddl: a deletion sets what may not be NULL",
-        Replace("_TableWriter._check", "key.on_delete == 'set null'", "False"),
+        Replace("_TableWriter._foreign_key", "key.on_delete == 'set null'", "False"),
         OWN_TABLES,
     ),
     fake(
@@ -1111,7 +1109,7 @@ CLOCKS_AND_IDS: list[Mutant] = [
     shared(
         "TokenRepository: an empty token is refused",
         Replace(
-            "TokenRepository._digest",
+            "TokenRepository._of",
             "_plain(token)",
             "_check_text('token', token, empty=False)",
         ),
@@ -1332,7 +1330,7 @@ REPOSITORIES: list[Mutant] = [
         "PhoneUserRepository: the type of a phone's new user is lost",
         Replace(
             "PhoneUserRepository.create_for_phone",
-            "PhoneUser(self._hash(phone), code, user_type)",
+            "PhoneUser(hash_phone(phone, self._hash_key), code, user_type)",
             "PhoneUser(self._hash(phone), code)",
         ),
         PHONE_USERS,
@@ -1450,8 +1448,8 @@ REPOSITORIES: list[Mutant] = [
         "Issued: the record is of no device",
         Replace(
             "TokenRepository._issue",
-            "RefreshToken(**values)",
-            "RefreshToken(**{**values, 'device_name': None})",
+            "Issued(token, RefreshToken(**values))",
+            "Issued(token, RefreshToken(**{**values, 'device_name': None}))",
         ),
         TOKENS,
     ),
@@ -1529,8 +1527,8 @@ REPOSITORIES: list[Mutant] = [
         "Issued: a token lives a second longer",
         Replace(
             "TokenRepository._issue",
-            "_later(now, lifetime)",
-            "_later(now, lifetime + timedelta(seconds=1))",
+            "timedelta(seconds=ttl)",
+            "timedelta(seconds=ttl + 1)",
         ),
         TOKENS,
     ),
@@ -1601,7 +1599,7 @@ REPOSITORIES: list[Mutant] = [
         "BenchmarkRepository: a move of the status is no change",
         Replace(
             "BenchmarkRepository.update_status",
-            "{**self._checked({'status': status}), 'updated_at': self._clock.now()}",
+            "{**self._checked({'status': status}), **self._edit_stamps()}",
             "{**self._checked({'status': status})}",
         ),
         BENCHMARKS,
@@ -2447,8 +2445,8 @@ SUBTLE: list[Mutant] = [
         "Repository: a status is that of all benchmarks",
         Replace(
             "BenchmarkRepository.update_status",
-            "{**identity, 'status': OneOf(self.moves[status])}",
-            "{'status': OneOf(self.moves[status])}",
+            "{**identity, 'status': OneOf(sources)}",
+            "{'status': OneOf(sources)}",
         ),
         BENCHMARKS,
     ),

@@ -38,14 +38,14 @@ MUTANTS: list[Mutant] = [
     shared(
         "create_many refuses ids that are given",
         Replace(
-            "Repository._all_filled",
+            "Repository.create_many",
             "len({self._made in row for row in rows}) > 1",
             "any([self._made in row for row in rows])",
         ),
     ),
     shared(
         "create_many names the next record",
-        Replace("Repository._all_filled", "enumerate(records)", "enumerate(records, 1)"),
+        Replace("Repository.create_many", "enumerate(records)", "enumerate(records, 1)"),
     ),
     shared(
         "create_many is no savepoint",
@@ -128,8 +128,8 @@ MUTANTS: list[Mutant] = [
         "MySQL begins again after any conflict",
         Replace(
             "SqlRepository._merge",
-            "error.constraint != merge.rule or not tries",
-            "error.constraint == merge.rule or not tries",
+            "error.constraint != rule or not tries",
+            "error.constraint == rule or not tries",
         ),
         "TestMariaDB::test_many_threads_store_few_keys",
     ),
