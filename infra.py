@@ -3924,10 +3924,6 @@ class _Transactions(_Closeable):
     def _abandon(self, block: _Block) -> None: ...
 
 
-#: how often ``run`` repeats a function that has changed what another caller has changed since
-_STALE_READS = 1000
-
-
 class Database(_Transactions):
     """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
@@ -4019,7 +4015,7 @@ class Database(_Transactions):
                 raise
 
         until = self._runs.until()
-        for _ in range(_STALE_READS if conflicts else 0):
+        for _ in range(1000 if conflicts else 0):
             try:
                 return self._runs.call("run", attempt, until=until)
             except ConflictError as error:
@@ -5359,18 +5355,10 @@ def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
     return dict.fromkeys(names, _ColumnType(kind, **bounds))
 
 
-def _mysql_datetime(text: str) -> datetime | str:
-    """Read a DATETIME in UTC. "0000-00-00 00:00:00" stays text."""
-    try:
-        return datetime.fromisoformat(text + "+00:00")
-    except ValueError:
-        return text
-
-
 def _mysql_date(text: str) -> date | str:
-    """Read a DATE. "0000-00-00" stays text."""
+    """Read a DATE, or a DATETIME in UTC. "0000-00-00" stays text."""
     try:
-        return date.fromisoformat(text)
+        return datetime.fromisoformat(text + "+00:00") if " " in text else date.fromisoformat(text)
     except ValueError:
         return text
 
@@ -5425,9 +5413,7 @@ class _Catalogue(ABC):
         if found is None or found["size"] is None:
             return known
         size, scale = int(found["size"]), int(found["scale"] or 0)
-        if known.kind == "float":  # MySQL's DOUBLE(7,3)
-            return known._replace(scale=scale) if found["scale"] else known
-        if known.kind == "decimal":
+        if known.kind in ("decimal", "float"):  # or MySQL's DOUBLE(7,3)
             return known._replace(size=size, scale=scale)
         if known.kind in _SIZED:
             return known._replace(size=size)
@@ -5469,8 +5455,7 @@ class _MySqlCatalogue(_Catalogue):
         "decimal": _Rendering(read=Decimal),
         "float": _Rendering("{} + 0e0", read=float),  # as exact_expression
         "bytes": _Rendering("CONCAT('\x04', HEX({}))", read=lambda text: bytes.fromhex(text[1:])),
-        "date": _Rendering(read=_mysql_date),
-        "moment": _Rendering(read=_mysql_datetime),
+        **dict.fromkeys(("date", "moment"), _Rendering(read=_mysql_date)),
     }
     rendered_value = "IFNULL({value}, '\x03')"
     rendered_rows = "GROUP_CONCAT(CAST(CONCAT_WS('\x01', {}) AS BINARY) SEPARATOR '\x02')"
@@ -5588,8 +5573,7 @@ class _PostgresCatalogue(_Catalogue):
         "flag": _Rendering("concat({}::int)"),
         "bytes": _Rendering("concat(E'\\x04', encode({}, 'hex'))"),
         "moment": _Rendering("concat({} AT TIME ZONE 'UTC')", doubt=_NO_DATE),
-        "local moment": _Rendering("concat({})", doubt=_NO_DATE),
-        "date": _Rendering("concat({})", doubt=_NO_DATE),
+        **dict.fromkeys(("local moment", "date"), _Rendering("concat({})", doubt=_NO_DATE)),
     }
     # CAST would cut the blanks at the end of a CHAR.
     rendered_value = "CASE WHEN {column} IS NULL THEN E'\\x03' ELSE {value} END"
@@ -5647,27 +5631,18 @@ class _PostgresCatalogue(_Catalogue):
         **_of_kind("date", "date"),
         **_of_kind("time", "time without time zone"),
         **_of_kind("zoned time", "time with time zone"),
-        **_of_kind(
-            "duration", "interval", "interval second", "interval day to second",
-            "interval hour to second", "interval minute to second",
-        ),
-        **_of_kind(
-            "duration", "interval minute", "interval day to minute", "interval hour to minute",
-            unit=timedelta(minutes=1),
-        ),
-        **_of_kind("duration", "interval hour", "interval day to hour", unit=timedelta(hours=1)),
+        **_of_kind("duration", "interval", "interval second"),
+        **_of_kind("duration", "interval minute", unit=timedelta(minutes=1)),
+        **_of_kind("duration", "interval hour", unit=timedelta(hours=1)),
         **_of_kind("duration", "interval day", unit=timedelta(days=1)),
         # Months and years are not durations: only zero fits.
-        **_of_kind(
-            "duration", "interval month", "interval year", "interval year to month",
-            unit=timedelta.max,
-        ),
+        **_of_kind("duration", "interval month", "interval year", unit=timedelta.max),
         **_of_kind("id", "uuid"),
         **_of_kind("document", "json", "jsonb"),
         **_of_kind(
             "range", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"
         ),
-    }  # fmt: skip
+    }
 
     table_indexes = (
         "SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname), "
@@ -5687,6 +5662,7 @@ class _PostgresCatalogue(_Catalogue):
         return [row[:2] for row in ask(self.table_indexes, 2 * self.table_params(table))]
 
     def catalogued(self, text: str) -> _ColumnType:
+        text = re.sub("^interval .+ to ", "interval ", text)  # "interval day to minute"
         if text.endswith("[]"):
             return _ColumnType("array", element=self.column_type(text.removesuffix("[]")))
         return self.column_type(text)
@@ -6426,8 +6402,8 @@ class _MySqlLogin:
         types = driver.constants.FIELD_TYPE
         self._conversions = {
             **driver.converters.conversions,
-            types.DATETIME: _mysql_datetime,
-            types.TIMESTAMP: _mysql_datetime,
+            types.DATETIME: _mysql_date,
+            types.TIMESTAMP: _mysql_date,
             types.JSON: json.loads,  # not on MariaDB, which sends JSON as LONGTEXT
         }
 
