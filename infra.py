@@ -4461,7 +4461,7 @@ class _Script(ABC):
         self.at = at
         self._strict = strict
         self._breaks = breaks
-        self._limit = -1  # the position of the next marker, or the end of the text
+        self._find_limit(at)
         self._broken: list[int] = []  # carriage returns that end a comment
         #: by MySQL's user variables, which may hold a saved sql_mode
         self._saved: dict[str, _Escapes] = {}
@@ -4484,7 +4484,6 @@ class _Script(ABC):
     def spans(self) -> Iterator[tuple[int, int]]:
         """Yield the start and end of each statement. Comments before it belong to it."""
         sql = self.sql
-        self._find_limit(self.at)
         word = self._find_word(self.at)
         while True:
             first = self._blank.match(sql, self.at, self._limit).end()
@@ -4510,6 +4509,7 @@ class _Script(ABC):
         """
         single, double = self._escapes
         self.sql, self.at = sql, 0
+        self._find_limit(0)
         for _ in self.spans():
             pass
         return bool(single), bool(double)
@@ -4534,17 +4534,19 @@ class _Script(ABC):
 
     def text(self, start: int, end: int) -> str:
         """Return a statement as it is sent. Carriage returns that end a comment become newlines."""
-        if not self._broken:
-            return self.sql[start:end].strip()
         starts = [start, *(at + 1 for at in self._broken)]
         parts = [self.sql[at:to] for at, to in zip(starts, [*self._broken, end])]
         return "\n".join(parts).strip()
 
-    def first(self) -> int:
-        self._find_limit(self.at)
-        return self._pass_blanks()
+    def first_word(self) -> int:
+        """Return where a statement's first word begins, after space and comments."""
+        try:
+            return self._pass_blanks()
+        except ValidationError:  # an unclosed comment: the server refuses it
+            return len(self.sql)
 
     def _find_limit(self, at: int) -> None:
+        """Find the next marker, or the end of the text."""
         self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
 
     def _find_word(self, at: int) -> int:
@@ -4552,17 +4554,14 @@ class _Script(ABC):
         return found.start() if found else len(self.sql)
 
     def _pass_blanks(self) -> int:
-        sql, at = self.sql, self.at
+        at = self.at
         while True:
-            end: int = self._blank.match(sql, at, self._limit).end()
-            if end == self._limit:
-                return end
-            if sql[end] in self.comment_signs:
+            end: int = self._blank.match(self.sql, at, self._limit).end()
+            if end < self._limit and self.sql[end] in self.comment_signs:
                 end = self._pass_comment(end)
                 if end > self._limit:
                     self._find_limit(end)
-            following = sql[end : end + 1]
-            if end == at or not (following.isspace() or following in self.comment_signs):
+            if end == at:
                 return end
             at = end
 
@@ -4936,16 +4935,8 @@ def _line(text: str, at: int) -> int:
     return breaks + 1
 
 
-def _first_word(sql: str, engine: str) -> int:
-    """Return where a statement's first word begins, after space and comments."""
-    try:
-        return _script(sql, engine).first()
-    except ValidationError:  # an unclosed comment: the server refuses it
-        return len(sql)
-
-
 def _controls_transaction(sql: str, engine: str) -> bool:
-    return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
+    return _TRANSACTION.match(sql, _script(sql, engine).first_word()) is not None
 
 
 class _Syntax(ABC):
@@ -5066,7 +5057,7 @@ class _MySqlSyntax(_Syntax):
     )
 
     def written_table(self, sql: str) -> str | None:
-        found = self.write_target.match(sql, _first_word(sql, "mysql"))
+        found = self.write_target.match(sql, self.script(sql).first_word())
         return found[1] if found else None
 
 
