@@ -4036,9 +4036,7 @@ class Database(_Transactions):
         return self._statement("execute", _check_sql(sql), params, _row_count)
 
     @overload
-    def fetch_one(
-        self, sql: str, params: Any = None, *, into: None = None
-    ) -> tuple[Any, ...] | None: ...
+    def fetch_one(self, sql: str, params: Any = None, *, into: None = None) -> _Row | None: ...
     @overload
     def fetch_one(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -4055,9 +4053,7 @@ class Database(_Transactions):
         return next(self._made("fetch_one", into, names, rows), None)
 
     @overload
-    def fetch_all(
-        self, sql: str, params: Any = None, *, into: None = None
-    ) -> list[tuple[Any, ...]]: ...
+    def fetch_all(self, sql: str, params: Any = None, *, into: None = None) -> list[_Row]: ...
     @overload
     def fetch_all(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -4086,7 +4082,7 @@ class Database(_Transactions):
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: None = None
-    ) -> Iterator[tuple[Any, ...]]: ...
+    ) -> Iterator[_Row]: ...
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[dict[str, Any]]
@@ -4128,10 +4124,7 @@ class Database(_Transactions):
         DatabaseError for a value beyond the column's size or scale. The message names the column.
         """
         operation = "insert_many"
-        table, names = self._labelled(operation, self._target, table, columns)
-        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-            message = "insert_many needs columns, and rows to read"
-            raise ValidationError(message, service=self.engine, operation=operation)
+        table, names = self._labelled(operation, self._target, table, columns, rows)
         source, count = iter(rows), 0
         # A small batch first: its size in bytes decides how many rows the next ones have.
         batch = list(itertools.islice(source, _BATCH_ROWS // 25))
@@ -4147,8 +4140,8 @@ class Database(_Transactions):
         return count
 
     @staticmethod
-    def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
-        """Check the names of ``insert_many``."""
+    def _target(table: str, columns: Sequence[str], rows: Any) -> tuple[str, list[str]]:
+        """Check the arguments of ``insert_many``, and return the names as plain texts."""
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
             if not isinstance(name, str) or not pattern.fullmatch(name):
@@ -4157,6 +4150,8 @@ class Database(_Transactions):
                 )
         if len(set(names)) != len(names):
             raise ValidationError("columns should differ")
+        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+            raise ValidationError("insert_many needs columns, and rows to read")
         return table, names
 
     @staticmethod
@@ -5194,12 +5189,17 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _no_connection("has no such user (role)")
-#: A pattern for the server's message, the SQLSTATE, and the rule, or its message if a retry does
-#: not help. At a login libpq does not give the SQLSTATE. In libpq's text the message follows the
-#: severity and two spaces.
+_FOREIGN_WORDS = _no_connection(
+    "refused the login, in words that this library does not know: see the server's log, or set its "
+    "lc_messages to 'C' (English) to read the reason here"
+)
+#: a pattern for a message, the SQLSTATE, and the rule, or its message if a retry does not help
+_Logins: TypeAlias = Sequence[tuple[str, str | None, _ErrorRule | str]]
+#: The server's messages. At a login libpq does not give the SQLSTATE. In its text the message
+#: follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
-_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
+_POSTGRES_LOGINS: _Logins = (
     # PgBouncer, which quotes the server's message
     (r"server login has been failing|pgbouncer cannot connect|server conn crashed"
      r"|query_wait_timeout|client_login_timeout", None, _NO_BACKEND),
@@ -5240,28 +5240,26 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
      "57P03", _outage("is shutting down")),
     (r"terminating connection because of crash|canceling authentication due to timeout",
      "57P02", _outage("ended the login")),
+    (r"\S", None, _FOREIGN_WORDS),
 )  # fmt: skip
-_FOREIGN_WORDS = _no_connection(
-    "refused the login, in words that this library does not know: see the server's log, or set its "
-    "lc_messages to 'C' (English) to read the reason here"
-)
-#: libpq's own messages about a login: pattern, rule or its message
-_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
-    ("could not fork new process", _BUSY),  # the server's message, sent before the login
-    ("no password supplied", "asks for a password, and the URL has none"),
+#: libpq's own messages about a login
+_LIBPQ_LOGINS: _Logins = (
+    ("could not fork new process", None, _BUSY),  # the server's message, sent before the login
+    ("no password supplied", None, "asks for a password, and the URL has none"),
     ("channel binding (?:is )?required",
-     "does not support channel_binding=require: it needs TLS (sslmode=require) and a login by "
-     "scram-sha-256"),
+     None, "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
+           "by scram-sha-256"),
     ("session is not read-only|server is not in hot standby",
-     "takes writes, which the URL's target_session_attrs does not allow"),
-    ("session is read-only|server is in hot standby|could not make a writable connection",
+     None, "takes writes, which the URL's target_session_attrs does not allow"),
+    ("session is read-only|server is in hot standby|could not make a writable connection", None,
      _outage("takes no writes at present, and the URL's target_session_attrs does not allow that")),
     ("authentication method|SCRAM authentication|channel binding",
-     "requires a login method that libpq does not support: see pg_hba.conf"),
-    ("could not (?:translate|resolve) host", _outage("could not be reached: host name not found")),
+     None, "requires a login method that libpq does not support: see pg_hba.conf"),
+    ("could not (?:translate|resolve) host",
+     None, _outage("could not be reached: host name not found")),
     ("server closed the connection|unexpected eof|EOF detected",
-     _outage("could not be reached: it ended the connection")),
-    ("timeout expired", _NO_ANSWER),
+     None, _outage("could not be reached: it ended the connection")),
+    ("timeout expired", None, _NO_ANSWER),
 )  # fmt: skip
 _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
@@ -5269,23 +5267,15 @@ _NETWORK_ERRORS = (
 )  # fmt: skip
 
 
-def _login_rule(rule: _ErrorRule | str) -> _ErrorRule:
-    return _no_connection(rule) if isinstance(rule, str) else rule
-
-
 def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """Return the code and the rule for a failed login, by the words of the server or of libpq.
 
     The server's come first: libpq also reports each address that has no server.
     """
-    for pattern, code, rule in _POSTGRES_LOGINS:
-        if re.search(f":  (?:{pattern})", text):
-            return code, _login_rule(rule)
-    if re.search(r"\S:  \S", text):
-        return None, _FOREIGN_WORDS
-    for pattern, rule in _LIBPQ_LOGINS:
-        if re.search(pattern, text):
-            return None, _login_rule(rule)
+    for before, logins in ((":  ", _POSTGRES_LOGINS), ("", _LIBPQ_LOGINS)):
+        for pattern, code, rule in logins:
+            if re.search(f"{before}(?:{pattern})", text):
+                return code, _no_connection(rule) if isinstance(rule, str) else rule
     for reason in map(os.strerror, _NETWORK_ERRORS):
         if reason in text:
             return None, _outage(f"could not be reached: {reason}")
