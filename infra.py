@@ -4143,11 +4143,11 @@ class Database(_Transactions):
     def _target(table: str, columns: Sequence[str], rows: Any) -> tuple[str, list[str]]:
         """Check the arguments of ``insert_many``, and return the names as plain texts."""
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
-        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
-            if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise ValidationError(
-                    "table and columns should be plain identifiers: letters, digits, underscores"
-                )
+        are_texts = all(isinstance(name, str) for name in (table, *names))
+        if not (are_texts and _TABLE_NAME.fullmatch(table) and all(map(_NAME.fullmatch, names))):
+            raise ValidationError(
+                "table and columns should be plain identifiers: letters, digits, underscores"
+            )
         if len(set(names)) != len(names):
             raise ValidationError("columns should differ")
         if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
@@ -4990,14 +4990,13 @@ class _Syntax(ABC):
 
     def masked(self, sql: str) -> str:
         """Return the statement with each character of its strings and comments replaced."""
-        script, parts, at = self.script(sql), [], 0
-        while found := self.literal_start.search(sql, at):
+        script, masked = self.script(sql), ""
+        while found := self.literal_start.search(sql, len(masked)):
             replacement, end = script.skip_literal(found)
             skipped = sql[found.start() : end]
-            parts.append(sql[at : found.start()])
-            parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
-            at = end
-        return "".join(parts) + sql[at:]
+            masked += sql[len(masked) : found.start()]
+            masked += skipped if replacement == skipped else replacement[:1] * len(skipped)
+        return masked + sql[len(masked) :]
 
     def may_change_session(self, sql: str) -> bool:
         """Return whether a statement may change its session, for example a setting.
@@ -5044,15 +5043,14 @@ class _MySqlSyntax(_Syntax):
     )
     refused = _lazy(r"XA\b")
     refusal = "a transaction of XA outlives its connection: begin one with START TRANSACTION"
-    #: The table that a statement writes to. A comment matches in one way only: no exponential time.
+    #: the table that a statement writes to
     write_target = _lazy(
-        r"(?is)(?:INSERT|REPLACE|UPDATE)"
-        r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
+        r"(?i)(?:INSERT|REPLACE|UPDATE)(?:\s|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
     )
 
     def written_table(self, sql: str) -> str | None:
-        found = self.write_target.match(sql, self.script(sql).first_word())
+        found = self.write_target.match(self.start_of_code(sql))
         return found[1] if found else None
 
 
@@ -5094,21 +5092,15 @@ _FOREIGN_KEY = _conflict(
 )
 _CHECK = _conflict("does not allow such a row", constraint_kind="check")
 _NOT_NULL = _conflict("requires a value for this column", constraint_kind="not_null")
-_DEADLOCK = _refusal("ended the transaction in favour of another: run it again", retryable=True)
 _LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
 _BUSY = _outage("takes no further connections at present")
 _UNREACHABLE = _outage("could not be reached")
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
-_BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
 _NO_MORE_IDS = _refusal("has no further id: the column holds no greater one")
-_BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
-_NO_OVERLOAD = _refusal(
-    "has no function or operator of that name for arguments of that number and type"
-)
 _SYNTAX = _refusal("could not read the statement")
 _UNKNOWN_NAME = _refusal("knows no table or column of that name (are all migrations applied?)")
 _UNKNOWN = _refusal("knows nothing of that name")
@@ -5135,45 +5127,47 @@ _ROWS_OF_RULES: Sequence[tuple[Any, ...]] = (
     (1216, 1217, 1451, 1452, "23001", "23503", _FOREIGN_KEY),
     (3819, 4025, "23514", _CHECK),
     (1048, 1364, "23502", _NOT_NULL),
-    (1020, 1213, "40001", "40P01", _DEADLOCK),
+    (1020, 1213, "40001", "40P01",
+     _refusal("ended the transaction in favour of another: run it again", retryable=True)),
     (1205, "55P03", _LOCKED),
     (1317, 1969, 3024, "57014", _TOO_SLOW),
-    (0, 1043, 1053, 1077, 1078, 1079, 1152, *range(1154, 1162), 1184, 1927, 2006, 2013, _LOST),
-    (2055, 4031, "08", "25P03", "57P01", "57P02", "57P05", _LOST),
+    (0, 1043, 1053, 1077, 1078, 1079, 1152, *range(1154, 1162), 1184, 1927, 2006, 2013,
+     2055, 4031, "08", "25P03", "57P01", "57P02", "57P05", _LOST),
     (1040, 1135, 1203, 1226, "53300", "57P03", _BUSY),
     (2002, 2003, 2005, _UNREACHABLE),
     (1042, _outage("cannot look up the name of this client's address")),
     (3032, _outage("is in offline mode")),
-    (1129, _BLOCKED),
+    (1129,
+     _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")),
     (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, "28", _LOGIN),
     (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
     (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
     (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
     (1049, "3D", _NO_DATABASE),
     (2026, _no_connection("could not be reached: it offers no TLS")),
-    (1264, 1265, 1292, 1366, 1406, 1411, 1690, "22001", "22003", "22007", "22008", _MISFIT),
-    ("22018", "22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+    (1264, 1265, 1292, 1366, 1406, 1411, 1690, "22001", "22003", "22007", "22008",
+     "22018", "22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
     (167, 1467, "2200H", _NO_MORE_IDS),
     (1365, "22012", _refusal("does not divide by zero")),
     (1139, *range(3688, 3698), 3700, "2201B", _refusal("could not read a regular expression")),
-    (1231, 1298, 1649, 3685, 3686, "22", _BAD_ARGUMENT),
-    (1582, "42883", _NO_OVERLOAD),
+    (1231, 1298, 1649, 3685, 3686, "22",
+     _refusal("refused a value that a function, an operator or a setting cannot have")),
+    (1582, "42883",
+     _refusal("has no function or operator of that name for arguments of that number and type")),
     (1136, _refusal("takes as many values as there are columns")),
     (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
     (1064, 1149, "42601", _SYNTAX),
     (1050, "42P07", _refusal("has a table or index of that name already")),
     (1051, 1054, 1146, "42P01", "42703", _UNKNOWN_NAME),
     (1008, 1091, 1109, 1176, 1193, 1305, "42704", "3F000", _UNKNOWN),
-    (
-        "55P04",
-        _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
-    ),
+    ("55P04",
+     _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed")),
     (1021, 1114, "53100", _DISK_FULL),
     (1037, 1038, 1041, "53200", _NO_MEMORY),
     ("25001", _refusal("does not run this statement inside a transaction")),
     (1142, 1143, 1227, 1370, "42501", _FORBIDDEN),
     (1836, "25006", _READ_ONLY),
-)
+)  # fmt: skip
 _RULES: Mapping[Any, _ErrorRule] = {code: rule for *codes, rule in _ROWS_OF_RULES for code in codes}
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
@@ -5572,10 +5566,9 @@ class _PostgresCatalogue(_Catalogue):
         "WHERE conrelid = '{0}'::regclass AND contype IN ('c', 'f', 'x') ORDER BY 1"
     )
     table_key = (
-        "SELECT attname FROM pg_index "
-        "CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
-        "JOIN pg_attribute ON attrelid = indrelid AND attnum = number "
-        "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place"
+        "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
+        "AND attnum = ANY (indkey) WHERE indrelid = to_regclass(%s) AND indisprimary "
+        "ORDER BY array_position(indkey::int2[], attnum)"
     )
     table_transactional = "SELECT count(to_regclass(%s))"
     sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
