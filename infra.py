@@ -3629,7 +3629,6 @@ class _Block:
         self.thread = threading.get_ident()
         self.task: Any = _this_task()
         self.on_done: Callable[[object], None] | None = None  # a done callback of the task
-        self.token: contextvars.Token[_Block | None] | None = None
         self.guards: dict[int, Any] = {}  # weak references to _Transactions that are not left yet
 
     def is_ours(self) -> bool:
@@ -3802,7 +3801,7 @@ class _Transactions(_Closeable):
             return
         self._begin(block)
         block.depth = 1
-        block.token = self._blocks.set(block)
+        self._blocks.set(block)
         _thread_local.open.add(block, self)
         if block.task is not None:
             block.on_done = functools.partial(self._task_done, block)
@@ -3867,13 +3866,8 @@ class _Transactions(_Closeable):
     def _finish(self, block: _Block) -> None:
         """Forget a block that is over, and release its connection. Idempotent."""
         block.depth = 0
-        token, block.token = block.token, None
-        try:
-            if token is not None:
-                self._blocks.reset(token)
-        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
-            if self._blocks.get() is block:
-                self._blocks.set(None)
+        if self._blocks.get() is block:  # in copied contexts the block's depth of 0 counts
+            self._blocks.set(None)
         _thread_local.open.discard(block)
         on_done, block.on_done = block.on_done, None
         if on_done is not None:
@@ -4124,7 +4118,10 @@ class Database(_Transactions):
         DatabaseError for a value beyond the column's size or scale. The message names the column.
         """
         operation = "insert_many"
-        table, names = self._labelled(operation, self._target, table, columns, rows)
+        table, names = self._labelled(operation, self._target, table, columns)
+        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+            message = "insert_many needs columns, and rows to read"
+            raise ValidationError(message, service=self.engine, operation=operation)
         source, count = iter(rows), 0
         # A small batch first: its size in bytes decides how many rows the next ones have.
         batch = list(itertools.islice(source, _BATCH_ROWS // 25))
@@ -4140,8 +4137,8 @@ class Database(_Transactions):
         return count
 
     @staticmethod
-    def _target(table: str, columns: Sequence[str], rows: Any) -> tuple[str, list[str]]:
-        """Check the arguments of ``insert_many``, and return the names as plain texts."""
+    def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+        """Check the names of ``insert_many``."""
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
         are_texts = all(isinstance(name, str) for name in (table, *names))
         if not (are_texts and _TABLE_NAME.fullmatch(table) and all(map(_NAME.fullmatch, names))):
@@ -4150,8 +4147,6 @@ class Database(_Transactions):
             )
         if len(set(names)) != len(names):
             raise ValidationError("columns should differ")
-        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-            raise ValidationError("insert_many needs columns, and rows to read")
         return table, names
 
     @staticmethod
@@ -4353,8 +4348,8 @@ _MARKER_SHORT = _lazy(
     r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
     r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
 )
-_LINE_START = _lazy(r"(?:\A|[\n\r])([^\w\n\r]*)\Z")
-_COMMENT_START = _lazy(r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z")
+#: the start of a line, or of a comment behind a statement, with the signs before the marker's word
+_MARKER_START = _lazy(r"(?:(\A|[\n\r])|;[ \t]*(?=--|\#|//|/\*))([^\w\n\r]*)\Z")
 
 
 def _next_marker(text: str, at: int) -> int:
@@ -4368,15 +4363,14 @@ def _next_marker(text: str, at: int) -> int:
 
 def _marker_place(text: str, at: int, word: str) -> int:
     """Return where the marker begins whose ``word`` is at that position, or -1 if it is prose."""
-    before = text[max(0, at - 100) : at]
-    line = _LINE_START.search(before)
-    opening = line or _COMMENT_START.search(before)
+    opening = _MARKER_START.search(text[max(0, at - 100) : at])
     if opening is None:
         return -1
-    start = at - len(opening[1])
-    if line and line[1] == "-- " and text.startswith("migration ", at):
+    start = at - len(opening[2])
+    signs = opening[2] if opening[1] is not None else ""
+    if signs == "-- " and text.startswith("migration ", at):
         return start
-    signs = line[1].strip(" \t\ufeff") if line else ""
+    signs = signs.strip(" \t\ufeff")
     if (
         signs
         and word in _MARKER_WORDS
