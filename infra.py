@@ -4950,9 +4950,6 @@ class _Syntax(ABC):
     refused: ClassVar[re.Pattern[str]]
     refusal: ClassVar[str]
 
-    def __init__(self) -> None:
-        self._known_change = functools.lru_cache(1000)(self._may_change_session)
-
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
@@ -4993,15 +4990,7 @@ class _Syntax(ABC):
         return masked + sql[len(masked) :]
 
     def may_change_session(self, sql: str) -> bool:
-        """Return whether a statement may change its session, for example a setting.
-
-        Every call asks, so the results for short statements are kept.
-        """
-        if len(sql) < 2000:
-            return self._known_change(sql)
-        return self._may_change_session(sql)
-
-    def _may_change_session(self, sql: str) -> bool:
+        """Return whether a statement may change its session, for example a setting."""
         if not _MAY_SET.match(sql):
             lower = sql.lower()
             if not any(sign in lower for sign in self.session_change_signs):
