@@ -4580,12 +4580,11 @@ class _Script(ABC):
 
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
         sql, quote, end = self.sql, self.sql[at], at + 1
-        if escapes is None:
-            end = _repeated(rf"[^{quote}\\]+").match(sql, end).end()
-            if sql.startswith("\\", end):
-                reason = f"escapes, because of line {_line(sql, self._settled_at)}"
-                advice = f"give {self.setting} a plain value there"
-                self._refuse(end, "it is not known whether the backslash", f"{reason}: {advice}")
+        if escapes is None and (found := re.compile(rf"[^{quote}\\]*\\").match(sql, end)):
+            reason = f"escapes, because of line {_line(sql, self._settled_at)}"
+            advice = f"give {self.setting} a plain value there"
+            what = "it is not known whether the backslash"
+            self._refuse(found.end(), what, f"{reason}: {advice}")
         if escapes:
             inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
             while (further := inside.match(sql, end).end()) > end:
@@ -4783,12 +4782,13 @@ class _PostgresScript(_Script):
     )
     copy = _lazy(r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b")
     program = _lazy(r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b")
-    change = _lazy(r"(?i)(SET|RESET)\b")
+    change = _lazy(
+        r"(?is)(?:(?:SET|RESET)\b.*|.*set_config\s{0,9}\(\s{0,9}')standard_conforming_strings"
+    )
     plain_change = _lazy(
         r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
         r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
     )
-    set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
     restrict = _lazy(r"(?<![^\r\n])\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
     line_comment = _lazy(r"--[^\r\n]*")
@@ -4871,10 +4871,7 @@ class _PostgresScript(_Script):
             return self._program_end(first, found[1].upper() == "RULE")
         if self.change.match(sql, first, end):
             plain = self.plain_change.fullmatch(sql[first:end].rstrip())
-            if plain or self.setting in sql[first:end].lower():
-                self._settle(first, (self._escapes_of(plain), False))
-        elif self.set_config.search(sql, first, end):
-            self._settle(first, (None, False))
+            self._settle(first, (self._escapes_of(plain), False))
         return end
 
     @staticmethod
@@ -5021,9 +5018,7 @@ class _MySqlSyntax(_Syntax):
         r"|(?<!@)@(?!@)"
     )
     session_change_signs = (";", "@")
-    transaction_end = _lazy(
-        r"(?i)(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b"
-    )
+    transaction_end = _TRANSACTION
     refused = _lazy(r"XA\b")
     refusal = "a transaction of XA outlives its connection: begin one with START TRANSACTION"
     #: the table that a statement writes to
