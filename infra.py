@@ -4375,7 +4375,7 @@ def _marker_place(text: str, at: int, word: str) -> int:
         signs
         and word in _MARKER_WORDS
         and not signs.startswith("/*")
-        and not set(signs) & set("'\"`(),=")
+        and set("'\"`(),=").isdisjoint(signs)
         and _MARKER_SHORT.match(text, at)
     ):
         return start
@@ -4917,8 +4917,7 @@ def _script(sql: str, engine: str, at: int = 0, **options: Any) -> _Script:
 
 def _line(text: str, at: int) -> int:
     """Return the line number of a position. "\\n", "\\r" and "\\r\\n" each end a line."""
-    breaks = text.count("\n", 0, at) + text.count("\r", 0, at) - text.count("\r\n", 0, at)
-    return breaks + 1
+    return len(re.findall(r"\r\n?|\n", text[:at])) + 1
 
 
 def _controls_transaction(sql: str, engine: str) -> bool:
@@ -5293,10 +5292,8 @@ def _timeout(seconds: float) -> int:
     return min(_whole_milliseconds(seconds), _LONGEST)
 
 
-#: "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
-_CATALOGUE_TYPE = _lazy(
-    r"(?P<name>[a-z][a-z0-9 ]*?)(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
-)
+#: in "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
+_TYPE_NUMBERS = _lazy(r"\((\d+)(?:,(-?\d+))?\)")
 # Kinds of columns: the number in parentheses is a length, or the digits of seconds.
 _SIZED = frozenset({"text", "bytes"})
 _SCALED = frozenset(
@@ -5358,14 +5355,13 @@ class _Catalogue(ABC):
 
     def column_type(self, text: str) -> _ColumnType:
         """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
-        found = _CATALOGUE_TYPE.fullmatch(text)
-        name = found["name"] + found["rest"] if found else ""
-        known = self.column_types.get(text) or self.column_types.get(name)
+        found, types = _TYPE_NUMBERS.search(text), self.column_types
+        known = types.get(text) or types.get(_TYPE_NUMBERS.sub("", text))
         if known is None:
             return _ColumnType("any", finite=False)
-        if found is None or found["size"] is None:
+        if found is None:
             return known
-        size, scale = int(found["size"]), int(found["scale"] or 0)
+        size, scale = int(found[1]), int(found[2] or 0)
         if known.kind in ("decimal", "float"):  # or MySQL's DOUBLE(7,3)
             return known._replace(size=size, scale=scale)
         if known.kind in _SIZED:
