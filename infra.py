@@ -3767,7 +3767,6 @@ class _Transactions(_Closeable):
         )
 
     def _own_block(self) -> _Block | None:
-        """Return the caller's open block, or None."""
         block = self._blocks.get()
         return block if block is not None and block.depth and block.is_ours() else None
 
@@ -3971,8 +3970,7 @@ class Database(_Transactions):
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Return a context manager that commits at its end, and rolls back if it raises.
 
-        A block inside a block is a savepoint. The isolation level is READ COMMITTED: each statement
-        sees the rows that other transactions have committed.
+        A block inside a block is a savepoint. The isolation level is READ COMMITTED.
 
         An error may end the transaction on the server. Then every further statement in the block
         raises DatabaseError without reaching the server, and so does leaving the block normally.
@@ -3985,10 +3983,10 @@ class Database(_Transactions):
     def run(self, fn: Callable[[], T], *, conflicts: bool = False) -> T:
         """Run ``fn()`` in a transaction and return its result.
 
-        After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
-        again, up to five times and within the database's total deadline (``acquire_timeout`` of a
-        pool): ``fn`` should have no effects outside the database. Inside a transaction it runs
-        once, in a savepoint: only the outermost block can be repeated.
+        After a retryable DatabaseError it runs again, up to five times and within the database's
+        total deadline (``acquire_timeout`` of a pool): ``fn`` should have no effects outside the
+        database. Inside a transaction it runs once, in a savepoint: only the outermost block can be
+        repeated.
 
         ``conflicts``: it also runs again, at once and up to a thousand times, after a ConflictError
         of ``<table>_as_read``: another caller has changed a record in the meantime. ``fn`` has to
@@ -4173,7 +4171,7 @@ class Database(_Transactions):
 
     @abstractmethod
     def health_check(self) -> Health:
-        """Ask the server for its version. Raises what any other call raises."""
+        """Ask the server for its version."""
 
     @abstractmethod
     def stats(self) -> PoolStats:
@@ -4255,7 +4253,7 @@ class _TableShape(NamedTuple):
     nullable: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()  # an INSERT may omit them
     computed: frozenset[str] = frozenset()  # the server computes them: an INSERT must omit them
-    #: by column: a function that converts the driver's value, if the driver returns another form
+    #: by column: see ``_Catalogue.converter``
     readings: Mapping[str, _Converter | None] = {}
     unordered: frozenset[str] = frozenset()  # a page cannot start after one of their values
     transactional: bool = True
@@ -4535,7 +4533,6 @@ class _Script(ABC):
             return len(self.sql)
 
     def _find_limit(self, at: int) -> None:
-        """Find the next marker, or the end of the text."""
         self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
 
     def _find_word(self, at: int) -> int:
