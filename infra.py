@@ -3742,11 +3742,6 @@ _TRANSACTION = _lazy(
     r"(?i)(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
     r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
 )
-#: a statement that may change the session, by its first word; one that begins with a comment may
-_MAY_SET = _lazy(
-    r"(?i)\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare"
-    r"|handler|flush|/|-|#)"
-)
 # The largest batch of insert_many: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
@@ -4935,7 +4930,7 @@ class _Syntax(ABC):
     session_statement: ClassVar[re.Pattern[str]]
     #: code that may change the session beyond its statement
     session_change: ClassVar[re.Pattern[str]]
-    #: one of these is in every such statement that ``_MAY_SET`` does not match
+    #: one of these is in every such statement that does not begin with such code
     session_change_signs: ClassVar[tuple[str, ...]]
     #: statements that end a transaction and may begin the next one
     transaction_end: ClassVar[re.Pattern[str]]
@@ -4984,11 +4979,9 @@ class _Syntax(ABC):
 
     def may_change_session(self, sql: str) -> bool:
         """Return whether a statement may change its session, for example a setting."""
-        if not _MAY_SET.match(sql):
-            lower = sql.lower()
-            if not any(sign in lower for sign in self.session_change_signs):
-                return False
-        return self.session_change.search("".join(self.code(sql))) is not None
+        if any(map(sql.lower().__contains__, self.session_change_signs)):
+            return self.session_change.search("".join(self.code(sql))) is not None
+        return self.session_change.match(sql) is not None
 
     def executed_strings(self, sql: str) -> Sequence[str]:
         """Return the strings in a statement that the server executes as code, as in DO."""
@@ -5013,7 +5006,7 @@ class _MySqlSyntax(_Syntax):
         r"(?i)\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
         r"|(?<!@)@(?!@)"
     )
-    session_change_signs = (";", "@")
+    session_change_signs = (";", "@", "--", "/*", "#")
     transaction_end = _TRANSACTION
     refused = _lazy(r"XA\b")
     refusal = "a transaction of XA outlives its connection: begin one with START TRANSACTION"
@@ -5041,11 +5034,11 @@ class _PostgresSyntax(_Syntax):
         r"|SELECT\s+(?:pg_catalog\.)?set_config\b"
     )
     session_change = _lazy(
-        r"(?i)(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
-        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
-        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b"
+        r"(?is)(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
+        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD|DECLARE\b.*\bWITH\s+HOLD)\b)"
+        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b"
     )
-    session_change_signs = (";", "set_config", "pg_settings")
+    session_change_signs = (";", "set_config", "pg_settings", "--", "/*")
     transaction_end = _lazy(
         r"(?i)(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b"
     )
