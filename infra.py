@@ -4777,9 +4777,11 @@ class _PostgresScript(_Script):
     change = _lazy(
         r"(?is)(?:(?:SET|RESET)\b.*|.*set_config\s{0,9}\(\s{0,9}')standard_conforming_strings"
     )
+    #: such a change to a value in plain words; the group is one that makes a backslash escape
     plain_change = _lazy(
         r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
-        r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
+        r"(?:\s*(?:=|\bTO\b)\s*'?(?:(off?|0|f(a(l(se?)?)?)?|no?)"
+        r"|default|on|1|t(r(ue?)?)?|y(es?)?)'?)?"
     )
     restrict = _lazy(r"(?<![^\r\n])\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
@@ -4863,15 +4865,8 @@ class _PostgresScript(_Script):
             return self._program_end(first, found[1].upper() == "RULE")
         if self.change.match(sql, first, end):
             plain = self.plain_change.fullmatch(sql[first:end].rstrip())
-            self._settle(first, (self._escapes_of(plain), False))
+            self._settle(first, (bool(plain[1]) if plain else None, False))
         return end
-
-    @staticmethod
-    def _escapes_of(plain: re.Match[str] | None) -> bool | None:
-        value = (plain[1] or "default").lower() if plain else ""
-        if re.fullmatch("default|on|1|t(r(ue?)?)?|y(es?)?", value):
-            return False
-        return True if re.fullmatch("off?|0|f(a(l(se?)?)?)?|no?", value) else None
 
     def _program_end(self, at: int, is_rule: bool) -> int:
         """Return the closing semicolon as psql finds it.
