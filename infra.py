@@ -3925,10 +3925,9 @@ class Database(_Transactions):
     aware, in UTC, except for Postgres's TIMESTAMP. A ``FakeDatabase`` runs no SQL:
     ``execute``, ``fetch_one``, ``fetch_all`` and ``stream`` raise ConfigurationError.
 
-    A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
-    the same Database take part; other threads and tasks have their own transactions. A task created
-    inside the block, or a function that ``asyncio.to_thread`` runs, cannot take part: its calls
-    raise DatabaseError while the block is open. If a thread or task ends inside a block, the
+    A transaction belongs to the thread, and under asyncio to the task, that began it; others have
+    their own. In a task created inside the block, or a function that ``asyncio.to_thread`` runs,
+    calls raise DatabaseError while the block is open. If a thread or task ends inside a block, the
     transaction is rolled back.
 
     All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a violated
@@ -3954,7 +3953,7 @@ class Database(_Transactions):
         self._observer: Observer | None = _observers(observer)
         self._runs = _RunPolicy(
             self.engine,
-            translate=lambda exc, attempt: None,
+            translate=lambda *_: None,
             repeatable=frozenset({"run"}),
             deadline=deadline,
             retries=5,
@@ -3970,8 +3969,8 @@ class Database(_Transactions):
         An error may end the transaction on the server. Then every further statement in the block
         raises DatabaseError without reaching the server, and so does leaving the block normally.
         After a deadlock, a lost connection or an implicit commit (DDL on MySQL), this lasts until
-        the outermost block ends. After other errors on Postgres, it lasts until the innermost block
-        ends. MySQL continues the transaction after other errors.
+        the outermost block ends. After other errors it lasts on Postgres until the innermost block
+        ends; MySQL continues the transaction.
         """
         return _Transaction(self)  # pyright: ignore[reportReturnType]  # it ignores _Exit.__get__
 
@@ -4624,7 +4623,7 @@ class _MySqlScript(_Script):
     head = _lazy(r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b")
     replication = _lazy(r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?=")
     assignment = _lazy(
-        r"(?i)(?:\b(global|persist|persist_only)\s{1,99})?"
+        r"(?i)(?:\b(global|persist(?:_only)?)\s{1,99})?"
         r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
         r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
     )
@@ -4632,13 +4631,15 @@ class _MySqlScript(_Script):
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
     executable = _lazy(r"/\*M?!(?!999999)")
     line_comment = r"(?:\#|--(?=[\0- \x7f]|\Z))"
+    whole_comment = line_comment + r"[^\n]*"
     #: whether the quotes in executable comments are closed
     _reads_inside = True
 
     @staticmethod
     @functools.cache
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
-        blank = _repeated(r"\s+", _MySqlScript._line_comment(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
+        comment = "" if breaks else _MySqlScript.whole_comment
+        blank = _repeated(r"\s+", comment, r"/\*(?!M?!(?!999999)).*?\*/")
         stops = r";\\\ufeff" if strict else ";"
         return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
@@ -4650,14 +4651,10 @@ class _MySqlScript(_Script):
             _quoted('"', escapes[1]),
             "`[^`]*`",
             r"\\N|\*(?!/)",  # for ``stops`` with a backslash or a star
-            _MySqlScript._line_comment(breaks),
+            "" if breaks else _MySqlScript.whole_comment,
             r"-(?!-(?:[\0- \x7f]|\Z))",
             r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
         )
-
-    @staticmethod
-    def _line_comment(breaks: bool) -> str:
-        return "" if breaks else rf"{_MySqlScript.line_comment}[^\n]*"
 
     def _pass_comment(self, at: int) -> int:
         sql = self.sql
@@ -4993,8 +4990,8 @@ class _MySqlSyntax(_Syntax):
         r'|(?<!")"schema_migrations"(?!")'
     )
     session_statement = _lazy(
-        r"(?i)SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
-        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b"
+        r"(?i)SET\s+(?!(?:GLOBAL|PERSIST(?:_ONLY)?|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
+        r"(?:USE|(?:UN)?LOCK\s+TABLES?)\b"
     )
     # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
     session_change = _lazy(
@@ -5332,6 +5329,8 @@ class _Catalogue(ABC):
     index_memory = ""
     #: by the name of the type
     column_types: ClassVar[Mapping[str, _ColumnType]]
+    #: by kind: see ``exact_expression``
+    exact: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, name: Callable[[str], str]) -> None:
         self._name = name  # quotes a name
@@ -5368,7 +5367,7 @@ class _Catalogue(ABC):
 
     def exact_expression(self, name: str, column: _ColumnType) -> str:
         """Return the expression that reads a column without loss of digits."""
-        return self._name(name)
+        return self.exact.get(column.kind, "{}").format(self._name(name))
 
     def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         """Return a function that converts the driver's value, or None if it needs no conversion."""
@@ -5380,12 +5379,14 @@ _IS_TABLE = "table_schema = COALESCE(%s, DATABASE()) AND table_name = %s"
 
 
 class _MySqlCatalogue(_Catalogue):
+    # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
+    exact: ClassVar = {"float": "({} + 0e0)"}
     renderings: ClassVar = {
         **dict.fromkeys(("text", "long text", "id"), _Rendering("CONVERT({} USING utf8mb4)")),
         **dict.fromkeys(("integer", "year"), _Rendering(read=int)),
         "flag": _Rendering(doubt="{} NOT IN (0, 1)", read=int),
         "decimal": _Rendering(read=Decimal),
-        "float": _Rendering("{} + 0e0", read=float),  # as exact_expression
+        "float": _Rendering(exact["float"], read=float),
         "bytes": _Rendering("CONCAT('\x04', HEX({}))", read=lambda text: bytes.fromhex(text[1:])),
         **dict.fromkeys(("date", "moment"), _Rendering(read=_mysql_date)),
     }
@@ -5473,10 +5474,6 @@ class _MySqlCatalogue(_Catalogue):
     def key_expression(self, name: str, column: _ColumnType) -> str:
         # An ENUM is sorted by its numbers, but compared with a string by its text.
         return f"CAST({self._name(name)} AS UNSIGNED)" if column.choices else self._name(name)
-
-    def exact_expression(self, name: str, column: _ColumnType) -> str:
-        # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
-        return f"({self._name(name)} + 0e0)" if column.kind == "float" else self._name(name)
 
     def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         if column.kind == "bits":
@@ -5594,9 +5591,8 @@ class _PostgresCatalogue(_Catalogue):
 
     def catalogued(self, text: str) -> _ColumnType:
         text = re.sub("^interval .+ to ", "interval ", text)  # "interval day to minute"
-        if text.endswith("[]"):
-            return _ColumnType("array", element=self.column_type(text.removesuffix("[]")))
-        return self.column_type(text)
+        column = self.column_type(text.removesuffix("[]"))
+        return _ColumnType("array", element=column) if text.endswith("[]") else column
 
 
 _PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
