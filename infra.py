@@ -4365,7 +4365,6 @@ def _marker_place(text: str, at: int, word: str) -> int:
     signs = signs.strip(" \t\ufeff")
     if (
         signs
-        and word in _MARKER_WORDS
         and not signs.startswith("/*")
         and set("'\"`(),=").isdisjoint(signs)
         and _MARKER_SHORT.match(text, at)
@@ -5038,10 +5037,9 @@ class _PostgresSyntax(_Syntax):
     refusal = "a prepared transaction outlives its connection: end it with COMMIT"
 
     def executed_strings(self, sql: str) -> Sequence[str]:
-        if not re.match(r"DO\b", self.start_of_code(sql), re.IGNORECASE):
-            return ()
-        body = re.search(r"\$\w*\$(.*)\$\w*\$", sql, re.DOTALL)
-        return (body[1],) if body else ()
+        is_do = re.match(r"(?i)DO\b", self.start_of_code(sql))
+        body = re.search(r"(?s)\$\w*\$(.*)\$\w*\$", sql)
+        return body.groups() if is_do and body else ()
 
 
 _conflict = functools.partial(_ErrorRule, ConflictError)
@@ -5339,10 +5337,8 @@ class _Catalogue(ABC):
         """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
         found, types = _TYPE_NUMBERS.search(text), self.column_types
         known = types.get(text) or types.get(_TYPE_NUMBERS.sub("", text))
-        if known is None:
-            return _ColumnType("any", finite=False)
-        if found is None:
-            return known
+        if known is None or found is None:
+            return known or _ColumnType("any", finite=False)
         size, scale = int(found[1]), int(found[2] or 0)
         if known.kind in ("decimal", "float"):  # or MySQL's DOUBLE(7,3)
             return known._replace(size=size, scale=scale)

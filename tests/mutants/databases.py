@@ -638,7 +638,7 @@ SCHEMAS: list[Mutant] = [
     OnFakes(
         "migrations: only the exact word is near a marker",
         INFRA,
-        Replace("_marker_place", "word in _MARKER_WORDS", "word == 'migration'"),
+        Text("_MARKER_SHORT", "|migrate", "|migrat"),
         ("unit/test_migrations.py::test_what_seems_to_be_meant_as_a_marker",),
     ),
     OnFakes(
