@@ -4468,7 +4468,7 @@ class _Script(ABC):
         while True:
             first = self._blank.match(sql, self.at, self._limit).end()
             if not sql[first : first + 1].isalpha():
-                first = self._pass_blanks()
+                first = self.first_word()
             end = self._pass_body(first)
             if word < end:
                 end = self._examine(first, end)
@@ -4518,13 +4518,6 @@ class _Script(ABC):
         parts = [self.sql[at:to] for at, to in zip(starts, [*self._broken, end])]
         return "\n".join(parts).strip()
 
-    def first_word(self) -> int:
-        """Return where a statement's first word begins, after space and comments."""
-        try:
-            return self._pass_blanks()
-        except ValidationError:  # an unclosed comment: the server refuses it
-            return len(self.sql)
-
     def _find_limit(self, at: int) -> None:
         self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
 
@@ -4532,7 +4525,8 @@ class _Script(ABC):
         found = self.words.search(self.sql, at)
         return found.start() if found else len(self.sql)
 
-    def _pass_blanks(self) -> int:
+    def first_word(self) -> int:
+        """Return where the statement's first word begins, after space and comments."""
         at = self.at
         while True:
             end: int = self._blank.match(self.sql, at, self._limit).end()
@@ -4904,7 +4898,10 @@ def _line(text: str, at: int) -> int:
 
 
 def _controls_transaction(sql: str, engine: str) -> bool:
-    return _TRANSACTION.match(sql, _script(sql, engine).first_word()) is not None
+    try:
+        return _TRANSACTION.match(sql, _script(sql, engine).first_word()) is not None
+    except ValidationError:  # an unclosed comment: the server refuses it
+        return False
 
 
 class _Syntax(ABC):
