@@ -4982,8 +4982,7 @@ class _MySqlSyntax(_Syntax):
     literal_start = _lazy(rf"['\"`]|{_MySqlScript.line_comment}|/\*(?:M?!\d*)?")
     plain_strings = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     history_name = _lazy(
-        r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
-        r'|(?<!")"schema_migrations"(?!")'
+        r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<![`"])([`"])schema_migrations\1(?![`"])'
     )
     session_statement = _lazy(
         r"(?i)SET\s+(?!(?:GLOBAL|PERSIST(?:_ONLY)?|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
@@ -5001,7 +5000,7 @@ class _MySqlSyntax(_Syntax):
     #: the table that a statement writes to
     write_target = _lazy(
         r"(?i)(?:INSERT|REPLACE|UPDATE)(?:\s|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
-        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
+        r"(?:(?:`[^`]*`|\w+)\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
     )
 
     def written_table(self, sql: str) -> str | None:
