@@ -4362,13 +4362,8 @@ def _marker_place(text: str, at: int, word: str) -> int:
     signs = opening[2] if opening[1] is not None else ""
     if signs == "-- " and text.startswith("migration ", at):
         return start
-    signs = signs.strip(" \t\ufeff")
-    if (
-        signs
-        and not signs.startswith("/*")
-        and set("'\"`(),=").isdisjoint(signs)
-        and _MARKER_SHORT.match(text, at)
-    ):
+    is_comment = re.fullmatch(r"(?!/\*)[^'\"`(),=]+", signs.strip(" \t\ufeff"))
+    if is_comment and _MARKER_SHORT.match(text, at):
         return start
     if not _MARKER_SHAPE.match(text, at):
         return -1
