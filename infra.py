@@ -5596,8 +5596,8 @@ _BODY = _lazy(
 
 
 def _position(sql: str, at: int) -> str:
-    line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
-    return f"line {_line(sql, at)}, column {at - line_start + 1}"
+    lines = re.split(r"\r\n?|\n", sql[:at])
+    return f"line {len(lines)}, column {len(lines[-1]) + 1}"
 
 
 def _name_at(name: str, sql: str, at: int) -> str:
