@@ -4022,7 +4022,9 @@ class Database(_Transactions):
         return self._statement("execute", _check_sql(sql), params, _row_count)
 
     @overload
-    def fetch_one(self, sql: str, params: Any = None, *, into: None = None) -> _Row | None: ...
+    def fetch_one(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> tuple[Any, ...] | None: ...
     @overload
     def fetch_one(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -4039,7 +4041,9 @@ class Database(_Transactions):
         return next(self._made("fetch_one", into, names, rows), None)
 
     @overload
-    def fetch_all(self, sql: str, params: Any = None, *, into: None = None) -> list[_Row]: ...
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> list[tuple[Any, ...]]: ...
     @overload
     def fetch_all(
         self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
@@ -4068,7 +4072,7 @@ class Database(_Transactions):
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: None = None
-    ) -> Iterator[_Row]: ...
+    ) -> Iterator[tuple[Any, ...]]: ...
     @overload
     def stream(
         self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[dict[str, Any]]
