@@ -3556,7 +3556,6 @@ class _Block:
         self.thread = threading.get_ident()
         self.task: Any = _this_task()
         self.on_done: Callable[[object], None] | None = None  # a done callback of the task
-        self.token: contextvars.Token[_Block | None] | None = None
         self.guards: dict[int, Any] = {}  # weak references to _Transactions that are not left yet
 
     def is_ours(self) -> bool:
@@ -3670,11 +3669,6 @@ _TRANSACTION = _lazy(
     r"(?i)(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
     r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
 )
-#: a statement that may change the session, by its first word; one that begins with a comment may
-_MAY_SET = _lazy(
-    r"(?i)\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare"
-    r"|handler|flush|/|-|#)"
-)
 # The largest batch of insert_many: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
@@ -3695,7 +3689,6 @@ class _Transactions(_Closeable):
         )
 
     def _own_block(self) -> _Block | None:
-        """Return the caller's open block, or None."""
         block = self._blocks.get()
         return block if block is not None and block.depth and block.is_ours() else None
 
@@ -3729,7 +3722,7 @@ class _Transactions(_Closeable):
             return
         self._begin(block)
         block.depth = 1
-        block.token = self._blocks.set(block)
+        self._blocks.set(block)
         _thread_local.open.add(block, self)
         if block.task is not None:
             block.on_done = functools.partial(self._task_done, block)
@@ -3794,13 +3787,8 @@ class _Transactions(_Closeable):
     def _finish(self, block: _Block) -> None:
         """Forget a block that is over, and release its connection. Idempotent."""
         block.depth = 0
-        token, block.token = block.token, None
-        try:
-            if token is not None:
-                self._blocks.reset(token)
-        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
-            if self._blocks.get() is block:
-                self._blocks.set(None)
+        if self._blocks.get() is block:  # in copied contexts the block's depth of 0 counts
+            self._blocks.set(None)
         _thread_local.open.discard(block)
         on_done, block.on_done = block.on_done, None
         if on_done is not None:
@@ -3851,10 +3839,6 @@ class _Transactions(_Closeable):
     def _abandon(self, block: _Block) -> None: ...
 
 
-#: how often ``run`` repeats a function that has changed what another caller has changed since
-_STALE_READS = 1000
-
-
 class Database(_Transactions):
     """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
@@ -3868,10 +3852,9 @@ class Database(_Transactions):
     aware, in UTC, except for Postgres's TIMESTAMP. A ``FakeDatabase`` runs no SQL:
     ``execute``, ``fetch_one``, ``fetch_all`` and ``stream`` raise ConfigurationError.
 
-    A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
-    the same Database take part; other threads and tasks have their own transactions. A task created
-    inside the block, or a function that ``asyncio.to_thread`` runs, cannot take part: its calls
-    raise DatabaseError while the block is open. If a thread or task ends inside a block, the
+    A transaction belongs to the thread, and under asyncio to the task, that began it; others have
+    their own. In a task created inside the block, or a function that ``asyncio.to_thread`` runs,
+    calls raise DatabaseError while the block is open. If a thread or task ends inside a block, the
     transaction is rolled back.
 
     All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a violated
@@ -3897,7 +3880,7 @@ class Database(_Transactions):
         self._observer: Observer | None = _observers(observer)
         self._runs = _RunPolicy(
             self.engine,
-            translate=lambda exc, attempt: None,
+            translate=lambda *_: None,
             repeatable=frozenset({"run"}),
             deadline=deadline,
             retries=5,
@@ -3908,24 +3891,23 @@ class Database(_Transactions):
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Return a context manager that commits at its end, and rolls back if it raises.
 
-        A block inside a block is a savepoint. The isolation level is READ COMMITTED: each statement
-        sees the rows that other transactions have committed.
+        A block inside a block is a savepoint. The isolation level is READ COMMITTED.
 
         An error may end the transaction on the server. Then every further statement in the block
         raises DatabaseError without reaching the server, and so does leaving the block normally.
         After a deadlock, a lost connection or an implicit commit (DDL on MySQL), this lasts until
-        the outermost block ends. After other errors on Postgres, it lasts until the innermost block
-        ends. MySQL continues the transaction after other errors.
+        the outermost block ends. After other errors it lasts on Postgres until the innermost block
+        ends; MySQL continues the transaction.
         """
         return _Transaction(self)  # pyright: ignore[reportReturnType]  # it ignores _Exit.__get__
 
     def run(self, fn: Callable[[], T], *, conflicts: bool = False) -> T:
         """Run ``fn()`` in a transaction and return its result.
 
-        After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
-        again, up to five times and within the database's total deadline (``acquire_timeout`` of a
-        pool): ``fn`` should have no effects outside the database. Inside a transaction it runs
-        once, in a savepoint: only the outermost block can be repeated.
+        After a retryable DatabaseError it runs again, up to five times and within the database's
+        total deadline (``acquire_timeout`` of a pool): ``fn`` should have no effects outside the
+        database. Inside a transaction it runs once, in a savepoint: only the outermost block can be
+        repeated.
 
         ``conflicts``: it also runs again, at once and up to a thousand times, after a ConflictError
         of ``<table>_as_read``: another caller has changed a record in the meantime. ``fn`` has to
@@ -3946,7 +3928,7 @@ class Database(_Transactions):
                 raise
 
         until = self._runs.until()
-        for _ in range(_STALE_READS if conflicts else 0):
+        for _ in range(1000 if conflicts else 0):
             try:
                 return self._runs.call("run", attempt, until=until)
             except ConflictError as error:
@@ -4081,11 +4063,11 @@ class Database(_Transactions):
     def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
         """Check the names of ``insert_many``."""
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
-        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
-            if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise ValidationError(
-                    "table and columns should be plain identifiers: letters, digits, underscores"
-                )
+        are_texts = all(isinstance(name, str) for name in (table, *names))
+        if not (are_texts and _TABLE_NAME.fullmatch(table) and all(map(_NAME.fullmatch, names))):
+            raise ValidationError(
+                "table and columns should be plain identifiers: letters, digits, underscores"
+            )
         if len(set(names)) != len(names):
             raise ValidationError("columns should differ")
         return table, names
@@ -4114,7 +4096,7 @@ class Database(_Transactions):
 
     @abstractmethod
     def health_check(self) -> Health:
-        """Ask the server for its version. Raises what any other call raises."""
+        """Ask the server for its version."""
 
     @abstractmethod
     def stats(self) -> PoolStats:
@@ -4196,7 +4178,7 @@ class _TableShape(NamedTuple):
     nullable: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()  # an INSERT may omit them
     computed: frozenset[str] = frozenset()  # the server computes them: an INSERT must omit them
-    #: by column: a function that converts the driver's value, if the driver returns another form
+    #: by column: see ``_Catalogue.converter``
     readings: Mapping[str, _Converter | None] = {}
     unordered: frozenset[str] = frozenset()  # a page cannot start after one of their values
     transactional: bool = True
@@ -4289,8 +4271,8 @@ _MARKER_SHORT = _lazy(
     r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
     r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
 )
-_LINE_START = _lazy(r"(?:\A|[\n\r])([^\w\n\r]*)\Z")
-_COMMENT_START = _lazy(r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z")
+#: the start of a line, or of a comment behind a statement, with the signs before the marker's word
+_MARKER_START = _lazy(r"(?:(\A|[\n\r])|;[ \t]*(?=--|\#|//|/\*))([^\w\n\r]*)\Z")
 
 
 def _next_marker(text: str, at: int) -> int:
@@ -4304,22 +4286,15 @@ def _next_marker(text: str, at: int) -> int:
 
 def _marker_place(text: str, at: int, word: str) -> int:
     """Return where the marker begins whose ``word`` is at that position, or -1 if it is prose."""
-    before = text[max(0, at - 100) : at]
-    line = _LINE_START.search(before)
-    opening = line or _COMMENT_START.search(before)
+    opening = _MARKER_START.search(text[max(0, at - 100) : at])
     if opening is None:
         return -1
-    start = at - len(opening[1])
-    if line and line[1] == "-- " and text.startswith("migration ", at):
+    start = at - len(opening[2])
+    signs = opening[2] if opening[1] is not None else ""
+    if signs == "-- " and text.startswith("migration ", at):
         return start
-    signs = line[1].strip(" \t\ufeff") if line else ""
-    if (
-        signs
-        and word in _MARKER_WORDS
-        and not signs.startswith("/*")
-        and not set(signs) & set("'\"`(),=")
-        and _MARKER_SHORT.match(text, at)
-    ):
+    is_comment = re.fullmatch(r"(?!/\*)[^'\"`(),=]+", signs.strip(" \t\ufeff"))
+    if is_comment and _MARKER_SHORT.match(text, at):
         return start
     if not _MARKER_SHAPE.match(text, at):
         return -1
@@ -4392,7 +4367,7 @@ class _Script(ABC):
         self.at = at
         self._strict = strict
         self._breaks = breaks
-        self._limit = -1  # the position of the next marker, or the end of the text
+        self._find_limit(at)
         self._broken: list[int] = []  # carriage returns that end a comment
         #: by MySQL's user variables, which may hold a saved sql_mode
         self._saved: dict[str, _Escapes] = {}
@@ -4415,12 +4390,11 @@ class _Script(ABC):
     def spans(self) -> Iterator[tuple[int, int]]:
         """Yield the start and end of each statement. Comments before it belong to it."""
         sql = self.sql
-        self._find_limit(self.at)
         word = self._find_word(self.at)
         while True:
             first = self._blank.match(sql, self.at, self._limit).end()
             if not sql[first : first + 1].isalpha():
-                first = self._pass_blanks()
+                first = self.first_word()
             end = self._pass_body(first)
             if word < end:
                 end = self._examine(first, end)
@@ -4441,6 +4415,7 @@ class _Script(ABC):
         """
         single, double = self._escapes
         self.sql, self.at = sql, 0
+        self._find_limit(0)
         for _ in self.spans():
             pass
         return bool(single), bool(double)
@@ -4465,15 +4440,9 @@ class _Script(ABC):
 
     def text(self, start: int, end: int) -> str:
         """Return a statement as it is sent. Carriage returns that end a comment become newlines."""
-        if not self._broken:
-            return self.sql[start:end].strip()
         starts = [start, *(at + 1 for at in self._broken)]
         parts = [self.sql[at:to] for at, to in zip(starts, [*self._broken, end])]
         return "\n".join(parts).strip()
-
-    def first(self) -> int:
-        self._find_limit(self.at)
-        return self._pass_blanks()
 
     def _find_limit(self, at: int) -> None:
         self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
@@ -4482,18 +4451,16 @@ class _Script(ABC):
         found = self.words.search(self.sql, at)
         return found.start() if found else len(self.sql)
 
-    def _pass_blanks(self) -> int:
-        sql, at = self.sql, self.at
+    def first_word(self) -> int:
+        """Return where the statement's first word begins, after space and comments."""
+        at = self.at
         while True:
-            end: int = self._blank.match(sql, at, self._limit).end()
-            if end == self._limit:
-                return end
-            if sql[end] in self.comment_signs:
+            end: int = self._blank.match(self.sql, at, self._limit).end()
+            if end < self._limit and self.sql[end] in self.comment_signs:
                 end = self._pass_comment(end)
                 if end > self._limit:
                     self._find_limit(end)
-            following = sql[end : end + 1]
-            if end == at or not (following.isspace() or following in self.comment_signs):
+            if end == at:
                 return end
             at = end
 
@@ -4523,12 +4490,11 @@ class _Script(ABC):
 
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
         sql, quote, end = self.sql, self.sql[at], at + 1
-        if escapes is None:
-            end = _repeated(rf"[^{quote}\\]+").match(sql, end).end()
-            if sql.startswith("\\", end):
-                reason = f"escapes, because of line {_line(sql, self._settled_at)}"
-                advice = f"give {self.setting} a plain value there"
-                self._refuse(end, "it is not known whether the backslash", f"{reason}: {advice}")
+        if escapes is None and (found := re.compile(rf"[^{quote}\\]*\\").match(sql, end)):
+            reason = f"escapes, because of line {_line(sql, self._settled_at)}"
+            advice = f"give {self.setting} a plain value there"
+            what = "it is not known whether the backslash"
+            self._refuse(found.end(), what, f"{reason}: {advice}")
         if escapes:
             inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
             while (further := inside.match(sql, end).end()) > end:
@@ -4576,7 +4542,7 @@ class _MySqlScript(_Script):
     head = _lazy(r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b")
     replication = _lazy(r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?=")
     assignment = _lazy(
-        r"(?i)(?:\b(global|persist|persist_only)\s{1,99})?"
+        r"(?i)(?:\b(global|persist(?:_only)?)\s{1,99})?"
         r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
         r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
     )
@@ -4584,13 +4550,15 @@ class _MySqlScript(_Script):
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
     executable = _lazy(r"/\*M?!(?!999999)")
     line_comment = r"(?:\#|--(?=[\0- \x7f]|\Z))"
+    whole_comment = line_comment + r"[^\n]*"
     #: whether the quotes in executable comments are closed
     _reads_inside = True
 
     @staticmethod
     @functools.cache
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
-        blank = _repeated(r"\s+", _MySqlScript._line_comment(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
+        comment = "" if breaks else _MySqlScript.whole_comment
+        blank = _repeated(r"\s+", comment, r"/\*(?!M?!(?!999999)).*?\*/")
         stops = r";\\\ufeff" if strict else ";"
         return blank, _MySqlScript._body_pattern(escapes, breaks, stops)
 
@@ -4602,14 +4570,10 @@ class _MySqlScript(_Script):
             _quoted('"', escapes[1]),
             "`[^`]*`",
             r"\\N|\*(?!/)",  # for ``stops`` with a backslash or a star
-            _MySqlScript._line_comment(breaks),
+            "" if breaks else _MySqlScript.whole_comment,
             r"-(?!-(?:[\0- \x7f]|\Z))",
             r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
         )
-
-    @staticmethod
-    def _line_comment(breaks: bool) -> str:
-        return "" if breaks else rf"{_MySqlScript.line_comment}[^\n]*"
 
     def _pass_comment(self, at: int) -> int:
         sql = self.sql
@@ -4726,12 +4690,15 @@ class _PostgresScript(_Script):
     )
     copy = _lazy(r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b")
     program = _lazy(r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b")
-    change = _lazy(r"(?i)(SET|RESET)\b")
+    change = _lazy(
+        r"(?is)(?:(?:SET|RESET)\b.*|.*set_config\s{0,9}\(\s{0,9}')standard_conforming_strings"
+    )
+    #: such a change to a value in plain words; the group is one that makes a backslash escape
     plain_change = _lazy(
         r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
-        r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
+        r"(?:\s*(?:=|\bTO\b)\s*'?(?:(off?|0|f(a(l(se?)?)?)?|no?)"
+        r"|default|on|1|t(r(ue?)?)?|y(es?)?)'?)?"
     )
-    set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
     restrict = _lazy(r"(?<![^\r\n])\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
     line_comment = _lazy(r"--[^\r\n]*")
@@ -4814,18 +4781,8 @@ class _PostgresScript(_Script):
             return self._program_end(first, found[1].upper() == "RULE")
         if self.change.match(sql, first, end):
             plain = self.plain_change.fullmatch(sql[first:end].rstrip())
-            if plain or self.setting in sql[first:end].lower():
-                self._settle(first, (self._escapes_of(plain), False))
-        elif self.set_config.search(sql, first, end):
-            self._settle(first, (None, False))
+            self._settle(first, (bool(plain[1]) if plain else None, False))
         return end
-
-    @staticmethod
-    def _escapes_of(plain: re.Match[str] | None) -> bool | None:
-        value = (plain[1] or "default").lower() if plain else ""
-        if re.fullmatch("default|on|1|t(r(ue?)?)?|y(es?)?", value):
-            return False
-        return True if re.fullmatch("off?|0|f(a(l(se?)?)?)?|no?", value) else None
 
     def _program_end(self, at: int, is_rule: bool) -> int:
         """Return the closing semicolon as psql finds it.
@@ -4863,20 +4820,14 @@ def _script(sql: str, engine: str, at: int = 0, **options: Any) -> _Script:
 
 def _line(text: str, at: int) -> int:
     """Return the line number of a position. "\\n", "\\r" and "\\r\\n" each end a line."""
-    breaks = text.count("\n", 0, at) + text.count("\r", 0, at) - text.count("\r\n", 0, at)
-    return breaks + 1
-
-
-def _first_word(sql: str, engine: str) -> int:
-    """Return where a statement's first word begins, after space and comments."""
-    try:
-        return _script(sql, engine).first()
-    except ValidationError:  # an unclosed comment: the server refuses it
-        return len(sql)
+    return len(re.findall(r"\r\n?|\n", text[:at])) + 1
 
 
 def _controls_transaction(sql: str, engine: str) -> bool:
-    return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
+    try:
+        return _TRANSACTION.match(sql, _script(sql, engine).first_word()) is not None
+    except ValidationError:  # an unclosed comment: the server refuses it
+        return False
 
 
 class _Syntax(ABC):
@@ -4893,16 +4844,13 @@ class _Syntax(ABC):
     session_statement: ClassVar[re.Pattern[str]]
     #: code that may change the session beyond its statement
     session_change: ClassVar[re.Pattern[str]]
-    #: one of these is in every such statement that ``_MAY_SET`` does not match
+    #: one of these is in every such statement that does not begin with such code
     session_change_signs: ClassVar[tuple[str, ...]]
     #: statements that end a transaction and may begin the next one
     transaction_end: ClassVar[re.Pattern[str]]
     #: statements, in capitals, that a migration must not contain, and the reason
     refused: ClassVar[re.Pattern[str]]
     refusal: ClassVar[str]
-
-    def __init__(self) -> None:
-        self._known_change = functools.lru_cache(1000)(self._may_change_session)
 
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
@@ -4935,30 +4883,19 @@ class _Syntax(ABC):
 
     def masked(self, sql: str) -> str:
         """Return the statement with each character of its strings and comments replaced."""
-        script, parts, at = self.script(sql), [], 0
-        while found := self.literal_start.search(sql, at):
+        script, masked = self.script(sql), ""
+        while found := self.literal_start.search(sql, len(masked)):
             replacement, end = script.skip_literal(found)
             skipped = sql[found.start() : end]
-            parts.append(sql[at : found.start()])
-            parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
-            at = end
-        return "".join(parts) + sql[at:]
+            masked += sql[len(masked) : found.start()]
+            masked += skipped if replacement == skipped else replacement[:1] * len(skipped)
+        return masked + sql[len(masked) :]
 
     def may_change_session(self, sql: str) -> bool:
-        """Return whether a statement may change its session, for example a setting.
-
-        Every call asks, so the results for short statements are kept.
-        """
-        if len(sql) < 2000:
-            return self._known_change(sql)
-        return self._may_change_session(sql)
-
-    def _may_change_session(self, sql: str) -> bool:
-        if not _MAY_SET.match(sql):
-            lower = sql.lower()
-            if not any(sign in lower for sign in self.session_change_signs):
-                return False
-        return self.session_change.search("".join(self.code(sql))) is not None
+        """Return whether a statement may change its session, for example a setting."""
+        if any(map(sql.lower().__contains__, self.session_change_signs)):
+            return self.session_change.search("".join(self.code(sql))) is not None
+        return self.session_change.match(sql) is not None
 
     def executed_strings(self, sql: str) -> Sequence[str]:
         """Return the strings in a statement that the server executes as code, as in DO."""
@@ -4971,33 +4908,29 @@ class _MySqlSyntax(_Syntax):
     literal_start = _lazy(rf"['\"`]|{_MySqlScript.line_comment}|/\*(?:M?!\d*)?")
     plain_strings = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     history_name = _lazy(
-        r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
-        r'|(?<!")"schema_migrations"(?!")'
+        r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<![`"])([`"])schema_migrations\1(?![`"])'
     )
     session_statement = _lazy(
-        r"(?i)SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
-        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b"
+        r"(?i)SET\s+(?!(?:GLOBAL|PERSIST(?:_ONLY)?|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
+        r"(?:USE|(?:UN)?LOCK\s+TABLES?)\b"
     )
     # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
     session_change = _lazy(
         r"(?i)\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
         r"|(?<!@)@(?!@)"
     )
-    session_change_signs = (";", "@")
-    transaction_end = _lazy(
-        r"(?i)(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b"
-    )
+    session_change_signs = (";", "@", "--", "/*", "#")
+    transaction_end = _TRANSACTION
     refused = _lazy(r"XA\b")
     refusal = "a transaction of XA outlives its connection: begin one with START TRANSACTION"
-    #: The table that a statement writes to. A comment matches in one way only: no exponential time.
+    #: the table that a statement writes to
     write_target = _lazy(
-        r"(?is)(?:INSERT|REPLACE|UPDATE)"
-        r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
-        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
+        r"(?i)(?:INSERT|REPLACE|UPDATE)(?:\s|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
+        r"(?:(?:`[^`]*`|\w+)\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
     )
 
     def written_table(self, sql: str) -> str | None:
-        found = self.write_target.match(sql, _first_word(sql, "mysql"))
+        found = self.write_target.match(self.start_of_code(sql))
         return found[1] if found else None
 
 
@@ -5014,11 +4947,11 @@ class _PostgresSyntax(_Syntax):
         r"|SELECT\s+(?:pg_catalog\.)?set_config\b"
     )
     session_change = _lazy(
-        r"(?i)(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
-        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
-        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b"
+        r"(?is)(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
+        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD|DECLARE\b.*\bWITH\s+HOLD)\b)"
+        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b"
     )
-    session_change_signs = (";", "set_config", "pg_settings")
+    session_change_signs = (";", "set_config", "pg_settings", "--", "/*")
     transaction_end = _lazy(
         r"(?i)(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b"
     )
@@ -5026,10 +4959,9 @@ class _PostgresSyntax(_Syntax):
     refusal = "a prepared transaction outlives its connection: end it with COMMIT"
 
     def executed_strings(self, sql: str) -> Sequence[str]:
-        if not re.match(r"DO\b", self.start_of_code(sql), re.IGNORECASE):
-            return ()
-        body = re.search(r"\$\w*\$(.*)\$\w*\$", sql, re.DOTALL)
-        return (body[1],) if body else ()
+        is_do = re.match(r"(?i)DO\b", self.start_of_code(sql))
+        body = re.search(r"(?s)\$\w*\$(.*)\$\w*\$", sql)
+        return body.groups() if is_do and body else ()
 
 
 _conflict = functools.partial(_ErrorRule, ConflictError)
@@ -5039,21 +4971,15 @@ _FOREIGN_KEY = _conflict(
 )
 _CHECK = _conflict("does not allow such a row", constraint_kind="check")
 _NOT_NULL = _conflict("requires a value for this column", constraint_kind="not_null")
-_DEADLOCK = _refusal("ended the transaction in favour of another: run it again", retryable=True)
 _LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
 _BUSY = _outage("takes no further connections at present")
 _UNREACHABLE = _outage("could not be reached")
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
-_BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
 _NO_MORE_IDS = _refusal("has no further id: the column holds no greater one")
-_BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
-_NO_OVERLOAD = _refusal(
-    "has no function or operator of that name for arguments of that number and type"
-)
 _SYNTAX = _refusal("could not read the statement")
 _UNKNOWN_NAME = _refusal("knows no table or column of that name (are all migrations applied?)")
 _UNKNOWN = _refusal("knows nothing of that name")
@@ -5080,45 +5006,47 @@ _ROWS_OF_RULES: Sequence[tuple[Any, ...]] = (
     (1216, 1217, 1451, 1452, "23001", "23503", _FOREIGN_KEY),
     (3819, 4025, "23514", _CHECK),
     (1048, 1364, "23502", _NOT_NULL),
-    (1020, 1213, "40001", "40P01", _DEADLOCK),
+    (1020, 1213, "40001", "40P01",
+     _refusal("ended the transaction in favour of another: run it again", retryable=True)),
     (1205, "55P03", _LOCKED),
     (1317, 1969, 3024, "57014", _TOO_SLOW),
-    (0, 1043, 1053, 1077, 1078, 1079, 1152, *range(1154, 1162), 1184, 1927, 2006, 2013, _LOST),
-    (2055, 4031, "08", "25P03", "57P01", "57P02", "57P05", _LOST),
+    (0, 1043, 1053, 1077, 1078, 1079, 1152, *range(1154, 1162), 1184, 1927, 2006, 2013,
+     2055, 4031, "08", "25P03", "57P01", "57P02", "57P05", _LOST),
     (1040, 1135, 1203, 1226, "53300", "57P03", _BUSY),
     (2002, 2003, 2005, _UNREACHABLE),
     (1042, _outage("cannot look up the name of this client's address")),
     (3032, _outage("is in offline mode")),
-    (1129, _BLOCKED),
+    (1129,
+     _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")),
     (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, "28", _LOGIN),
     (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
     (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
     (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
     (1049, "3D", _NO_DATABASE),
     (2026, _no_connection("could not be reached: it offers no TLS")),
-    (1264, 1265, 1292, 1366, 1406, 1411, 1690, "22001", "22003", "22007", "22008", _MISFIT),
-    ("22018", "22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+    (1264, 1265, 1292, 1366, 1406, 1411, 1690, "22001", "22003", "22007", "22008",
+     "22018", "22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
     (167, 1467, "2200H", _NO_MORE_IDS),
     (1365, "22012", _refusal("does not divide by zero")),
     (1139, *range(3688, 3698), 3700, "2201B", _refusal("could not read a regular expression")),
-    (1231, 1298, 1649, 3685, 3686, "22", _BAD_ARGUMENT),
-    (1582, "42883", _NO_OVERLOAD),
+    (1231, 1298, 1649, 3685, 3686, "22",
+     _refusal("refused a value that a function, an operator or a setting cannot have")),
+    (1582, "42883",
+     _refusal("has no function or operator of that name for arguments of that number and type")),
     (1136, _refusal("takes as many values as there are columns")),
     (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
     (1064, 1149, "42601", _SYNTAX),
     (1050, "42P07", _refusal("has a table or index of that name already")),
     (1051, 1054, 1146, "42P01", "42703", _UNKNOWN_NAME),
     (1008, 1091, 1109, 1176, 1193, 1305, "42704", "3F000", _UNKNOWN),
-    (
-        "55P04",
-        _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
-    ),
+    ("55P04",
+     _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed")),
     (1021, 1114, "53100", _DISK_FULL),
     (1037, 1038, 1041, "53200", _NO_MEMORY),
     ("25001", _refusal("does not run this statement inside a transaction")),
     (1142, 1143, 1227, 1370, "42501", _FORBIDDEN),
     (1836, "25006", _READ_ONLY),
-)
+)  # fmt: skip
 _RULES: Mapping[Any, _ErrorRule] = {code: rule for *codes, rule in _ROWS_OF_RULES for code in codes}
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
@@ -5134,12 +5062,17 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _no_connection("has no such user (role)")
-#: A pattern for the server's message, the SQLSTATE, and the rule, or its message if a retry does
-#: not help. At a login libpq does not give the SQLSTATE. In libpq's text the message follows the
-#: severity and two spaces.
+_FOREIGN_WORDS = _no_connection(
+    "refused the login, in words that this library does not know: see the server's log, or set its "
+    "lc_messages to 'C' (English) to read the reason here"
+)
+#: a pattern for a message, the SQLSTATE, and the rule, or its message if a retry does not help
+_Logins: TypeAlias = Sequence[tuple[str, str | None, _ErrorRule | str]]
+#: The server's messages. At a login libpq does not give the SQLSTATE. In its text the message
+#: follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
-_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
+_POSTGRES_LOGINS: _Logins = (
     # PgBouncer, which quotes the server's message
     (r"server login has been failing|pgbouncer cannot connect|server conn crashed"
      r"|query_wait_timeout|client_login_timeout", None, _NO_BACKEND),
@@ -5180,28 +5113,26 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
      "57P03", _outage("is shutting down")),
     (r"terminating connection because of crash|canceling authentication due to timeout",
      "57P02", _outage("ended the login")),
+    (r"\S", None, _FOREIGN_WORDS),
 )  # fmt: skip
-_FOREIGN_WORDS = _no_connection(
-    "refused the login, in words that this library does not know: see the server's log, or set its "
-    "lc_messages to 'C' (English) to read the reason here"
-)
-#: libpq's own messages about a login: pattern, rule or its message
-_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
-    ("could not fork new process", _BUSY),  # the server's message, sent before the login
-    ("no password supplied", "asks for a password, and the URL has none"),
+#: libpq's own messages about a login
+_LIBPQ_LOGINS: _Logins = (
+    ("could not fork new process", None, _BUSY),  # the server's message, sent before the login
+    ("no password supplied", None, "asks for a password, and the URL has none"),
     ("channel binding (?:is )?required",
-     "does not support channel_binding=require: it needs TLS (sslmode=require) and a login by "
-     "scram-sha-256"),
+     None, "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
+           "by scram-sha-256"),
     ("session is not read-only|server is not in hot standby",
-     "takes writes, which the URL's target_session_attrs does not allow"),
-    ("session is read-only|server is in hot standby|could not make a writable connection",
+     None, "takes writes, which the URL's target_session_attrs does not allow"),
+    ("session is read-only|server is in hot standby|could not make a writable connection", None,
      _outage("takes no writes at present, and the URL's target_session_attrs does not allow that")),
     ("authentication method|SCRAM authentication|channel binding",
-     "requires a login method that libpq does not support: see pg_hba.conf"),
-    ("could not (?:translate|resolve) host", _outage("could not be reached: host name not found")),
+     None, "requires a login method that libpq does not support: see pg_hba.conf"),
+    ("could not (?:translate|resolve) host",
+     None, _outage("could not be reached: host name not found")),
     ("server closed the connection|unexpected eof|EOF detected",
-     _outage("could not be reached: it ended the connection")),
-    ("timeout expired", _NO_ANSWER),
+     None, _outage("could not be reached: it ended the connection")),
+    ("timeout expired", None, _NO_ANSWER),
 )  # fmt: skip
 _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
@@ -5209,23 +5140,15 @@ _NETWORK_ERRORS = (
 )  # fmt: skip
 
 
-def _login_rule(rule: _ErrorRule | str) -> _ErrorRule:
-    return _no_connection(rule) if isinstance(rule, str) else rule
-
-
 def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """Return the code and the rule for a failed login, by the words of the server or of libpq.
 
     The server's come first: libpq also reports each address that has no server.
     """
-    for pattern, code, rule in _POSTGRES_LOGINS:
-        if re.search(f":  (?:{pattern})", text):
-            return code, _login_rule(rule)
-    if re.search(r"\S:  \S", text):
-        return None, _FOREIGN_WORDS
-    for pattern, rule in _LIBPQ_LOGINS:
-        if re.search(pattern, text):
-            return None, _login_rule(rule)
+    for before, logins in ((":  ", _POSTGRES_LOGINS), ("", _LIBPQ_LOGINS)):
+        for pattern, code, rule in logins:
+            if re.search(f"{before}(?:{pattern})", text):
+                return code, _no_connection(rule) if isinstance(rule, str) else rule
     for reason in map(os.strerror, _NETWORK_ERRORS):
         if reason in text:
             return None, _outage(f"could not be reached: {reason}")
@@ -5235,15 +5158,13 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
 def _readiness(descriptor: int) -> Callable[[int], Any]:
     """Return a function that waits some milliseconds, and returns whether there is data to read.
 
-    By poll() if there is one: it needs no descriptor, and a selector takes 1.5 times as long.
+    By poll() if there is one: select() takes no descriptor above 1023.
     """
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         return poll.poll
-    selector = selectors.DefaultSelector()
-    selector.register(descriptor, selectors.EVENT_READ)
-    return lambda milliseconds: selector.select(milliseconds / 1000)
+    return lambda milliseconds: select.select([descriptor], [], [], milliseconds / 1000)[0]
 
 
 class _Session(_WatchedSocket, ABC):
@@ -5369,10 +5290,8 @@ def _timeout(seconds: float) -> int:
     return min(_whole_milliseconds(seconds), _LONGEST)
 
 
-#: "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
-_CATALOGUE_TYPE = _lazy(
-    r"(?P<name>[a-z][a-z0-9 ]*?)(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
-)
+#: in "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
+_TYPE_NUMBERS = _lazy(r"\((\d+)(?:,(-?\d+))?\)")
 # Kinds of columns: the number in parentheses is a length, or the digits of seconds.
 _SIZED = frozenset({"text", "bytes"})
 _SCALED = frozenset(
@@ -5384,18 +5303,10 @@ def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
     return dict.fromkeys(names, _ColumnType(kind, **bounds))
 
 
-def _mysql_datetime(text: str) -> datetime | str:
-    """Read a DATETIME in UTC. "0000-00-00 00:00:00" stays text."""
-    try:
-        return datetime.fromisoformat(text + "+00:00")
-    except ValueError:
-        return text
-
-
 def _mysql_date(text: str) -> date | str:
-    """Read a DATE. "0000-00-00" stays text."""
+    """Read a DATE, or a DATETIME in UTC. "0000-00-00" stays text."""
     try:
-        return date.fromisoformat(text)
+        return datetime.fromisoformat(text + "+00:00") if " " in text else date.fromisoformat(text)
     except ValueError:
         return text
 
@@ -5436,23 +5347,20 @@ class _Catalogue(ABC):
     index_memory = ""
     #: by the name of the type
     column_types: ClassVar[Mapping[str, _ColumnType]]
+    #: by kind: see ``exact_expression``
+    exact: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, name: Callable[[str], str]) -> None:
         self._name = name  # quotes a name
 
     def column_type(self, text: str) -> _ColumnType:
         """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
-        found = _CATALOGUE_TYPE.fullmatch(text)
-        name = found["name"] + found["rest"] if found else ""
-        known = self.column_types.get(text) or self.column_types.get(name)
-        if known is None:
-            return _ColumnType("any", finite=False)
-        if found is None or found["size"] is None:
-            return known
-        size, scale = int(found["size"]), int(found["scale"] or 0)
-        if known.kind == "float":  # MySQL's DOUBLE(7,3)
-            return known._replace(scale=scale) if found["scale"] else known
-        if known.kind == "decimal":
+        found, types = _TYPE_NUMBERS.search(text), self.column_types
+        known = types.get(text) or types.get(_TYPE_NUMBERS.sub("", text))
+        if known is None or found is None:
+            return known or _ColumnType("any", finite=False)
+        size, scale = int(found[1]), int(found[2] or 0)
+        if known.kind in ("decimal", "float"):  # or MySQL's DOUBLE(7,3)
             return known._replace(size=size, scale=scale)
         if known.kind in _SIZED:
             return known._replace(size=size)
@@ -5475,7 +5383,7 @@ class _Catalogue(ABC):
 
     def exact_expression(self, name: str, column: _ColumnType) -> str:
         """Return the expression that reads a column without loss of digits."""
-        return self._name(name)
+        return self.exact.get(column.kind, "{}").format(self._name(name))
 
     def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         """Return a function that converts the driver's value, or None if it needs no conversion."""
@@ -5487,15 +5395,16 @@ _IS_TABLE = "table_schema = COALESCE(%s, DATABASE()) AND table_name = %s"
 
 
 class _MySqlCatalogue(_Catalogue):
+    # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
+    exact: ClassVar = {"float": "({} + 0e0)"}
     renderings: ClassVar = {
         **dict.fromkeys(("text", "long text", "id"), _Rendering("CONVERT({} USING utf8mb4)")),
         **dict.fromkeys(("integer", "year"), _Rendering(read=int)),
         "flag": _Rendering(doubt="{} NOT IN (0, 1)", read=int),
         "decimal": _Rendering(read=Decimal),
-        "float": _Rendering("{} + 0e0", read=float),  # as exact_expression
+        "float": _Rendering(exact["float"], read=float),
         "bytes": _Rendering("CONCAT('\x04', HEX({}))", read=lambda text: bytes.fromhex(text[1:])),
-        "date": _Rendering(read=_mysql_date),
-        "moment": _Rendering(read=_mysql_datetime),
+        **dict.fromkeys(("date", "moment"), _Rendering(read=_mysql_date)),
     }
     rendered_value = "IFNULL({value}, '\x03')"
     rendered_rows = "GROUP_CONCAT(CAST(CONCAT_WS('\x01', {}) AS BINARY) SEPARATOR '\x02')"
@@ -5582,10 +5491,6 @@ class _MySqlCatalogue(_Catalogue):
         # An ENUM is sorted by its numbers, but compared with a string by its text.
         return f"CAST({self._name(name)} AS UNSIGNED)" if column.choices else self._name(name)
 
-    def exact_expression(self, name: str, column: _ColumnType) -> str:
-        # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
-        return f"({self._name(name)} + 0e0)" if column.kind == "float" else self._name(name)
-
     def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         if column.kind == "bits":
             return lambda value: int.from_bytes(value, "big")
@@ -5613,8 +5518,7 @@ class _PostgresCatalogue(_Catalogue):
         "flag": _Rendering("concat({}::int)"),
         "bytes": _Rendering("concat(E'\\x04', encode({}, 'hex'))"),
         "moment": _Rendering("concat({} AT TIME ZONE 'UTC')", doubt=_NO_DATE),
-        "local moment": _Rendering("concat({})", doubt=_NO_DATE),
-        "date": _Rendering("concat({})", doubt=_NO_DATE),
+        **dict.fromkeys(("local moment", "date"), _Rendering("concat({})", doubt=_NO_DATE)),
     }
     # CAST would cut the blanks at the end of a CHAR.
     rendered_value = "CASE WHEN {column} IS NULL THEN E'\\x03' ELSE {value} END"
@@ -5632,10 +5536,9 @@ class _PostgresCatalogue(_Catalogue):
         "WHERE conrelid = '{0}'::regclass AND contype IN ('c', 'f', 'x') ORDER BY 1"
     )
     table_key = (
-        "SELECT attname FROM pg_index "
-        "CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
-        "JOIN pg_attribute ON attrelid = indrelid AND attnum = number "
-        "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place"
+        "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
+        "AND attnum = ANY (indkey) WHERE indrelid = to_regclass(%s) AND indisprimary "
+        "ORDER BY array_position(indkey::int2[], attnum)"
     )
     table_transactional = "SELECT count(to_regclass(%s))"
     sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
@@ -5672,27 +5575,18 @@ class _PostgresCatalogue(_Catalogue):
         **_of_kind("date", "date"),
         **_of_kind("time", "time without time zone"),
         **_of_kind("zoned time", "time with time zone"),
-        **_of_kind(
-            "duration", "interval", "interval second", "interval day to second",
-            "interval hour to second", "interval minute to second",
-        ),
-        **_of_kind(
-            "duration", "interval minute", "interval day to minute", "interval hour to minute",
-            unit=timedelta(minutes=1),
-        ),
-        **_of_kind("duration", "interval hour", "interval day to hour", unit=timedelta(hours=1)),
+        **_of_kind("duration", "interval", "interval second"),
+        **_of_kind("duration", "interval minute", unit=timedelta(minutes=1)),
+        **_of_kind("duration", "interval hour", unit=timedelta(hours=1)),
         **_of_kind("duration", "interval day", unit=timedelta(days=1)),
         # Months and years are not durations: only zero fits.
-        **_of_kind(
-            "duration", "interval month", "interval year", "interval year to month",
-            unit=timedelta.max,
-        ),
+        **_of_kind("duration", "interval month", "interval year", unit=timedelta.max),
         **_of_kind("id", "uuid"),
         **_of_kind("document", "json", "jsonb"),
         **_of_kind(
             "range", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"
         ),
-    }  # fmt: skip
+    }
 
     table_indexes = (
         "SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname), "
@@ -5712,9 +5606,9 @@ class _PostgresCatalogue(_Catalogue):
         return [row[:2] for row in ask(self.table_indexes, 2 * self.table_params(table))]
 
     def catalogued(self, text: str) -> _ColumnType:
-        if text.endswith("[]"):
-            return _ColumnType("array", element=self.column_type(text.removesuffix("[]")))
-        return self.column_type(text)
+        text = re.sub("^interval .+ to ", "interval ", text)  # "interval day to minute"
+        column = self.column_type(text.removesuffix("[]"))
+        return _ColumnType("array", element=column) if text.endswith("[]") else column
 
 
 _PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
@@ -5731,8 +5625,8 @@ _BODY = _lazy(
 
 
 def _position(sql: str, at: int) -> str:
-    line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
-    return f"line {_line(sql, at)}, column {at - line_start + 1}"
+    lines = re.split(r"\r\n?|\n", sql[:at])
+    return f"line {len(lines)}, column {len(lines[-1]) + 1}"
 
 
 def _name_at(name: str, sql: str, at: int) -> str:
@@ -6572,8 +6466,8 @@ class _MySqlDialect(_Dialect):
         types = driver.constants.FIELD_TYPE
         self._conversions = {
             **driver.converters.conversions,
-            types.DATETIME: _mysql_datetime,
-            types.TIMESTAMP: _mysql_datetime,
+            types.DATETIME: _mysql_date,
+            types.TIMESTAMP: _mysql_date,
             types.JSON: json.loads,  # not on MariaDB, which sends JSON as LONGTEXT
         }
 

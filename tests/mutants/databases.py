@@ -57,7 +57,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a login in another language is tried again",
         INFRA,
-        Never("_postgres_login", "re.search(r'\\S:  \\S', text)"),
+        Replace("_POSTGRES_LOGINS", "('\\\\S', None, _FOREIGN_WORDS)", "('', '', _UNREACHABLE)"),
         ("faults/test_logins.py::test_words_that_nobody_knows",),
     ),
     OnServers(
@@ -141,7 +141,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: only the first word of a statement tells that it sets something",
         INFRA,
-        Replace("_Syntax._may_change_session", "self.session_change_signs", "()"),
+        Replace("_Syntax.may_change_session", "self.session_change_signs", "()"),
         ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -638,7 +638,7 @@ SCHEMAS: list[Mutant] = [
     OnFakes(
         "migrations: only the exact word is near a marker",
         INFRA,
-        Replace("_marker_place", "word in _MARKER_WORDS", "word == 'migration'"),
+        Text("_MARKER_SHORT", "|migrate", "|migrat"),
         ("unit/test_migrations.py::test_what_seems_to_be_meant_as_a_marker",),
     ),
     OnFakes(
