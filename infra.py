@@ -6983,6 +6983,10 @@ def _first_row(cursor: Any) -> _Row | None:
     return cursor.fetchone() if cursor.description else None
 
 
+def _no_id(cursor: Any) -> None:
+    """Read nothing."""
+
+
 def _row_and_warnings(cursor: Any) -> tuple[_Row, int]:
     return cursor.fetchone(), getattr(cursor, "warning_count", 0)
 
@@ -7061,10 +7065,11 @@ def _perform(sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     session.announce(attempt, sql, params)
     try:
-        return _represented(session.perform, sql, params, fetch)
+        result: T = _represented(session.perform, sql, params, fetch)
     except session.driver.Error as exc:
         _note_refusal(exc, attempt, session)
         raise
+    return result
 
 
 _LITERAL_NUMBER = _lazy(r"(?<![\w$%])\d[\w.]*")
@@ -7466,7 +7471,9 @@ class _SqlTransactions(_SqlStatements):
     def _insert_batch(
         self, operation: str, table: str, names: _Names, columns: _Columns, numbered: bool = False
     ) -> tuple[int, Sequence[int]]:
-        insert = operator.methodcaller("insert_rows", table, names, columns, numbered)
+        def insert(session: _Session) -> tuple[int, Sequence[int]]:
+            return session.insert_rows(table, names, columns, numbered)
+
         return self._insert_step(operation, insert, table, names)
 
     def _insert_rendered(self, table: str, names: _Names, rendered: bytes) -> None:
@@ -16147,7 +16154,7 @@ def _event_items(given: type[Any], made: Any, check: _FieldCheck, name: str, ite
 
 #: by a field's type: a check that returns what is written. That of a tuple also takes its items'.
 _WRITE_CHECKS: Mapping[Any, Any] = {
-    str: _check_text, bool: functools.partial(_check_flag, error=ValidationError),
+    str: _check_text, bool: _FLAG.check,
     int: _event_int, float: _event_float, uuid.UUID: _write_id, datetime: _write_moment,
     dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
     tuple: functools.partial(_event_items, tuple, list),
