@@ -4852,6 +4852,9 @@ class _Syntax(ABC):
     refused: ClassVar[re.Pattern[str]]
     refusal: ClassVar[str]
 
+    def __init__(self) -> None:
+        self._known_change = functools.lru_cache(1000)(self._may_change_session)
+
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
@@ -4892,7 +4895,15 @@ class _Syntax(ABC):
         return masked + sql[len(masked) :]
 
     def may_change_session(self, sql: str) -> bool:
-        """Return whether a statement may change its session, for example a setting."""
+        """Return whether a statement may change its session, for example a setting.
+
+        Every call asks, so the results for short statements are kept.
+        """
+        if len(sql) < 2000:
+            return self._known_change(sql)
+        return self._may_change_session(sql)
+
+    def _may_change_session(self, sql: str) -> bool:
         if any(map(sql.lower().__contains__, self.session_change_signs)):
             return self.session_change.search("".join(self.code(sql))) is not None
         return self.session_change.match(sql) is not None
@@ -7032,17 +7043,23 @@ def _row_maker(into: type[Any], names: tuple[str, ...]) -> Callable[[_Row], Any]
     return lambda row: into(**dict(zip(names, row)))
 
 
-def _represented(read: Callable[..., T], *arguments: Any) -> T:
-    """Call a function that reads values. SerializationError: Python cannot represent one."""
-    try:
-        return read(*arguments)
-    except InfrastructureError:
-        raise
-    except (ValueError, OverflowError, RecursionError) as exc:
-        kind = type(exc).__name__
-    raise SerializationError(  # outside: the context may quote it, a date or half a document
+_UNREPRESENTABLE = (ValueError, OverflowError, RecursionError)
+
+
+def _unrepresentable(kind: str) -> SerializationError:
+    return SerializationError(
         f"a value of the result has no form in Python ({kind}): convert it in the statement"
     )
+
+
+def _fetched(session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
+    try:
+        return session.fetch(cursor, count)
+    except InfrastructureError:
+        raise
+    except _UNREPRESENTABLE as exc:
+        kind = type(exc).__name__
+    raise _unrepresentable(kind)  # outside: the context may quote it
 
 
 def _converted(row: Sequence[Any], readers: Sequence[tuple[int, _Converter]]) -> _Row:
@@ -7064,12 +7081,18 @@ def _check_sql(sql: Any) -> str:
 def _perform(sql: str, params: Any, fetch: _Fetch[T], attempt: Attempt, session: _Session) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     session.announce(attempt, sql, params)
+    cursor = session.raw.cursor()
     try:
-        result: T = _represented(session.perform, sql, params, fetch)
+        session.execute(cursor, sql, params)
+        return fetch(cursor)
     except session.driver.Error as exc:
         _note_refusal(exc, attempt, session)
         raise
-    return result
+    except InfrastructureError:
+        raise
+    except _UNREPRESENTABLE as exc:
+        kind = type(exc).__name__
+    raise _unrepresentable(kind)  # outside: the context may quote it, a date or half a document
 
 
 _LITERAL_NUMBER = _lazy(r"(?<![\w$%])\d[\w.]*")
@@ -7566,7 +7589,7 @@ class ConnectionPool(_SqlTransactions):
             cursor: Any = call(open_cursor)
             batch: Sequence[_Row] = [()] * batch_size
             while len(batch) == batch_size:
-                batch = call(lambda _: _represented(session.fetch, cursor, batch_size))
+                batch = call(lambda _: _fetched(session, cursor, batch_size))
                 if into is None:
                     yield from batch
                 else:
