@@ -4719,16 +4719,12 @@ class _PostgresScript(_Script):
     def _body_pattern(escapes: _Escapes, stops: str) -> _Scanner:
         signs, quoted = _SIGNS, _quoted("'", escapes[0])
         if escapes[0] is False:
-            quoted = (
-                rf"'(?:(?:(?<![eE]')|(?<=[^{signs}][eE]'))[^']*'"
-                rf"|(?<=[{signs}][eE]')[^'\\]*(?:(?:\\.|'')[^'\\]*){{0,50}}'"
-                r"(?!'|[ \t\f\v]*[\r\n-]))"
-            )
+            quoted = rf"'(?:(?<![eE]')|(?<=[^{signs}][eE]'))[^']*'"
         return _repeated(
             rf"[^'\"$/\-{stops}]+",
             quoted,
             '"[^"]*"',
-            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!{_TAG_NAME}\$)|({_TAG_NAME})\$.*?\$\1\$)",
+            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!{_TAG_NAME}\$))",
             r"-(?:-[^\r\n]*)?",
             rf"/(?!\*)|{_PostgresScript.comment}",
         )
@@ -4790,7 +4786,8 @@ class _PostgresScript(_Script):
         It is outside of a rule's parentheses, after an END for every BEGIN and CASE.
         """
         sql, blocks, brackets = self.sql, 0, 0
-        pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
+        stops = r";()A-Za-z_\x80-\U0010ffff" + (r"\\" if self._strict else "")
+        pattern = self._body_pattern(self._escapes, stops)
         while True:
             at = pattern.match(sql, at, self._limit).end()
             if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):

@@ -285,6 +285,11 @@ def test_never_closed(engine: str, opened: str) -> None:
             "CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT ')'); SELECT 3",
             ["CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT ')')", "SELECT 3"],
         ),
+        (
+            "postgres",
+            "CREATE FUNCTION f() RETURNS int \\ SELECT 1; SELECT 3",
+            ["CREATE FUNCTION f() RETURNS int \\ SELECT 1", "SELECT 3"],
+        ),
     ],
 )
 def test_what_a_statement_changes_for_those_behind_it(
