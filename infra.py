@@ -1527,7 +1527,7 @@ class _Settings(_ByValue):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _CallSettings(_Settings):
-    """What the settings of all services have.
+    """What the settings of all services have. Times are in seconds.
 
     Attributes:
         breaker_failures: opens a :class:`CircuitBreaker` (on a cluster one for each node) after
@@ -3904,10 +3904,10 @@ class Database(_Transactions):
     def run(self, fn: Callable[[], T], *, conflicts: bool = False) -> T:
         """Run ``fn()`` in a transaction and return its result.
 
-        After a retryable DatabaseError it runs again, up to five times and within the database's
-        total deadline (``acquire_timeout`` of a pool): ``fn`` should have no effects outside the
-        database. Inside a transaction it runs once, in a savepoint: only the outermost block can be
-        repeated.
+        After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
+        again, up to five times and within the database's total deadline (``acquire_timeout`` of a
+        pool): ``fn`` should have no effects outside the database. Inside a transaction it runs
+        once, in a savepoint: only the outermost block can be repeated.
 
         ``conflicts``: it also runs again, at once and up to a thousand times, after a ConflictError
         of ``<table>_as_read``: another caller has changed a record in the meantime. ``fn`` has to
@@ -10038,10 +10038,11 @@ class Repository(_RecordStore[R]):
             differences of case and composition, for unique constraints and searches.
         hidden: columns that are not in the record, and their types.
         elsewhere: fields of the record that a backend reads with the row from other tables.
-        guarded: fields that have methods of their own. ``update`` refuses other values.
+        guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
+            not as stored.
         kept: fields that ``update`` does not change.
         version: a field of type int. ``create`` stores 1 if it is ``FILLED`` or None, each change
-            of the record raises it by 1, and ``update`` refuses another.
+            of the record raises it by 1, and ``update`` raises ConflictError if it is not as read.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
         ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
         unique: columns of each unique key, by the name of the constraint, such as
@@ -10093,7 +10094,10 @@ class Repository(_RecordStore[R]):
         return made(database, *arguments, **options)
 
     def create(self, record: R) -> R:
-        """Store a new record, fill its ``ids`` and times, and return it as stored."""
+        """Store a new record and return it as stored.
+
+        Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
+        """
         values = self._filled(record)
         self._insert_numbered("create", values)
         return self._stored(values, record)
@@ -14003,7 +14007,7 @@ class RedisCacheProvider:
     Args:
         client: where the values are.
         prefix: text before each key, unchanged; may be empty. None should begin with another one.
-        default_ttl: the ``ttl`` of calls without one.
+        default_ttl: the ``ttl`` of calls without one (0: no expiry).
         fail_open: whether a Redis that does not answer counts as an empty cache.
         clock: for the times in a RateLimit, and for the waits between two questions to Redis.
 
@@ -14148,7 +14152,8 @@ class RedisCacheProvider:
         """Return a lock of that name, not acquired yet; see :class:`CacheLock`.
 
         It is held at most ``ttl`` seconds, and waited for at most ``timeout`` seconds (0: not at
-        all). A value under the same key does not matter.
+        all). Entering raises TimeoutError if it was not free in time, and CacheError if Redis does
+        not answer. A value under the same key does not matter.
         """
         _milliseconds(ttl, "ttl")
         name = self._name(key, "~lock:")
