@@ -40,7 +40,7 @@ test: $(VENV)/test servers
 	@nice sh -c '$(BIN)/python tests/pythons.py --short; pythons=$$?; \
 	    $(BIN)/python tests/versions.py --short && exit $$pythons' \
 	    > $(VENV)/versions.log 2>&1 & others=$$!; \
-	  $(BIN)/python -m pytest --numprocesses 4 --dist worksteal; failed=$$?; \
+	  $(BIN)/python -m pytest --numprocesses 3 --dist worksteal; failed=$$?; \
 	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
 
 unit: $(VENV)/test

@@ -1811,8 +1811,11 @@ class FakeTable(_ConstrainedRows):
     # The same for a repository, with the name of its operation
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
-        made = self._insert_all(operation, rows)
-        return made[0] if len(rows) == 1 and self._made not in rows[0] else None
+        if len(rows) > 1:
+            self._insert_all(operation, rows)
+            return None
+        made = self._database._atomically(operation, lambda: self._add(rows[0]))
+        return None if self._made in rows[0] else made
 
     def _insert_all(
         self, operation: str, rows: Sequence[Mapping[str, Any]], *, ids_first: bool = False

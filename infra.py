@@ -9791,7 +9791,7 @@ class _RecordSchema(ABC, Generic[R]):
             checked = {name: checks[name](value) for name, value in values.items()}
         except KeyError:
             raise self._unknown(values) from None
-        return {**checked, **self._folds(checked)} if self.folded else checked
+        return checked | self._folds(checked) if self.folded else checked
 
     def _unknown(self, names: Iterable[Any]) -> ValidationError:
         unknown = [str(name) for name in names if name not in self._held]
