@@ -1811,11 +1811,12 @@ class FakeTable(_ConstrainedRows):
     # The same for a repository, with the name of its operation
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
-        if len(rows) > 1:
-            self._insert_all(operation, rows)
-            return None
-        made = self._database._atomically(operation, lambda: self._add(rows[0]))
-        return None if self._made in rows[0] else made
+        if len(rows) == 1:
+            (row,) = rows
+            made = self._database._atomically(operation, lambda: self._add(row))
+            return None if self._made in row else made
+        self._insert_all(operation, rows)
+        return None
 
     def _insert_all(
         self, operation: str, rows: Sequence[Mapping[str, Any]], *, ids_first: bool = False
