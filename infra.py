@@ -5989,9 +5989,10 @@ class _Dialect(ABC):
         self.port = self.url.port or _PORTS[self.engine]
         self.driver = _import_driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.errors = self.errors_class(self.driver, self.url.options, self.syntax)
+        self.tls_context: Any = None
         options = self.url.options
         if options.keys() & {*_TLS_FILES}:  # libpq would check the files late, and without a code
-            _tls_context(options, options.get("sslmode", "prefer"))
+            self.tls_context = _tls_context(options, options.get("sslmode", "prefer"))
 
     def convert(self, params: Any) -> Any:
         """Return the parameters as the driver accepts them. Raises ValidationError."""
@@ -6466,7 +6467,7 @@ class _MySqlDialect(_Dialect):
         if mode == "disable":
             self._tls = {"ssl_disabled": True}
         elif not self._prefers_tls:
-            self._tls = {"ssl": _tls_context(options, mode)}
+            self._tls = {"ssl": self.tls_context or _tls_context(options, mode)}
         theirs = driver.connections
         result = type("_Result", (_MySqlResult, theirs.MySQLResult), {})
         classes = _MySqlConnection, theirs.Connection
