@@ -18663,7 +18663,7 @@ class _FittedBatch:
         count = 0
         if error._row and len(self.fitted) == 1:  # it says which row it is
             count = self.fitted[0][1][error._row - 1] + 1
-        if not self._refusal(count) or self._refusal(count - 1):
+        if not count or not self._refusal(count) or self._refusal(count - 1):
             count = bisect.bisect_left(
                 range(size), True, 1, key=lambda first: bool(self._refusal(first))
             )
