@@ -582,14 +582,27 @@ def test_a_server_in_trouble(
         assert client.get("k") == "1"
 
 
+def refusal_of(call: Callable[[], object]) -> str:
+    """Return why a server that takes no more connections refuses the call.
+
+    Redis says so by "best effort" (its networking.c), and ends the connection. On a busy machine
+    only the reset has arrived, once.
+    """
+    for _ in range(5):
+        with pytest.raises(infra.ConnectionError) as caught:
+            call()
+        assert caught.value.retryable is True
+        if "reset by peer" not in str(caught.value):
+            break
+    return str(caught.value)
+
+
 def test_too_many_clients(server: Server, raw: Any) -> None:
     raw.ping()
     raw.config_set("maxclients", 1)
     for url in (server.url, f"redis://:secret@127.0.0.1:{server.port}/1"):
         with client_of(url, retries=0) as client:
-            with pytest.raises(infra.ConnectionError, match="takes no more connections") as caught:
-                client.get("k")
-            assert caught.value.retryable is True
+            assert "takes no more connections" in refusal_of(lambda: client.get("k"))
             assert infra.RedisCacheProvider(client, fail_open=True).get("k", "no") == "no"
     raw.config_set("maxclients", 100)
     with client_of(server.url) as client:
