@@ -254,11 +254,13 @@ def _note_version(name: str, url: str) -> None:
     if name == "moto":
         _versions[name] = f"moto {importlib.metadata.version('moto')}"
     if name not in _versions:
-        client: infra.KeyValueClient | infra.Database | infra.StorageProvider
+        client: infra.KeyValueClient | infra.Database | infra.StorageProvider | infra.EventStream
         if name == "s3":
             client = infra.S3StorageProvider(s3_config(url))
         elif url.startswith("redis"):
             client = infra.RedisClient(infra.CacheConfig(url=url))
+        elif url.startswith("nats"):
+            client = infra.NatsEventStream(infra.NatsConfig(url=url))
         else:
             client = infra.create_pool(infra.DatabaseConfig(url=url))
         with client:

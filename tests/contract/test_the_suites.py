@@ -38,6 +38,8 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.VerificationCache, fakes.FakeVerificationCache, set()),
     (infra.S3StorageProvider, fakes.FakeStorageProvider, {"fetch"}),
     (infra.RedisEventBus, fakes.FakeEventBus, set()),
+    (infra.RedisEventStream, fakes.FakeEventStream, {"deliver"}),
+    (infra.NatsEventStream, fakes.FakeEventStream, {"deliver"}),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
     (infra.TwilioSmsService, fakes.FakeSmsService, set()),
     (infra.SnsSmsService, fakes.FakeSmsService, set()),
@@ -68,6 +70,9 @@ def test_every_port_has_a_suite() -> None:
         infra.SmsService,
         infra.RowMove,
         infra.ObjectMove,
+        infra.EventStream,
+        infra.Outbox,
+        infra.Inbox,
     }
 
 

@@ -77,8 +77,8 @@ def test_all_are_up(
         assert found["storage"].pool is None
         first = found["mysql"].pending or ()
         assert [(each.source, each.number, each.state) for each in first] == [
-            ("schema", 1, "pending"), ("schema", 2, "pending"), ("schema", 3, "pending")
-        ]  # fmt: skip
+            ("schema", number, "pending") for number in range(1, 5)
+        ]
         assert (found["redis"].pending, found["storage"].pending) == (None, None)
         assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
 
@@ -262,3 +262,11 @@ def test_a_closed_bundle(database: Callable[[str], str]) -> None:
     unused.close()
     (found,) = unused.health(WAIT).services.values()
     assert (found.error, found.reason) == ("ConnectionError", "the bundle is closed")
+
+
+@pytest.mark.parametrize(("name", "version"), [("nats", "NATS 2"), ("redis-6.2", "Redis 6.2")])
+def test_the_event_stream_is_asked(service: Callable[[str], str], name: str, version: str) -> None:
+    with bundle(EVENTS_URL=service(name)) as services:
+        found = services.health(deadline=WAIT).services
+        assert [*found] == ["stream"]
+        assert found["stream"].version.startswith(version)

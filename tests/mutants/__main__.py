@@ -19,6 +19,7 @@ from tests.mutants import (
     objects,
     operation,
     others,
+    streams,
     suite,
 )
 
@@ -37,6 +38,7 @@ LISTS = (
     counters.MUTANTS,
     operation.MUTANTS,
     health.MUTANTS,
+    streams.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

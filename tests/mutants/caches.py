@@ -381,16 +381,14 @@ PROVIDERS: list[Mutant] = [
     OnFakes(
         "cache: delete_pattern takes rate limits along",
         INFRA,
-        Replace(
-            "RedisCacheProvider.check_rate_limit", "self._name(key, '~limit:')", "self._name(key)"
-        ),
+        Replace("CacheProvider.check_rate_limit", "self._name(key, '~limit:')", "self._name(key)"),
         CACHE,
     ),
     OnFakes(
         "cache: the prefix is a glob",
         INFRA,
         Replace(
-            "RedisCacheProvider.delete_pattern",
+            "CacheProvider.delete_pattern",
             r"_GLOB_SIGNS.sub(r'\\\g<0>', self._prefix)",
             "self._prefix",
         ),
@@ -400,7 +398,7 @@ PROVIDERS: list[Mutant] = [
         "cache: delete_pattern takes locks along",
         INFRA,
         Replace(
-            "RedisCacheProvider.delete_pattern",
+            "CacheProvider.delete_pattern",
             "(name for name in batch if not name.startswith(own))",
             "batch",
         ),
@@ -447,7 +445,7 @@ PROVIDERS: list[Mutant] = [
         "cache: set_nx fails open",
         INFRA,
         Replace(
-            "RedisCacheProvider.set_nx",
+            "CacheProvider.set_nx",
             "self._ask('set_nx', self._client.set_nx, name, text, seconds)",
             "self._try('set_nx', False, self._client.set_nx, name, text, seconds)",
         ),
@@ -505,7 +503,7 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: a handler that raises ends the round",
         INFRA,
-        Replace("RedisEventBus._handle", "not isinstance(error, Exception)", "True"),
+        Replace("_handle", "not isinstance(error, Exception)", "True"),
         BUS,
     ),
     OnFakes(

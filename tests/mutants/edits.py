@@ -67,7 +67,7 @@ def children(parent: ast.AST) -> Iterator[ast.stmt]:
 
 
 def names_of(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return [statement.name]
     targets: list[ast.expr] = []
     if isinstance(statement, ast.Assign):

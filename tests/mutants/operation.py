@@ -155,7 +155,7 @@ MUTANTS: list[Mutant] = [
     observer("keeps adapters alive", Replace("_watch", "weakref.ref(adapter)", "lambda: adapter")),
     observer(
         "every key counts as missed",
-        Replace("RedisCacheProvider._count_hits", "asked - hits", "asked"),
+        Replace("CacheProvider._count_hits", "asked - hits", "asked"),
     ),
     observer(
         "hears of no retry",
@@ -167,7 +167,7 @@ MUTANTS: list[Mutant] = [
     ),
     observer(
         "hears of no handler that a bus calls",
-        Drop("RedisEventBus._handle", "_count(observer, 'redis', 'handler_errors')"),
+        Drop("_handle", "_count(observer, service, 'handler_errors')"),
     ),
     observer(
         "hears of no reconnect",
@@ -286,18 +286,18 @@ MUTANTS: list[Mutant] = [
     ),
     traces(
         "an event has no trace",
-        Never("RedisEventBus.__init__", "traceparent is None and self._observer is not None"),
+        Never("_EventWriter.__init__", "observer is not None"),
     ),
     traces(
         "Ctrl-C in a handler leaves its span open",
-        Replace("RedisEventBus._handle", "BaseException", "Exception"),
+        Replace("_handle", "BaseException", "Exception"),
     ),
     traces(
         "a traceparent that is given is not used",
         Replace(
-            "RedisEventBus.__init__",
-            "traceparent is None and self._observer is not None",
-            "self._observer is not None",
+            "_EventWriter.__init__",
+            "span is not None",
+            "span is not None and observer is None",
         ),
         "contract/test_event_bus.py",
     ),
@@ -314,7 +314,7 @@ MUTANTS: list[Mutant] = [
     traces(
         "markers: a label has the key",
         Replace(
-            "RedisCacheProvider.get",
+            "CacheProvider.get",
             "self._count_hits(text is not None)",
             "self._observer.count(self._name(key), 'cache_hits')",
         ),

@@ -366,7 +366,7 @@ TEXTS: list[Mutant] = [
         "text: a cache gives the caller's keys back",
         INFRA,
         Replace(
-            "RedisCacheProvider.get_many",
+            "CacheProvider.get_many",
             "map(_plain, _check_many('keys', keys))",
             "_check_many('keys', keys)",
         ),

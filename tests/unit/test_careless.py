@@ -45,6 +45,7 @@ BAD: Mapping[str, Any] = {
 }
 NO_DATABASE = infra.DatabaseConfig(url="postgresql://u:p@127.0.0.1:1/db", acquire_timeout=0.1)
 NO_REDIS = infra.CacheConfig(url="redis://127.0.0.1:1/0", retries=0, deadline=0.1)
+NO_NATS = infra.NatsConfig(url="nats://127.0.0.1:1", retries=0, deadline=0.1)
 TWILIO = infra.SmsConfig(
     provider="twilio", account_sid="a", api_key="k", api_secret="s", sender="i"
 )
@@ -86,6 +87,7 @@ GOOD: Mapping[str, Any] = {
     "repositories": infra.UserRepository, "build": lambda services: 1, "records": [],
     "field": "n", "low": 1, "high": 2, "values": [1], "target": (STORAGE, "new", ""),
     "call": infra.Call("redis", "get", "ok", 0.1, 1), "outcome": "ok",
+    "group": "g", "events": [], "message_id": "1", "older": 60,
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {
@@ -93,6 +95,8 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
     "create_pool": {"config": NO_DATABASE},
     "DatabaseConfig": {"url": "mysql://u:p@127.0.0.1:1/db"},
     "RedisClient": {"config": NO_REDIS},
+    "RedisEventStream": {"client": infra.RedisClient(NO_REDIS)},
+    "NatsEventStream": {"config": NO_NATS},
     "TwilioSmsService": {"config": TWILIO},
     "create_sms_service": {"config": TWILIO},
     "Infrastructure": {"config": infra.Config()},
@@ -110,6 +114,7 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
     "FakeCacheProvider.fail_next": {"method": "get"},
     "FakeVerificationCache.fail_next": {"method": "clear"},
     "FakeEventBus.fail_next": {"method": "publish"},
+    "FakeEventStream.fail_next": {"method": "append"},
     "FakeStorageProvider.fail_next": {"method": "copy"},
     "FakeSmsService.fail_next": {"method": "send_sms"},
 }
@@ -117,6 +122,7 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
 MADE_BY = {
     "CacheLock": "RedisCacheProvider.lock",
     "Subscription": "RedisEventBus.subscribe",
+    "Consumer": "EventStream.consume",
     "Attempt": "CallPolicy.call",
 }
 #: a callable, its parameter and the exception that goes through: why that is right
@@ -129,7 +135,8 @@ def fake_services(clock: fakes.FakeClock) -> Iterator[Any]:
     services = fakes.FakeInfrastructure(clock=clock)
     for name in (
         "accounts", "exchange", "phone_users", "tokens", "users", "organizations", "benchmarks",
-        "submissions", "redis", "cache", "verification", "bus", "storage", "sms",
+        "submissions", "redis", "cache", "verification", "bus", "storage", "sms", "stream",
+        "outbox", "inbox",
     ):  # fmt: skip
         yield getattr(services, name)
     yield services
@@ -157,6 +164,8 @@ def real_services(clock: fakes.FakeClock) -> Iterator[Any]:
     yield infra.RedisCacheProvider(client)
     yield infra.VerificationCache(client)
     yield infra.RedisEventBus(client)
+    yield infra.RedisEventStream(client)
+    yield infra.Outbox(pool)
     yield infra.MockSmsService()
     yield infra.FailoverSmsService(infra.MockSmsService())
     yield infra.Observer()

@@ -50,7 +50,8 @@ def test_text_of_any_subclass(text: Text) -> None:
             text("twilio"), text("SK1"), text("secret"), text(account), text("+14155550100"),
             region=text("eu-north-1"),
         ),
-        infra.Config(phone_hash_key=text(SECRET)),
+        infra.Config(phone_hash_key=text(SECRET), events_url=text("nats://:p@nats")),
+        infra.NatsConfig(text("tls://u:p@nats")),
     ]  # fmt: skip
     assert plain(made) == [
         infra.DatabaseConfig("mysql://u:p@db/accounts"),
@@ -59,7 +60,8 @@ def test_text_of_any_subclass(text: Text) -> None:
             "eu-north-1", "http://s3:9000", "https://public", "id", "key", "token"
         ),
         infra.SmsConfig("twilio", "SK1", "secret", account, "+14155550100", region="eu-north-1"),
-        infra.Config(phone_hash_key=SECRET),
+        infra.Config(phone_hash_key=SECRET, events_url="nats://:p@nats"),
+        infra.NatsConfig("tls://u:p@nats"),
     ]
     assert made[0].engine == "mysql"  # type: ignore[attr-defined]
     env = {"MYSQL_URL": text("mysql://u:p@db/accounts"), "SMS_PROVIDER": text(" twilio ")}

@@ -270,6 +270,19 @@ def test_the_benchmark_exchange_is_the_same_on_real_servers(
     assert "2. engine-1 by ada\n   2. engine-3 by bob" in fake
 
 
+@pytest.mark.parametrize("events", ["redis", "nats"])
+def test_the_orders_are_the_same_on_real_servers(
+    service: Callable[[str], str], database: Callable[[str], str], events: str
+) -> None:
+    fake = run("examples/orders.py")
+    name = "postgres" if events == "redis" else "mariadb"
+    variables = {"EVENTS_URL": service(events), "DATABASE_URL": database(name)}
+    run("-m", "infra", "migrate", **variables)
+    for _ in range(2):  # it cleans up after itself
+        assert run("examples/orders.py", "--real", **variables) == fake
+    assert "Bills: [200, 350, 425]\n   Dead letters: 0\n" in fake
+
+
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
 def test_the_shop_is_the_same_on_each_fake(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     shop.main(fakes.FakeDatabase(engine, shop.TABLES))

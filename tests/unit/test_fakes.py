@@ -492,6 +492,7 @@ CLOSEABLE = (
     (fakes.FakeStorageProvider, "exists", ["files", "k"]),
     (fakes.FakeEventBus, "publish", ["news", infra.SystemEvent.CacheCleared("*")]),
     (fakes.FakeSmsService, "send_sms", [PHONE, "Hello"]),
+    (fakes.FakeEventStream, "append", ["news", infra.SystemEvent.CacheCleared("*")]),
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract.backends import eventually
 from tests.unit.test_observers import Recorder
 
 pytest.importorskip("opentelemetry.sdk")
@@ -163,10 +164,25 @@ def use_storage(services: infra.Infrastructure) -> None:
     storage.delete_batch("letters", [KEY])
 
 
-def use_bus(services: infra.Infrastructure, outputs: Outputs) -> None:
-    def wrong_family(message: infra.Message) -> None:
-        message.deserialize(infra.UserEvent)
+def wrong_family(message: infra.Message) -> None:
+    message.deserialize(infra.UserEvent)
 
+
+def use_stream(services: infra.Infrastructure) -> None:
+    stream, outbox = services.stream, services.outbox
+    stream.declare(CHANNEL, "mail")
+    outbox.add(CHANNEL, infra.SystemEvent.CacheCleared(MESSAGE), key=KEY)
+    assert outbox.relay(stream, once=True) == 1
+    with stream.consume(CHANNEL, "mail", wrong_family) as consumer:
+
+        def is_dead() -> object:
+            consumer.join(0.01)
+            return stream.dead_letters(CHANNEL, "mail")
+
+        eventually(is_dead)
+
+
+def use_bus(services: infra.Infrastructure, outputs: Outputs) -> None:
     services.bus.subscribe(CHANNEL, wrong_family)
     with outputs.traces.tracer.start_as_current_span("request"):
         services.bus.publish(CHANNEL, infra.SystemEvent.CacheCleared(MESSAGE))
@@ -194,6 +210,7 @@ def use_all(services: infra.Infrastructure, outputs: Outputs) -> list[str]:
     use_exchange(services)
     use_storage(services)
     use_bus(services, outputs)
+    use_stream(services)
     use_moves(services)
     outputs.ask_health(services)
     return secrets

@@ -254,6 +254,13 @@ def test_pools_and_breakers_are_watched_while_they_live(recorder: Recorder) -> N
     assert (pool(), breaker()) == ({}, {})
 
 
+def test_the_breaker_of_an_event_stream_is_watched(recorder: Recorder) -> None:
+    config = infra.NatsConfig(url="nats://127.0.0.1:1", breaker_failures=1)
+    with infra.NatsEventStream(config, observer=recorder):
+        (breaker,) = recorder.sources["nats.breaker"]
+        assert breaker() == {"closed": 1, "open": 0, "half_open": 0}
+
+
 def test_retries_are_counted(recorder: Recorder) -> None:
     config = infra.CacheConfig(url="redis://127.0.0.1:1", retries=2)
     with infra.RedisClient(config, clock=fakes.FakeClock(), observer=recorder) as client:
