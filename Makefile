@@ -1,4 +1,4 @@
-# make demo        run four examples on the fakes, without a server or a driver
+# make demo        run five examples on the fakes, without a server or a driver
 # make demo-real   run them on private real servers too; fail if the transcripts differ
 # make test        install what the tests need, start private servers on loopback, run everything
 # make unit        run the tests on the fakes alone, without a server: for the quick loop
@@ -28,6 +28,7 @@ demo: $(VENV)/base
 	$(BIN)/python -u examples/benchmark_exchange.py
 	DATABASE_URL= $(BIN)/python -u examples/shop.py
 	$(BIN)/python -u examples/move_users.py
+	$(BIN)/python -u examples/orders.py
 
 demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
@@ -55,7 +56,7 @@ check: $(VENV)/test
 	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-BENCHES := imports fakes cache storage bus pool observe repositories exchange splitter move
+BENCHES := imports fakes cache storage bus events pool observe repositories exchange splitter move
 
 bench: pgloader
 bench bench-check: $(VENV)/bench servers

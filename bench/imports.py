@@ -70,7 +70,7 @@ def seconds(names: str, folder: Path) -> float:
 def shares(bench: Bench, compiled: Path, source: Path) -> list[Share]:
     """Take turns, round by round, and return the share of each import."""
     imports = {
-        "import infra": ("infra", compiled, 0.7),
+        "import infra": ("infra", compiled, 0.8),
         "import infra, fakes": ("infra, fakes", compiled, math.inf),
         "import infra, no byte code": ("infra", source, math.inf),
         "infra, fakes, no byte code": ("infra, fakes", source, math.inf),
