@@ -84,6 +84,7 @@ prove-machines: $(VENV)/test servers
 
 prove-kills: $(VENV)/test servers
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/faults/test_kills.py \
+	    tests/faults/test_streams.py::test_workers_are_killed_at_random \
 	    tests/faults/test_moves.py::test_killed_and_resumed \
 	    tests/faults/test_object_moves.py::test_killed_and_resumed
 
