@@ -220,11 +220,12 @@ class Cutting(Proxy):
     def request(self, data: bytes) -> bytes | None:
         part, self.left = data[: self.left], self.left - len(data)
         if self.left <= 0:
-            threading.Timer(0.01, self._end_all).start()
+            # Of this connection alone: the next one may be open by then.
+            threading.Timer(0.01, self._end, [[*self._sockets]]).start()
         return part or None
 
-    def _end_all(self) -> None:
-        for each in self._sockets:
+    def _end(self, sockets: list[socket.socket]) -> None:
+        for each in sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
