@@ -17212,17 +17212,16 @@ for _, found in ipairs(redis.pcall('XINFO', 'GROUPS', KEYS[1])) do
 end
 """
 _PENDING_SCRIPT = f"""{_IS_FOR}{_GROUPS}
-local group = groups[ARGV[1]]
-if not group then return -1 end
-local count, last = group.pending, group.last
-while true do
-  local page = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1000)
-  if #page == 0 then return count end
-  last = page[#page][1]
-  for _, entry in ipairs(page) do
-    if is_for(ARGV[1], entry) then count = count + 1 end
-  end
+local name, last, count = ARGV[1], ARGV[2], 0
+if last == '' then
+  if not groups[name] then return {{-1, ''}} end
+  count, last = groups[name].pending, groups[name].last
 end
+local page = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1000)
+for _, entry in ipairs(page) do
+  if is_for(name, entry) then count = count + 1 end
+end
+return {{count, #page == 1000 and page[1000][1] or ''}}
 """
 _TRIM_SCRIPT = f"""{_NOW}{_GROUPS}
 if not next(groups) then return 0 end
@@ -17235,13 +17234,6 @@ for name, group in pairs(groups) do
 end
 return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-%.0f', ms, seq))
 """
-
-
-@functools.cache
-def _sha1(script: str) -> str:
-    import hashlib
-
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisEventStream(EventStream):
@@ -17295,15 +17287,8 @@ class RedisEventStream(EventStream):
         return [base + part for part in parts]
 
     def _run(self, operation: str, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a script, by its digest if the server has it already."""
-        send = functools.partial(self._client._send, operation, key=keys[0])
-        words = len(keys), *keys, *arguments
-        try:
-            return send(("EVALSHA", _sha1(script), *words))
-        except CacheError as error:
-            if type(error.__cause__).__name__ != "NoScriptError":
-                raise
-        return send(("EVAL", script, *words))
+        command = ("EVAL", script, len(keys), *keys, *arguments)
+        return self._client._send(operation, command, key=keys[0])
 
     def _declare(self, channel: str, group: str, past: bool, task: _GroupTask | None) -> None:
         keys, name = self._keys(channel, group), _key_part(group)
@@ -17382,8 +17367,15 @@ class RedisEventStream(EventStream):
         return int(self._run("trim", _TRIM_SCRIPT, *words))
 
     def _pending(self, channel: str, group: str) -> int | None:
-        found = self._run("pending", _PENDING_SCRIPT, self._keys(channel)[:1], _key_part(group))
-        return None if found < 0 else int(found)
+        keys, name, total, last = self._keys(channel)[:1], _key_part(group), 0, ""
+        while True:  # page by page: a script stops the server
+            count, following = self._run("pending", _PENDING_SCRIPT, keys, name, last)
+            if count < 0:
+                return None
+            total += int(count)
+            last = following.decode()
+            if not last:
+                return total
 
 
 _NO_JETSTREAM = _outage("answers, but without JetStream: start it with -js")
@@ -17405,12 +17397,14 @@ class NatsEventStream(EventStream):
 
     https://docs.nats.io/nats-concepts/jetstream. Each channel has a stream that keeps an event
     until each group has handled it, and one for dead letters and counts of failures. ``prefix``
-    precedes their names. A delayed event of an ordered group blocks those behind it. Raises
-    ConfigurationError if ``nats-py`` is missing.
+    precedes their names. A delayed event of an ordered group blocks those behind it. An event may
+    have 1,000 bytes less than the server's ``max_payload``. Raises ConfigurationError if
+    ``nats-py`` is missing.
     """
 
     capabilities = frozenset({"takeover", "deduplication"})
     BLOCK = 0.5  # seconds that one question waits for an event: as long ``close`` may take
+    RESERVED = 1000  # bytes of the server's max_payload, for what a dead letter adds to an event
 
     def __init__(
         self,
@@ -17578,7 +17572,10 @@ class NatsEventStream(EventStream):
         for stream, retention in zip(self._names(channel), ("interest", "limits")):
             try:
                 await self._js.add_stream(
-                    name=stream, subjects=[f"{stream}.>"], retention=retention
+                    name=stream,
+                    subjects=[f"{stream}.>"],
+                    retention=retention,
+                    duplicate_window=120 if retention == "interest" else 86400,
                 )
             except self._errors.BadRequestError as exc:
                 if exc.err_code != 10058:  # it exists, and somebody has configured it
@@ -17614,9 +17611,12 @@ class NatsEventStream(EventStream):
 
         await self._make_streams(channel)
         subject, answers = f"{self._names(channel)[0]}.event", []
-        for id, text in written:
+        events = [(id, text.encode()) for id, text in written]
+        if max(len(payload) for _, payload in events) > self._client.max_payload - self.RESERVED:
+            raise self._driver.errors.MaxPayloadError
+        for id, payload in events:
             headers = {"Nats-Msg-Id": id, "Infra-Delay": repr(delay)}
-            answers.append(await self._js.publish_async(subject, text.encode(), headers=headers))
+            answers.append(await self._js.publish_async(subject, payload, headers=headers))
         await asyncio.gather(*answers)
 
     def _next(self, task: _GroupTask, event: _Delivery | None, *, take: bool) -> _Delivery | None:
@@ -17651,7 +17651,7 @@ class NatsEventStream(EventStream):
                 returned = int((await self._js.get_last_msg(kept, tries)).data)
         delay = float(headers.get("Infra-Delay", 0))
         failures, deaths = returned - (delay > 0), found.num_delivered - 1 - returned
-        ref = reply, kept, group, tries, returned
+        ref = reply, kept, group, tries, returned, SystemClock.monotonic() + task.visibility
         event = _Delivery(ref, message.data, failures, deaths)
         if failures >= 0:
             return event
@@ -17663,7 +17663,9 @@ class NatsEventStream(EventStream):
 
     async def _settle(self, task: _GroupTask, event: _Delivery) -> None:
         await self._make_streams(task.channel)
-        reply, kept, group, tries, returned = event.ref
+        reply, kept, group, tries, returned, until = event.ref
+        if event.error and SystemClock.monotonic() > until:
+            return  # another worker has the event
         if event.pause is not None:
             await self._js.publish(tries, b"%d" % (returned + 1))
             again = b'-NAK {"delay": %d}' % math.ceil(event.pause * 1e9)

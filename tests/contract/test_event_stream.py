@@ -369,6 +369,12 @@ class EventStreamContract(Contract):
             backend.until(lambda: stream.pending(channel, "mail") == 1)
         with pytest.raises(infra.NotFoundError):
             stream.pending(channel, "other")
+        many = backend.name("many")
+        stream.declare(many, "mail")
+        stream.append_many(many, [note(number) for number in range(2000)])
+        assert stream.pending(many, "mail") == 2000
+        stream.append(many, note("one more"))
+        assert stream.pending(many, "mail") == 2001
 
     def test_trim(self, backend: StreamBackend) -> None:
         stream, channel, worker = backend.stream, backend.name(), Worker()

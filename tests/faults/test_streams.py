@@ -156,6 +156,44 @@ def test_a_consumer_that_is_slower_than_its_visibility(stream: infra.EventStream
     assert stream.dead_letters(CHANNEL, GROUP) == []
 
 
+def test_a_slow_worker_fails_after_it_has_lost_its_event(stream: infra.EventStream) -> None:
+    """Its failure postpones nothing: it is another worker's event now."""
+    calls = [threading.Event() for _ in range(3)]
+    count = iter(calls)
+
+    def handle(message: infra.Message) -> None:
+        mine = next(count)
+        mine.set()
+        if mine is calls[0]:
+            assert calls[1].wait(WAIT)
+            time.sleep(1)  # a clock may be slower than the broker's
+            raise ValueError
+        if mine is calls[1]:
+            calls[2].wait(2 * WAIT)  # longer than its visibility, too
+
+    with stream.consume(CHANNEL, GROUP, handle, workers=2, visibility=2.5, backoff=100):
+        stream.append(CHANNEL, note(1))
+        assert calls[2].wait(WAIT)
+    assert stream.dead_letters(CHANNEL, GROUP) == []
+
+
+def test_the_largest_event_of_nats(private_server: Callable[[str], Server]) -> None:
+    """What can be stored can become a dead letter; what is larger is refused before it is sent."""
+    worker = Worker(ValueError())
+    with services_at(private_server("nats").url) as services:
+        stream = services.stream
+        with stream.consume(CHANNEL, GROUP, worker, retries=0):
+            largest = note("x" * (2**20 - 1000 - 250))
+            stream.append(CHANNEL, largest)
+            eventually(lambda: stream.dead_letters(CHANNEL, GROUP), 30)
+            with pytest.raises(infra.MessagingError, match="max_payload") as caught:
+                stream.append_many(CHANNEL, [note("small"), note("x" * (2**20 - 1000))])
+            assert caught.value.outcome == "rejected"
+            assert stream.retry_dead(CHANNEL, GROUP) == 1
+            eventually(lambda: len(worker.notes) == 2)
+    assert [len(text) for text in worker.notes] == [2**20 - 1250] * 2
+
+
 def test_a_broker_is_killed_and_restarted(stream: infra.EventStream, server: Server) -> None:
     worker, stored, unknown = Worker(), list[str](), 0
     numbers = iter(range(10**6))
@@ -356,6 +394,25 @@ def test_deleted_nats_streams(private_server: Callable[[str], Server]) -> None:
             stream.append(CHANNEL, note(1))
             assert deleted.wait(WAIT)
             eventually(lambda: stream.append(CHANNEL, note(2)) and "2" in notes)
+
+
+def test_nats_knows_a_dead_letter_for_a_day(private_server: Callable[[str], Server]) -> None:
+    """A worker that has stored it and lost the answer stores no second one."""
+    import asyncio
+
+    import nats
+
+    server = private_server("nats")
+
+    async def windows() -> dict[str, float]:
+        client = await nats.connect(server.url)
+        found = await client.jetstream().streams_info()
+        await client.close()
+        return {str(each.config.name): each.config.duplicate_window for each in found}
+
+    with services_at(server.url) as services:
+        services.stream.declare(CHANNEL, GROUP)
+    assert asyncio.run(windows()) == {"infra-orders": 120, "infra-orders-kept": 86400}
 
 
 def test_a_redis_that_refuses(private_server: Callable[[str], Server]) -> None:

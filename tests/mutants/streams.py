@@ -159,6 +159,26 @@ MUTANTS: list[Mutant] = [
         Replace("NatsEventStream._settle", "returned + 1", "0"),
         "test_retries_end_in_the_dead_letters",
     ),
+    OnServers(
+        "streams: a failure on NATS counts although another worker has the event",
+        INFRA,
+        Never(
+            "NatsEventStream._settle",
+            "event.error and SystemClock.monotonic() > until",
+        ),
+        ("faults/test_streams.py::test_a_slow_worker_fails_after_it_has_lost_its_event",),
+    ),
+    OnServers(
+        "streams: an event on NATS may be as large as the server takes",
+        INFRA,
+        Replace("NatsEventStream.RESERVED", "1000", "0"),
+        ("faults/test_streams.py::test_the_largest_event_of_nats",),
+    ),
+    on_redis(
+        "pending counts one page",
+        Replace("RedisEventStream._pending", "following.decode()", "''"),
+        "test_pending",
+    ),
     outbox("sent events are not marked", Drop("_Relay._send_batch", "self._mark(bucket, sent)")),
     outbox(
         "events are sent in any order",
