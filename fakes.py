@@ -2676,15 +2676,13 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
                 self._set(key, value, ttl)
             return absent
 
-    def _delete_many(self, keys: Sequence[str]) -> int:
+    def _delete(self, command: str, keys: Sequence[str]) -> int:
         server = self.server
         with server._lock:
             return sum(
                 server._entry(key) is not None and server._data.pop(key, None) is not None
                 for key in keys
             )
-
-    _unlink_many = _delete_many
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         with self.server._lock:
@@ -3215,7 +3213,7 @@ class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
         for key in keys:
             if key not in refused:
                 objects.pop(key, None)
-                if self._keeps_folders and not key.endswith("/"):
+                if self._keeps_folders:
                     self._remove_empty_folders(bucket, key)
         return refused
 

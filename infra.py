@@ -396,8 +396,8 @@ class SystemClock(Clock):
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
 
-    #: Waits for other threads use this function, because tests may replace ``time.monotonic``. A
-    #: wait has to start and end on the same clock, or it may never end.
+    #: Waits for other threads use this function, because tests may replace ``time.monotonic``: a
+    #: wait that changes its clock may never end.
     monotonic: Callable[..., float] = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
@@ -473,12 +473,12 @@ def _plain(value: Any) -> Any:
 class _ByValue:
     """Equality, hash and repr by class and fields, as ``@dataclass`` generates them.
 
-    ``@dataclass`` would generate them for each class, in a quarter of the time of ``import infra``.
+    To generate them for each class would take a quarter of the time of ``import infra``.
     """
 
     def _by_value(self) -> tuple[Any, ...]:
-        compared = [one for one in fields(self) if one.compare]  # type: ignore[arg-type]
-        return tuple(getattr(self, one.name) for one in compared)
+        own = fields(self)  # type: ignore[arg-type]
+        return tuple(getattr(self, one.name) for one in own if one.compare)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _ByValue) or other.__class__ is not self.__class__:
@@ -489,9 +489,9 @@ class _ByValue:
         return hash(self._by_value())
 
     def __repr__(self) -> str:
-        shown = [one for one in fields(self) if one.repr]  # type: ignore[arg-type]
-        values = ", ".join(f"{one.name}={self._text_of(one)}" for one in shown)
-        return f"{type(self).__qualname__}({values})"
+        own = fields(self)  # type: ignore[arg-type]
+        values = (f"{one.name}={self._text_of(one)}" for one in own if one.repr)
+        return f"{type(self).__qualname__}({', '.join(values)})"
 
     def _text_of(self, field: Any) -> str:
         return repr(getattr(self, field.name))
@@ -581,16 +581,17 @@ def _counts_from(lowest: int) -> _Validator:
 _TEXT = _Validator("non-empty text", _is_text)
 _COUNT, _COUNT_OR_0 = map(_counts_from, (1, 0))
 _YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
-_SECONDS = _Validator("a number of seconds", lambda v: _is_number(v, 0, _YEAR))
-_WAIT_OR_0 = _SECONDS._replace(expected="a number of seconds, at least 0, at most a year")
-_WAIT = _Validator(
-    "a number of seconds above 0, at most a year", lambda v: _is_number(v, 1e-6, _YEAR), float
-)
-_TTL_OR_0 = _Validator(
-    "a number of seconds, at least 0, at most a century",
-    lambda v: _is_number(v, 0, 100 * _YEAR),
-    float,
-)
+
+
+def _seconds(bounds: str = "", lowest: float = 0, highest: float = _YEAR) -> _Validator:
+    expected = f"a number of seconds{bounds}"
+    return _Validator(expected, lambda v: _is_number(v, lowest, highest), float)
+
+
+_SECONDS = _seconds()
+_WAIT_OR_0 = _seconds(", at least 0, at most a year")
+_WAIT = _seconds(" above 0, at most a year", 1e-6)
+_TTL_OR_0 = _seconds(", at least 0, at most a century", highest=100 * _YEAR)
 _SWITCH = _Validator(
     "true or false", lambda v: type(v) is bool, {"true": True, "false": False}.__getitem__
 )
@@ -671,8 +672,7 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
     """Return the number's HMAC-SHA-256 under ``key`` (32 bytes or more), as 64 hexadecimal digits.
 
     Without a key it is SHA-256, which anybody can reverse by trying all numbers. Raises
-    ValidationError for a phone that :func:`normalize_phone` refuses, and ConfigurationError for a
-    key that is too short.
+    ValidationError as :func:`normalize_phone` does, and ConfigurationError for a shorter key.
     """
     number = normalize_phone(phone)
     if key is not None:
@@ -1284,7 +1284,7 @@ class _Url(NamedTuple):
 
     @classmethod
     def parse(cls, url: object) -> _Url:
-        """Return the URL's parts. Raises ValueError, which does not quote the URL."""
+        """Return the parts. Raises ValueError, which does not quote the URL."""
         import urllib.parse
 
         if not isinstance(url, str):
@@ -1338,10 +1338,7 @@ _ODD_HOST = "its host should be a name or an address"
 
 
 def _is_host(host: str) -> bool:
-    """Return whether it is the path of a socket, or Python can look it up.
-
-    Each label of a name needs 1 to 63 bytes.
-    """
+    """Return whether it is a socket's path, or a name whose labels have 1 to 63 bytes each."""
     if host.startswith("/"):
         return "\0" not in host
     try:
@@ -1531,7 +1528,7 @@ class _Settings(_ByValue):
 
     def _text_of(self, field: Any) -> str:
         value = getattr(self, field.name)
-        if field.metadata.get("secret") and value is not None and field.name != "url":
+        if field.metadata.get("secret") and value is not None:
             value = "***"
         elif isinstance(value, str):
             value = re.sub("(?s)://.*@", "://***@", value)
@@ -1554,8 +1551,8 @@ class _CallSettings(_Settings):
     """What the settings of all services have. Times are in seconds.
 
     Attributes:
-        breaker_failures: opens a :class:`CircuitBreaker` (on a cluster one for each node) after
-            that many attempts in a row without an answer; 0: there is none.
+        breaker_failures: the attempts in a row without an answer that open a
+            :class:`CircuitBreaker` (on a cluster one for each node); 0: there is none.
         breaker_reset: the breaker's ``reset_after``.
         slow: a call that takes longer is logged as a WARNING; 0: none is.
     """
@@ -1569,22 +1566,21 @@ class _CallSettings(_Settings):
 class DatabaseConfig(_CallSettings):
     """A MySQL, MariaDB or Postgres database, as the URL's scheme says. All times are in seconds.
 
-    ``interruptible``: Ctrl-C ends a statement on Postgres, a copy or a login at once. Without it,
-    psycopg2 notices Ctrl-C when the statement ends. During a statement the main thread uses
-    ``signal.set_wakeup_fd``. A descriptor that was set earlier still gets its bytes. The request to
-    cancel goes over a second connection, which is not encrypted. It holds no data, and names the
-    session by a random number from the server. Nothing is cancelled in other threads, for other
-    signals, or if SIGINT has a handler of your own. Statements on MySQL and MariaDB always end at
-    once.
+    ``interruptible``: Ctrl-C ends a statement on Postgres, a copy or a login at once; without it,
+    psycopg2 waits for its end. MySQL and MariaDB always end a statement at once. Nothing is
+    cancelled in other threads, for other signals, or if SIGINT has a handler of your own. During a
+    statement the main thread uses ``signal.set_wakeup_fd``; a descriptor set earlier still gets its
+    bytes. The request to cancel goes over a second connection, which is not encrypted. It holds no
+    data, and names the session by a random number from the server.
 
-    ``error_detail`` adds the server's text, which quotes rows and values, to each error: use it in
+    ``error_detail`` adds the server's text, which quotes rows and values, to each error: for
     development only. Without it, a message names tables, columns and positions in the statement.
 
-    ``log_sql`` logs each statement at DEBUG, with placeholders instead of values, and without its
-    strings and comments. ``warm`` opens ``min_connections`` at the start, in another thread.
+    ``log_sql`` logs each statement at DEBUG, with placeholders for values, and without its strings
+    and comments. ``warm`` opens ``min_connections`` at the start, in another thread.
     """
 
-    url: str = _setting(None, _DATABASE_URL, secret=True)
+    url: str = _setting(None, _DATABASE_URL)
     max_connections: int = _setting(10, _COUNT, "DATABASE_MAX_CONNECTIONS")
     min_connections: int = _setting(2, _COUNT_OR_0, "DATABASE_MIN_CONNECTIONS")
     connect_timeout: float = _setting(5.0, _WAIT)
@@ -1623,13 +1619,13 @@ class CacheConfig(_CallSettings):
         socket_timeout: bounds one wait for the server.
         deadline: bounds a whole call, with its retries and its wait for a free connection.
         default_ttl: the cache's; 0: no expiry.
-        prefix: precedes each key of the bundle's cache. Its ``delete_pattern`` therefore reaches
+        prefix: precedes each key of the bundle's cache, so that its ``delete_pattern`` reaches
             neither verification codes nor your own keys.
-        channel_prefix: precedes each channel of the bundle's bus, because all databases of a server
-            share their channels.
+        channel_prefix: precedes each channel of the bundle's bus: all databases of a server share
+            their channels.
     """
 
-    url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
+    url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL")
     pool_size: int = _setting(5, _COUNT, "REDIS_POOL_SIZE")
     default_ttl: float = _setting(3600.0, _TTL_OR_0)
     connect_timeout: float = _setting(1.0, _WAIT)
@@ -1654,7 +1650,7 @@ class NatsConfig(_CallSettings):
         deadline: bounds a whole call, with its retries.
     """
 
-    url: str = _setting("nats://localhost:4222", _NATS_URL, secret=True)
+    url: str = _setting("nats://localhost:4222", _NATS_URL)
     connect_timeout: float = _setting(2.0, _WAIT)
     deadline: float = _setting(5.0, _WAIT)
     retries: int = _setting(3, _COUNT_OR_0)
@@ -1679,14 +1675,14 @@ class VerificationConfig(_Settings):
 class S3StorageConfig(_CallSettings):
     """An S3 store: AWS, or another one at ``endpoint``. Without keys, boto3's own chain finds them.
 
-    Plain http is allowed. It shows the objects to anybody on the network, but the secret key is
-    never sent. All times are in seconds.
+    Plain http is allowed: it shows the objects to anybody on the network, but never sends the
+    secret key. All times are in seconds.
 
     Attributes:
-        endpoint: a URL without a path. It does not name the bucket, which would become a part of
-            each object's key.
-        public_endpoint: the URL at which clients reach the store, if it is not ``endpoint``.
-            Presigned URLs are made for it.
+        endpoint: a URL without a path, and without the bucket, which would become a part of each
+            object's key.
+        public_endpoint: the URL at which clients reach the store, for presigned URLs, if it is not
+            ``endpoint``.
         connect_timeout: bounds one connection attempt.
         read_timeout: bounds one wait for the server. No call is retried later than
             ``connect_timeout + read_timeout`` seconds after its start.
@@ -1721,8 +1717,8 @@ class S3StorageConfig(_CallSettings):
 class SmsConfig(_CallSettings):
     """An SMS provider. There is no default: sending without one raises ConfigurationError.
 
-    ``timeout`` bounds the sending of one message, in seconds. Only an answer of SNS that arrives in
-    small pieces may exceed it, because boto3 gives no access to its socket. ``region`` is SNS's.
+    ``timeout`` bounds the sending of one message, in seconds. Only an answer of SNS in small pieces
+    may exceed it: boto3 gives no access to its socket. ``region`` is SNS's.
     """
 
     provider: str | None = _setting(None, _SMS_PROVIDER, "SMS_PROVIDER")
@@ -1772,7 +1768,7 @@ class Config(_Settings):
 
         Raises ConfigurationError, which names the variable at fault.
         """
-        # Not a default value: ``help`` would print the environment with its secrets.
+        # No default value: ``help`` would print the environment's secrets.
         env = os.environ if env is None else env
         if not isinstance(env, Mapping):
             raise ConfigurationError("env should map names of variables to their texts")
@@ -1783,7 +1779,6 @@ class Config(_Settings):
 
     @classmethod
     def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return the configuration of each engine that has a URL."""
         found: dict[str, tuple[str, str, _Url]] = {}
         variables = {"MYSQL_URL": "mysql", "POSTGRES_URL": "postgres", "DATABASE_URL": None}
         for variable, wanted in variables.items():
@@ -1955,12 +1950,13 @@ _Observing: TypeAlias = Union[
 ]
 
 
-class _FunctionObserver(Observer):
-    def __init__(self, function: Callable[[Call], object]) -> None:
-        if isinstance(function, type):
-            raise ConfigurationError("observer should be an object, not its class")
-        _check_function("observer", function, "a Call", ConfigurationError)
-        self.call = function  # type: ignore[assignment, method-assign]
+def _function_observer(function: Any) -> Observer:
+    if isinstance(function, type):
+        raise ConfigurationError("observer should be an object, not its class")
+    _check_function("observer", function, "a Call", ConfigurationError)
+    observer = Observer()
+    observer.call = function  # type: ignore[method-assign]
+    return observer
 
 
 class _Observers(Observer):
@@ -2018,7 +2014,7 @@ def _observers(observer: _Observing | None) -> _Observers | None:
     if observer is None or isinstance(observer, _Observers):
         return observer
     given: Any = observer if isinstance(observer, (list, tuple)) else [observer]
-    found = [one if isinstance(one, Observer) else _FunctionObserver(one) for one in given]
+    found = [one if isinstance(one, Observer) else _function_observer(one) for one in given]
     return _Observers(found) if found else None
 
 
@@ -2065,8 +2061,7 @@ class PoolStats(_ByValue):
 
     Attributes:
         longest_wait: the longest time that a call has waited for a connection, in seconds.
-        opened: connections that were opened so far.
-        closed: connections that were closed so far.
+        opened, closed: connections that were opened and closed so far.
         timed_out: calls that got no connection in time.
     """
 
@@ -2338,32 +2333,30 @@ class CallPolicy:
         slow: float = 0.0,
         server: str = "",
     ) -> None:
-        clock = _clock(clock)
-        observer = _observers(observer)
+        self._clock = _clock(clock)
+        self._monotonic = self._clock.monotonic
+        self._observer = _observers(observer)
         _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
-        if not _is_text(service):
-            raise ConfigurationError("service should be a name")
-        if not isinstance(repeatable, (set, frozenset)):
-            raise ConfigurationError("repeatable should be a set of operations")
+        seconds = "backoff and backoff_max should be numbers of seconds"
+        rules = {
+            "service should be a name": _is_text(service),
+            "repeatable should be a set of operations": isinstance(repeatable, (set, frozenset)),
+            "retries should be a whole number, 0 or more": _COUNT_OR_0.valid(retries),
+            seconds: _SECONDS.valid(backoff) and _SECONDS.valid(backoff_max),
+            "breaker should be a CircuitBreaker": isinstance(breaker, CircuitBreaker | None),
+            "server should be a host and a port": isinstance(server, str),
+        }
+        for rule, is_kept in rules.items():
+            if not is_kept:
+                raise ConfigurationError(rule)
         self.deadline = _SECONDS.require("deadline", deadline)
-        if not _COUNT_OR_0.valid(retries):
-            raise ConfigurationError("retries should be a whole number, 0 or more")
-        if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
-            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
-        if not isinstance(breaker, CircuitBreaker | None):
-            raise ConfigurationError("breaker should be a CircuitBreaker")
         self._slow = _SECONDS.require("slow", slow)
-        if not isinstance(server, str):
-            raise ConfigurationError("server should be a host and a port")
         self.service = service
         self.repeatable = repeatable
         self.retries = retries
         self.backoff = backoff
         self.backoff_max = backoff_max
         self._translate = translate
-        self._clock = clock
-        self._monotonic = clock.monotonic
-        self._observer = observer
         self.breaker = breaker
         self._server = server
 
@@ -2402,8 +2395,8 @@ class CallPolicy:
             except BaseException as exc:
                 failure = exc
             else:
-                if current._periods is not _NO_PERIODS:
-                    self._answered(current)
+                for admitting in current._periods:
+                    admitting._settle(current, False)
                 if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
                     now = monotonic()
                     self._report(operation, "ok", now - started, number)
@@ -2448,11 +2441,6 @@ class CallPolicy:
             error.__cause__ = last
         is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
         return last if is_late and not attempt.sent else error
-
-    @staticmethod
-    def _answered(attempt: Attempt) -> None:
-        for breaker in attempt._periods:
-            breaker._settle(attempt, False)
 
     def _settle(
         self, attempt: Attempt, failure: BaseException, error: InfrastructureError | None
@@ -2735,6 +2723,7 @@ class _Watchdog:
 
     def __init__(self) -> None:
         self._forget_parent()
+        _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         self._due: dict[_WatchedSocket, float] = {}
@@ -2751,9 +2740,8 @@ class _Watchdog:
         if due < self._wakes_at:
             thread = self._thread
             if thread is None or not thread.is_alive():  # a second thread does no harm
+                # If there is none, the server's own timeouts remain.
                 self._thread = _start_thread(self._run, "infra-watchdog")
-                if self._thread is None:
-                    return  # the server's own timeouts remain
             _wake_waiter(self._changed)
 
     def unwatch(self, watched: _WatchedSocket) -> None:
@@ -2907,7 +2895,7 @@ def _open_socket(
     host: str, port: int, attempt: Attempt, longest: float = math.inf
 ) -> socket.socket:
     """Open a TCP connection within the deadline, ``longest`` seconds for each address."""
-    failure: OSError = OSError("no address")
+    failure = OSError("no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for number, (family, socket_type, protocol, _, address) in enumerate(addresses, 1):
         raw = None
@@ -2999,9 +2987,6 @@ def _whole_answers(connection: Any) -> Any:
     return type("WholeAnswers", (_WholeAnswers, connection), {})
 
 
-_fork_aware.add(_watchdog)
-
-
 def _closed(what: str, **details: Any) -> ConnectionError:
     return ConnectionError(f"{what} is closed", retryable=False, **details)
 
@@ -3017,9 +3002,8 @@ def _close_all(services: Iterable[Any]) -> None:
 class _Slot(Generic[T]):
     """The right to one resource of a pool, and the resource once it is open.
 
-    A slot is in the pool's idle list or in one caller's lease. An interrupt (an exception from a
-    signal handler) between two steps can lose it. The slot is then garbage, and the pool, which
-    counts live slots, has room for another.
+    A slot is in the pool's idle list or in one caller's lease. If an interrupt (an exception from
+    a signal handler) loses it, the pool, which counts live slots, has room for another.
     """
 
     __slots__ = ("__weakref__", "era", "resources")
@@ -3032,8 +3016,7 @@ class _Slot(Generic[T]):
 class _Lease(Generic[T]):
     """One caller's claim on a pool: at first without a slot, then with one.
 
-    It exists before the caller takes a slot. If the caller is interrupted, for example by Ctrl-C,
-    ``release`` finds the slot in it.
+    It exists before the caller takes a slot: ``release`` finds the slot in it after Ctrl-C.
     """
 
     __slots__ = ("__weakref__", "signal", "slots")
@@ -3046,44 +3029,6 @@ class _Lease(Generic[T]):
     @property
     def resource(self) -> T | None:
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
-
-
-class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
-    """The callers that wait for a slot, in order of arrival.
-
-    It holds weak references: an interrupted caller that does not leave is garbage and disappears.
-    """
-
-    __slots__ = ()
-
-    def first(self) -> _Lease[Any] | None:
-        try:
-            return self[0]()
-        except IndexError:
-            return None
-
-    def join(self, lease: _Lease[Any]) -> threading.Lock:
-        """Add a waiter, and return the lock that is released to wake it."""
-        lease.signal = signal = threading.Lock()
-        signal.acquire()
-        self.append(weakref.ref(lease, self.remove))
-        return signal
-
-    def leave(self, lease: _Lease[Any]) -> None:
-        with contextlib.suppress(ValueError):
-            self.remove(weakref.ref(lease))
-
-    def wake_all(self) -> None:
-        for index in range(len(self)):
-            try:
-                self.wake(self[index]())
-            except IndexError:  # some waiters have left
-                break
-
-    @staticmethod
-    def wake(lease: _Lease[Any] | None) -> None:
-        if lease is not None and lease.signal is not None:
-            _wake_waiter(lease.signal)
 
 
 @dataclass(eq=False, repr=False)
@@ -3124,7 +3069,8 @@ class _Pool(Generic[T]):
     def _reset(self) -> None:
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
-        self._queue = _WaitQueue()
+        #: The waiters in order of arrival. An interrupted one that does not leave is garbage.
+        self._queue: deque[weakref.ref[_Lease[T]]] = deque()
         self._history = types.SimpleNamespace(longest_wait=0.0, opened=0, closed=0, timed_out=0)
 
     def _forget_parent(self) -> None:
@@ -3190,7 +3136,9 @@ class _Pool(Generic[T]):
             return
         started = SystemClock.monotonic()
         until = started + attempt.remaining()
-        signal = self._queue.join(lease)
+        lease.signal = signal = threading.Lock()
+        signal.acquire()
+        self._queue.append(weakref.ref(lease, self._queue.remove))
         try:
             while not self._serve(lease):
                 left = until - SystemClock.monotonic()
@@ -3209,7 +3157,8 @@ class _Pool(Generic[T]):
     def _serve(self, lease: _Lease[T]) -> bool:
         """Give a waiter a slot if it is the first in the queue and a slot is free."""
         self.check_open()
-        if self._queue.first() is not lease:
+        # The queue is empty in a child that was forked meanwhile.
+        if not self._queue or self._queue[0]() is not lease:
             return False
         try:
             lease.slots.append(self._idle.pop())  # from here on the lease owns the slot
@@ -3233,10 +3182,17 @@ class _Pool(Generic[T]):
 
     def _wake(self) -> None:
         if self._idle or len(self._slots) < self.max_size:
-            self._queue.wake(self._queue.first())
+            self._wake_at(0)
+
+    def _wake_at(self, index: int) -> None:
+        with contextlib.suppress(IndexError):  # waiters have left
+            waiter = self._queue[index]()
+            if waiter is not None and waiter.signal is not None:
+                _wake_waiter(waiter.signal)
 
     def _leave_queue(self, lease: _Lease[T]) -> None:
-        self._queue.leave(lease)
+        with contextlib.suppress(ValueError):  # it has left already
+            self._queue.remove(weakref.ref(lease))
         if self._queue:
             self._wake()
 
@@ -3289,7 +3245,8 @@ class _Pool(Generic[T]):
 
     def close(self) -> None:
         self.closed = True
-        self._queue.wake_all()
+        for index in range(len(self._queue)):
+            self._wake_at(index)
         self._tidy()
 
 
@@ -8070,7 +8027,6 @@ def create_pool(
 
 
 def _schema() -> Path:
-    """Return the file of the library's own migrations, beside this one."""
     return _path(__file__).with_name("schema.sql")
 
 
@@ -8101,8 +8057,8 @@ class Migration(_ByValue):
     """A numbered step of the schema.
 
     ``source`` is the stem of its file's name. ``checksum`` ignores line endings. With
-    ``transaction`` the statements and their record are one transaction. Otherwise each statement is
-    recorded before and after: on MySQL, where DDL commits, and where it is marked no-transaction.
+    ``transaction`` the statements and their record are one transaction. Otherwise (on MySQL, where
+    DDL commits, and if marked no-transaction) each statement is recorded before and after.
     """
 
     source: str
@@ -8121,8 +8077,8 @@ class MigrationStatus(_ByValue):
     """A migration and its state in the history.
 
     ``state`` is "pending", "applied", "dirty" (``statement`` began, its outcome is unknown),
-    "partial" (the statements before ``statement`` are done), "edited" (its text has changed since
-    it was applied) or "unknown" (applied, but not in these files).
+    "partial" (the statements before ``statement`` are done), "edited" (changed after it was
+    applied) or "unknown" (applied, but not in these files).
     """
 
     source: str
@@ -8144,9 +8100,8 @@ def split_statements(sql: str, engine: str) -> list[str]:
     quoting: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and ANSI_QUOTES in sql_mode. It
     does not understand bodies of stored programs of MySQL: their semicolons end a statement.
 
-    Raises:
-        ValidationError: a quote or comment is never closed, or the effect of a backslash in quotes
-            depends on a setting that the script does not show.
+    Raises ValidationError if a quote or comment is never closed, or if the effect of a backslash in
+    quotes depends on a setting that the script does not show.
     """
     sql, engine = _plain(sql), _plain(engine)
     if not isinstance(sql, str):
@@ -8155,11 +8110,8 @@ def split_statements(sql: str, engine: str) -> list[str]:
 
 
 def _checksum(statements: Sequence[str]) -> str:
-    """Return the SHA-256 of statements; line endings and trailing blanks do not count."""
-    import hashlib
-
     text = "\0".join(statements).replace("\r\n", "\n").replace("\r", "\n")
-    return hashlib.sha256(_BLANK_ENDS.sub("\n", text).encode()).hexdigest()
+    return _sha256(_BLANK_ENDS.sub("\n", text).encode())
 
 
 # The lookbehind lets only the first blank of a run match: otherwise a long run is quadratic.
@@ -8172,10 +8124,9 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     A migration may hold the output of ``pg_dump --inserts``, or of ``mariadb-dump`` or
     ``mysqldump`` without stored programs.
 
-    Raises:
-        ConfigurationError: the file cannot be read, has SQL above its first marker or numbers that
-            do not rise, or has a line that only a client understands: COPY … FROM stdin, DELIMITER,
-            a command of psql.
+    Raises ConfigurationError if the file cannot be read, has SQL above its first marker, numbers
+    that do not rise, or a line that only a client understands: COPY … FROM stdin, DELIMITER, a
+    command of psql.
     """
     path, engine = _path(_check_path("path", path)), _plain(engine)
     if len(path.stem) > 100:
@@ -8233,7 +8184,7 @@ def _migration_text(path: Path) -> str:
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
-    """Return the statements up to the next marker. Raises ConfigurationError."""
+    """Return the statements up to the next marker."""
     try:
         spans = itertools.islice(script.spans(), at_most)
         return [script.text(start, end) for start, end in spans]
@@ -8242,7 +8193,7 @@ def _statements(script: _Script, where: str, at_most: int | None = None) -> list
 
 
 def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
-    """Return number, name, engine, whether it is marked no-transaction, and the end of the line."""
+    """Return number, name, engine, whether it is marked no-transaction, and its line's end."""
     found = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)").match(text, at)
     assert found  # it matches anywhere
     line = found[1]
@@ -8259,7 +8210,7 @@ def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
 
 
 class _MigrationRecord(NamedTuple):
-    """A row of the history, without its key: the migration's source and number."""
+    """A row of the history without its key: source and number."""
 
     name: str
     checksum: str
@@ -8280,8 +8231,8 @@ def _record_checksum(migration: Migration, record: _MigrationRecord) -> str:
     """Return the checksum of the statements that are done; the others may still be edited.
 
     "started": the outcome of ``statement`` is unknown. "done": it took effect. "in 3": statement 3
-    began a transaction, and the outcome of the statements from 3 to ``statement`` is unknown.
-    Releases that do not know this state report the migration as edited.
+    began a transaction, and the outcome of 3 to ``statement`` is unknown. Releases that do not know
+    this state report the migration as edited.
     """
     statements, state, statement = migration.statements, record.state, record.statement
     if state.startswith("in "):
@@ -8313,7 +8264,7 @@ def _naming_history(syntax: _Syntax, statements: Sequence[str]) -> Sequence[int]
 
 
 class _MigrationHistory(_RunnerSession):
-    """The session that holds the lock and writes the history. No migration runs on it."""
+    """The session that holds the lock and writes the history; migrations run on others."""
 
     def __init__(self, pool: ConnectionPool, session: _Session, clock: Clock) -> None:
         super().__init__(pool, session)
@@ -8336,7 +8287,7 @@ class _MigrationHistory(_RunnerSession):
     def write(
         self, session: _RunnerSession, migration: Migration, statement: int, state: str
     ) -> None:
-        """Write a migration's record over this session, or over the migration's own."""
+        """Write a migration's record over this session or its own."""
         table = self.table.replace("%", "%%")
         values = _MigrationRecord(migration.name, "", state, statement, self._clock.now())
         values = values._replace(checksum=_record_checksum(migration, values))
@@ -8349,7 +8300,7 @@ class _MigrationHistory(_RunnerSession):
 
 
 class _MigrationFiles:
-    """The migrations of files, compared with the history: which are pending, and which may run."""
+    """The migrations of files: which are pending, and which may run."""
 
     def __init__(self, dialect: _Dialect, paths: Sequence[str | Path]) -> None:
         import shlex
@@ -8359,15 +8310,13 @@ class _MigrationFiles:
         self.migrations = [
             migration for path in files for migration in read_migrations(path, dialect.engine)
         ]
-        if len(self._by_key()) != len(self.migrations):
+        self._by_key = {(each.source, each.number): each for each in self.migrations}
+        if len(self._by_key) != len(self.migrations):
             raise ConfigurationError(
                 "two files of migrations have the same name: it is part of their record"
             )
         self._paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
         self._command = shlex.join(["infra", "migrate", *map(str, paths)])
-
-    def _by_key(self) -> dict[tuple[str, int], Migration]:
-        return {(each.source, each.number): each for each in self.migrations}
 
     def _read_records(
         self, fetch_all: Callable[[str], list[_Row]], table: str
@@ -8385,10 +8334,9 @@ class _MigrationFiles:
         return {(row[0], row[1]): _MigrationRecord(*row[2:]) for row in rows}
 
     def _compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
-        """See ``Migrator.status``."""
         result, unknown = [], dict(records)
         absent = _MigrationRecord("", _checksum(()), "pending", 0, None)
-        for key, migration in self._by_key().items():
+        for key, migration in self._by_key.items():
             record = unknown.pop(key, absent)
             state, statement = record.state, record.statement
             if record.checksum != _record_checksum(migration, record):
@@ -8405,29 +8353,30 @@ class _MigrationFiles:
             for key, record in unknown.items()
         ]
 
-    def _pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
+    def _pending(self, records: _MigrationRecords) -> dict[Migration, int]:
         """Return the migrations to apply, each with the number of its first statement to run.
 
         Raises DatabaseError for one that is dirty or edited, or may not run.
         """
-        statuses = self._compare(records)
-        for status in statuses:
-            self._check_settled(status, records)
-        pending, by_key = [], self._by_key()
-        for status in statuses:
+        compared = [*zip(self.migrations, self._compare(records))]
+        for migration, status in compared:
+            self._check_settled(migration, status, records)
+        pending = {}
+        for migration, status in compared:
             if status.state in ("pending", "partial"):
-                migration, first = by_key[status.source, status.number], status.statement or 1
+                first = status.statement or 1
                 if status.state == "pending":
                     self._check_renamed(migration, records)
                 self._check_statements(migration, first)
-                pending.append((migration, first))
+                pending[migration] = first
         return pending
 
-    def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
-        name = f"migration {status.source} {status.number} ({status.name})"
+    def _check_settled(
+        self, migration: Migration, status: MigrationStatus, records: _MigrationRecords
+    ) -> None:
         if status.state == "edited":
             raise self._error(
-                f"{name} was edited after it was applied: restore its text; "
+                f"migration {migration} was edited after it was applied: restore its text; "
                 "a change is a new migration"
             )
         if status.state == "dirty":
@@ -8436,16 +8385,15 @@ class _MigrationFiles:
             if first != status.statement:
                 in_doubt = f"the transaction of its statements {first} to {status.statement}"
             raise self._error(
-                f"{name} is dirty: {in_doubt} was begun, and may or may not have taken effect. "
-                f"Look at the schema, then: {self._command} --repair {status.number} "
+                f"migration {migration} is dirty: {in_doubt} was begun, and may or may not have "
+                f"taken effect. Look at the schema, then: {self._command} --repair {status.number} "
                 "--done (it has taken effect) or --retry (run it again)"
             )
 
     def _check_renamed(self, migration: Migration, records: _MigrationRecords) -> None:
         """Refuse a migration whose statements were applied under another name."""
-        known = self._by_key()
         for (source, number), record in records.items():
-            if (source, number) in known or not _is_record_of(migration, number, record):
+            if (source, number) in self._by_key or not _is_record_of(migration, number, record):
                 continue
             if source == migration.source:
                 advice = f"give it its number {number} again"
@@ -8479,11 +8427,10 @@ class Migrator(_MigrationFiles):
     """Apply the migrations of files, in the order of files and numbers.
 
     Runners take turns: one applies, the others wait and find nothing left to do. The table
-    ``schema_migrations`` records what has been applied. ``query_timeout`` does not bound the
-    statements.
+    ``schema_migrations`` records what is applied. ``query_timeout`` does not bound the statements.
 
-    Each migration runs on a new connection outside the pool, so its settings do not reach the next
-    one. A connection of the pool holds the lock and writes the history. A migration may not leave a
+    Each migration runs on a new connection outside the pool, so its settings do not reach the next.
+    A connection of the pool holds the lock and writes the history. A migration may not leave a
     transaction or LOCK TABLES open.
 
     Args:
@@ -8536,16 +8483,15 @@ class Migrator(_MigrationFiles):
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' "
             f"AND table_schema = {self._dialect.current_schema}"
         )
-        table = "schema_migrations"
-        return self._read_records(self.pool.fetch_all, table) if exists else {}
+        return self._read_records(self.pool.fetch_all, "schema_migrations") if exists else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Apply the pending migrations and return them; with ``dry_run`` only return them."""
         if dry_run:
-            return [migration for migration, _ in self._pending(self._look())]
+            return [*self._pending(self._look())]
         with self._locked() as (history, records):
             pending = self._pending(records)
-            for migration, first in pending:
+            for migration, first in pending.items():
                 _not_deferred(self._progress(f"applying {migration}"))
                 history.check()
                 with self.pool._migration_session(history.busy) as session:
@@ -8554,14 +8500,13 @@ class Migrator(_MigrationFiles):
                         run.apply_together()
                     else:
                         run.apply_each()
-            return [migration for migration, _ in pending]
+            return [*pending]
 
     def repair(self, number: int, *, done: bool) -> None:
         """Settle a dirty migration: its statement counts as done, or ``apply`` runs it again.
 
-        Raises:
-            ValidationError: ``number`` is not a whole number, or ``done`` is not a bool.
-            NotFoundError: no migration of that number is dirty.
+        Raises ValidationError if ``number`` is not a whole number or ``done`` not a bool, and
+        NotFoundError if no migration of that number is dirty.
         """
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
@@ -8575,7 +8520,7 @@ class Migrator(_MigrationFiles):
                     f"no migration {number} is dirty: see {self._command} --status",
                     resource="migration",
                 )
-            migration = self._by_key()[dirty.source, number]
+            migration = self._by_key[dirty.source, number]
             first = records[dirty.source, number].first_in_doubt
             step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
@@ -8624,7 +8569,7 @@ class Migrator(_MigrationFiles):
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[tuple[_MigrationHistory, _MigrationRecords]]:
-        """Hold the lock of migrations, and read the history; the lock ends with its connection."""
+        """Hold the lock, and read the history. The lock ends with its connection."""
         lease = _LockLease(self.pool)
         with lease:
             history = _MigrationHistory(self.pool, lease.session, self._clock)
@@ -8687,7 +8632,6 @@ class _MigrationRun:
         self._syntax = self._session.dialect.syntax
 
     def apply_together(self) -> None:
-        """Run the statements and write their record in one transaction."""
         session, ended = self._session, False
         try:
             self._resume()
@@ -8712,7 +8656,7 @@ class _MigrationRun:
             )
 
     def apply_each(self) -> None:
-        """Run the statements, and record each before and after; a transaction at its end."""
+        """Record each statement before and after it runs; a transaction at its end."""
         history = self._history
         try:
             self._resume()
@@ -8729,7 +8673,7 @@ class _MigrationRun:
             raise self._failure(error, "all its statements took effect; run again") from error
 
     def _resume(self) -> None:
-        """Repeat the session settings of the statements that are done: a new session lacks them."""
+        """Repeat the settings of the statements that are done: a new session lacks them."""
         for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
             self._step = step
             if self._syntax.session_statement.match(self._syntax.start_of_code(sql)):
@@ -8815,7 +8759,7 @@ class _MigrationRun:
         return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
-        """Return a statement's number, first words and object, but no value: it may be a secret."""
+        """Return a statement's number, first words and object. A value may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
         start = self._syntax.start_of_code(sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
@@ -12178,15 +12122,15 @@ class KeyValueClient(_Closeable):
 
     def delete(self, key: str) -> bool:
         """Remove the key; return whether it existed."""
-        return self._delete_many([_check_key(key)]) == 1
+        return self._delete("DEL", [_check_key(key)]) == 1
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove the keys; return how many existed. Not atomic."""
-        return self._delete_many([*map(_check_key, _check_many("keys", keys))])
+        return self._delete("DEL", [*map(_check_key, _check_many("keys", keys))])
 
     def unlink_many(self, keys: Iterable[str]) -> int:
         """Remove the keys as ``delete_many`` does; the server frees their memory later (UNLINK)."""
-        return self._unlink_many([*map(_check_key, _check_many("keys", keys))])
+        return self._delete("UNLINK", [*map(_check_key, _check_many("keys", keys))])
 
     def compare_and_delete(self, key: str, value: str) -> bool:
         """Remove the key if it holds exactly ``value``; return whether it did. Atomic."""
@@ -12269,9 +12213,7 @@ class KeyValueClient(_Closeable):
     @abstractmethod
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool: ...
     @abstractmethod
-    def _delete_many(self, keys: Sequence[str]) -> int: ...
-    @abstractmethod
-    def _unlink_many(self, keys: Sequence[str]) -> int: ...
+    def _delete(self, command: str, keys: Sequence[str]) -> int: ...
     @abstractmethod
     def _compare_and_delete(self, key: str, value: str) -> bool: ...
     @abstractmethod
@@ -12386,22 +12328,23 @@ class _RedisErrors:
     def __init__(self, redis: Any, seed: _Address) -> None:
         self._seed = seed  # the server that a failure without an address is about
         exceptions = redis.exceptions
-        self._rules = {
+        #: by class, quoted code and phrase
+        self._rules: dict[Any, _ErrorRule] = {
             getattr(exceptions, name, None) or getattr(builtins, name): rule
             for name, rule in _REDIS_ERRORS.items()
         }
+        self._rules |= _REDIS_QUOTED | _REDIS_PHRASES
         self._vague = (redis.ResponseError, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
 
     def rule(self, exc: Exception) -> _ErrorRule:
         """Return the rule for what a vague refusal quotes or says, or else for the class."""
         text = str(exc)
-        quoted = type(exc) in self._vague and _REDIS_QUOTE.search(text)
-        if quoted:
-            return _REDIS_QUOTED[quoted[1]]
-        phrased = (rule for phrase, rule in _REDIS_PHRASES.items() if text.startswith(phrase))
-        of_class = (self._rules[base] for base in type(exc).__mro__ if base in self._rules)
-        return next(itertools.chain(phrased, of_class))
+        quoted = _REDIS_QUOTE.findall(text)[:1] if type(exc) in self._vague else []
+        phrases = filter(text.startswith, _REDIS_PHRASES)
+        rule = _find_rule(self._rules, [*quoted, *phrases, *type(exc).__mro__])
+        assert rule is not None  # its base class has one
+        return rule
 
     def check_connection(self, replies: Sequence[Any]) -> None:
         """Raise a refusal that is about the connection, not the command."""
@@ -12768,6 +12711,8 @@ class _RedisTransport:
     sent when its connection failed, and every timeout is ours.
     """
 
+    KEYS_AT_ONCE = _PIPELINE  # in one UNLINK
+
     def __init__(self, config: CacheConfig, clock: Clock, observer: _Observing | None) -> None:
         self.driver = _RedisDriver(config)
         self.new_breaker = functools.partial(_new_breaker, config, clock=clock)
@@ -12821,19 +12766,14 @@ class _RedisTransport:
         ask = functools.partial(self._ask, node, [command])
         return self.policy.call(operation, ask, until=until)[0]
 
-    def send_each(self, operation: str, commands: _Commands) -> Iterator[Any]:
-        """Send many commands, each about the key that is its second word; yield their replies."""
+    def send_each(
+        self, operation: str, commands: _Commands, count: int = _PIPELINE
+    ) -> Iterator[Any]:
+        """Send ``count`` commands at a time, each about its second word; yield their replies."""
         until = self.policy.until()
-        for start in range(0, len(commands), _PIPELINE):
-            ask = functools.partial(self._ask_each, commands[start : start + _PIPELINE])
+        for start in range(0, len(commands), count):
+            ask = functools.partial(self._ask_each, commands[start : start + count])
             yield from self.policy.call(operation, ask, until=until)
-
-    def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
-        """Remove the keys; yield the numbers of those that existed."""
-        until = self.policy.until()
-        for start in range(0, len(keys), _PIPELINE):
-            command = ("UNLINK", *keys[start : start + _PIPELINE])
-            yield self.send_to(self.driver.address, "delete", command, until)
 
     def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
         request = _Request(self._server, commands)
@@ -12936,18 +12876,26 @@ class _ClusterNodes:
     def _failed_at(self, request: _Request) -> float:
         return self._failures.get(request.server.address, -math.inf)
 
-    def exchange(
-        self, attempt: Attempt, parts: Mapping[_Address, _Commands]
-    ) -> Sequence[list[Any]]:
-        """Send each node its commands, then read; return each node's replies."""
-        nodes = [self._node(address) for address in parts]
-        for node in nodes:
+    def exchange(self, attempt: Attempt, batches: Iterable[_Batch]) -> None:
+        """Send the batches, then read their replies. All nodes work at once."""
+        # By node: all threads take connections in one order.
+        batches = sorted(batches, key=lambda batch: batch.node)
+        parts: dict[_Address, list[_Command]] = {}
+        for batch in batches:
+            parts.setdefault(batch.node, []).extend(batch.words())
+        attempt.shared = attempt.shared or len(parts) > 1
+        requests = []
+        for address, words in parts.items():
+            node = self._node(address)
             node.admit(attempt)
-        requests = [_Request(node, parts[node.address]) for node in nodes]
+            requests.append(_Request(node, words))
         self.watch(attempt, _exchange, self._driver, attempt, requests, self._failed_at)
         for address in parts:
             self._failures.pop(address, None)
-        return [request.replies for request in requests]
+        replies = itertools.chain(*(request.replies for request in requests))
+        for batch in batches:
+            own = [*itertools.islice(replies, len(batch.words()))]
+            batch.replies = own[1:] if batch.asking else own
 
     def watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
         """Return the call's result. If it fails to reach a node, report that node."""
@@ -12966,11 +12914,11 @@ class _ClusterNodes:
 
 
 @dataclass(eq=False, repr=False, slots=True)
-class _SlotBatch:
-    """Commands about one slot that stay together, the node they go to, and its replies."""
+class _Batch:
+    """Commands that stay together, their key's slot, the node they go to, and its replies."""
 
-    slot: int
     commands: _Commands
+    slot: int = -1
     node: _Address = ("", 0)
     asking: bool = False  # the slot is moving to this node, which does not own it yet
     replies: list[Any] = field(default_factory=list)
@@ -12992,6 +12940,7 @@ class _ClusterTransport(_RedisTransport):
     ASK to a new node, and on MOVED with an empty host or "?". It sent a pipeline's INCR twice.
     """
 
+    KEYS_AT_ONCE = 1  # a command must keep to one slot
     REDIRECTS = 5  # in one attempt
 
     def _open(self) -> None:
@@ -13002,10 +12951,10 @@ class _ClusterTransport(_RedisTransport):
         return list(self._nodes.by_address.values())
 
     def connect_listener(self, attempt: Attempt) -> Any:
-        self._learn(attempt)
-        return self._nodes.connect(self._channel_node(), attempt)
+        return self._nodes.connect(self._channel_node(attempt), attempt)
 
-    def _channel_node(self) -> _Address:
+    def _channel_node(self, attempt: Attempt) -> _Address:
+        self._learn(attempt)
         return self._nodes.healthiest(self._nodes.masters)
 
     def report_silent(self, connection: Any) -> None:
@@ -13030,34 +12979,28 @@ class _ClusterTransport(_RedisTransport):
             attempt.sent = False
 
     def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
-        if node is None:
-            self._learn(attempt)
-            node = self._channel_node()
-        [replies] = self._nodes.exchange(attempt, {node: commands})
-        return _accepted(replies)
+        batch = _Batch(commands, node=node or self._channel_node(attempt))
+        self._nodes.exchange(attempt, [batch])
+        return _accepted(batch.replies)
 
     def send(self, operation: str, *commands: _Command, key: str | None = None) -> Any:
         if key is None:
             return super().send(operation, *commands)
-        batch = _SlotBatch(self._slot(key.encode()), commands)
+        batch = _Batch(commands, self._slot(key.encode()))
         return self.policy.call(operation, functools.partial(self._route, [batch]))[0][-1]
 
-    def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
-        # One command for each: a command must keep to one slot.
-        return self.send_each("delete", [("UNLINK", key) for key in keys])
-
     def _ask_each(self, commands: _Commands, attempt: Attempt) -> Sequence[Any]:
-        batches = [_SlotBatch(self._slot(command[1].encode()), (command,)) for command in commands]
+        batches = [_Batch((command,), self._slot(command[1].encode())) for command in commands]
         return [reply for (reply,) in self._route(batches, attempt)]
 
-    def _route(self, batches: Sequence[_SlotBatch], attempt: Attempt) -> list[list[Any]]:
+    def _route(self, batches: Sequence[_Batch], attempt: Attempt) -> list[list[Any]]:
         """Send each batch to its slot's owner, follow redirections, and return their replies."""
         self._learn(attempt)
         for batch in batches:
             batch.node, batch.asking = self._nodes.owner(batch.slot), False
         waiting = batches
         for _ in range(self.REDIRECTS + 1):
-            self._exchange(attempt, waiting)
+            self._nodes.exchange(attempt, waiting)
             waiting = [batch for batch in waiting if self._is_redirected(batch)]
             attempt.sent = len(waiting) < len(batches)
             attempt.shared = attempt.sent and len(batches) > 1
@@ -13065,20 +13008,7 @@ class _ClusterTransport(_RedisTransport):
                 return [self._settled(attempt, batch) for batch in batches]
         raise CacheError("the cluster keeps sending us from node to node", retryable=True)
 
-    def _exchange(self, attempt: Attempt, batches: Sequence[_SlotBatch]) -> None:
-        """Send the batches and read their replies. All nodes work at once."""
-        # By node: all threads take connections in one order.
-        batches = sorted(batches, key=lambda batch: batch.node)
-        parts: dict[_Address, list[_Command]] = {}
-        for batch in batches:
-            parts.setdefault(batch.node, []).extend(batch.words())
-        attempt.shared = attempt.shared or len(parts) > 1
-        replies = itertools.chain(*self._nodes.exchange(attempt, parts))
-        for batch in batches:
-            own = [*itertools.islice(replies, len(batch.words()))]
-            batch.replies = own[1:] if batch.asking else own
-
-    def _settled(self, attempt: Attempt, batch: _SlotBatch) -> list[Any]:
+    def _settled(self, attempt: Attempt, batch: _Batch) -> list[Any]:
         attempt.note = batch.node
         try:
             return _accepted(batch.replies)
@@ -13086,7 +13016,7 @@ class _ClusterTransport(_RedisTransport):
             self._nodes.report_failure(batch.node)
             raise
 
-    def _is_redirected(self, batch: _SlotBatch) -> bool:
+    def _is_redirected(self, batch: _Batch) -> bool:
         """Return whether a node has redirected the batch, which it did not execute.
 
         MOVED is for good, so that the slots have to be learned anew; ASK is for this time.
@@ -13194,11 +13124,10 @@ class RedisClient(KeyValueClient):
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
         return self._send("set_nx", ("SET", key, value, "NX", *_expiry(ttl)), key=key) is not None
 
-    def _delete_many(self, keys: Sequence[str]) -> int:
-        return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
-
-    def _unlink_many(self, keys: Sequence[str]) -> int:
-        return sum(self._transport.unlink(keys))
+    def _delete(self, command: str, keys: Sequence[str]) -> int:
+        count = self._transport.KEYS_AT_ONCE if command == "UNLINK" else 1
+        parts = [(command, *keys[start : start + count]) for start in range(0, len(keys), count)]
+        return sum(self._transport.send_each("delete", parts, _PIPELINE // count))
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)
@@ -13355,19 +13284,16 @@ class _Subscriptions:
         """Keep a call's subscriptions; if it failed, remove those that no other call needs."""
         with self._lock:
             for command in call.commands:
-                self._conclude(command, failed)
-
-    def _conclude(self, command: _ListenerCommand, failed: bool) -> None:
-        reasons = self._reasons.get(command.subscription)
-        if reasons is None or command not in reasons:  # unsubscribed meanwhile
-            return
-        reasons.remove(command)
-        if not failed:
-            reasons.add(None)
-        elif not reasons:
-            del self._reasons[command.subscription]
-            if command.settled:
-                self._enqueue(command.reverse())
+                reasons = self._reasons.get(command.subscription, set())
+                if command not in reasons:  # unsubscribed meanwhile
+                    continue
+                reasons.remove(command)
+                if not failed:
+                    reasons.add(None)
+                elif not reasons:
+                    del self._reasons[command.subscription]
+                    if command.settled:
+                        self._enqueue(command.reverse())
 
     def ping(self) -> None:
         with self._lock:
@@ -13376,9 +13302,11 @@ class _Subscriptions:
     def _enqueue(self, *commands: _ListenerCommand) -> None:
         if self.is_connected:
             self.outgoing.extend(commands)  # in one step, which no interrupt can halve
-        else:
-            self.outgoing.extend([command for command in commands if command.subscribes])
-            self._settle(*(command for command in commands if not command.subscribes))
+            return
+        self.outgoing.extend([command for command in commands if command.subscribes])
+        for command in commands:
+            if not command.subscribes:
+                self._settle(command)
 
     def disconnected(self) -> None:
         """Keep what was not acknowledged for the next connection."""
@@ -13408,22 +13336,19 @@ class _Subscriptions:
             is_restoring = command.subscribes and command.call is None
             if error is not None and error.retryable and is_restoring:
                 raise error  # no caller waits: it is sent again on the next connection
-            self._settle(command, error=error)
+            self._settle(command, error)
 
-    def _settle(
-        self, *commands: _ListenerCommand, error: InfrastructureError | None = None
-    ) -> None:
-        for command in commands:
-            command.settled, command.error = True, error
-            if self._restoring is not None:
-                self._restoring.discard(command)
-            if command.subscribes and error is not None:
-                self._reasons.pop(command.subscription, None)
-                logger.warning("redis refused to subscribe: %s", error)
-            elif command.subscribes and command.subscription not in self._reasons:
-                self._enqueue(command.reverse())  # unsubscribed meanwhile
-            if command.call is not None and command.call.is_settled():
-                command.call.done.set()
+    def _settle(self, command: _ListenerCommand, error: InfrastructureError | None = None) -> None:
+        command.settled, command.error = True, error
+        if self._restoring is not None:
+            self._restoring.discard(command)
+        if command.subscribes and error is not None:
+            self._reasons.pop(command.subscription, None)
+            logger.warning("redis refused to subscribe: %s", error)
+        elif command.subscribes and command.subscription not in self._reasons:
+            self._enqueue(command.reverse())  # unsubscribed meanwhile
+        if command.call is not None and command.call.is_settled():
+            command.call.done.set()
 
     def are_restored(self) -> bool:
         """Return True once after a reconnect: all subscriptions are acknowledged again."""
@@ -13622,33 +13547,30 @@ class _RedisListener(Listener):
 
     def _session(self, attempt: Attempt) -> None:
         """Use one connection until it ends, which raises."""
-        attempt.note = self._connection.address
+        connection, now = self._connection, SystemClock.monotonic
+        timeout = self._driver.config.socket_timeout
+        attempt.note = connection.address
         self._announce_if_restored()
-        self._connection.lift_deadline()
+        connection.lift_deadline()
+        heard_at, has_asked = now(), False
         with selectors.DefaultSelector() as selector:
             for readable in (self._socket, self._sleeper):
                 selector.register(readable, selectors.EVENT_READ)
-            self._read_until_closed(selector)
-
-    def _read_until_closed(self, selector: selectors.BaseSelector) -> None:
-        connection, now = self._connection, SystemClock.monotonic
-        timeout = self._driver.config.socket_timeout
-        heard_at, has_asked = now(), False
-        while not self._closed:
-            self._flush()
-            left = heard_at + timeout * (self.QUIET + has_asked) - now()
-            if connection.can_read(0):
-                self._receive(*connection.read_replies(1))
-                heard_at, has_asked = now(), False
-            elif left > 0:
-                found = selector.select(min(left, _LONGEST / 1000))
-                if any(key.fileobj is self._sleeper for key, _ in found):
-                    self._sleeper.recv(4096)
-            elif has_asked:
-                raise TimeoutError("redis did not answer in time")
-            else:
-                self._subscriptions.ping()
-                has_asked = True
+            while not self._closed:
+                self._flush()
+                left = heard_at + timeout * (self.QUIET + has_asked) - now()
+                if connection.can_read(0):
+                    self._receive(*connection.read_replies(1))
+                    heard_at, has_asked = now(), False
+                elif left > 0:
+                    found = selector.select(min(left, _LONGEST / 1000))
+                    if any(key.fileobj is self._sleeper for key, _ in found):
+                        self._sleeper.recv(4096)
+                elif has_asked:
+                    raise TimeoutError("redis did not answer in time")
+                else:
+                    self._subscriptions.ping()
+                    has_asked = True
 
     def _receive(self, reply: Any) -> None:
         self._has_received = True
@@ -14609,8 +14531,8 @@ class StoragePath:
 class ObjectSummary(_ByValue):
     """An object in a list.
 
-    ``size`` is in bytes. ``last_modified`` is in UTC and whole seconds, as S3 stores it. ``etag``
-    has no quotes. It is the MD5 of the bytes, except for multipart uploads and encrypted objects.
+    ``size`` is in bytes, ``last_modified`` in UTC and whole seconds, as S3 stores it. ``etag``,
+    without quotes, is the MD5 of the bytes, except for multipart uploads and encrypted objects.
     """
 
     key: str
@@ -14655,7 +14577,6 @@ _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9
 
 
 def _text_like(pattern: str, expected: str) -> _Validator:
-    """Return a validator of text that matches the whole pattern."""
     lazy = _lazy(pattern)
     return _Validator(expected, lambda v: isinstance(v, str) and lazy.fullmatch(v) is not None)
 
@@ -14721,7 +14642,6 @@ def _check_content_type(content_type: str | None) -> str:
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the metadata with its names in lower case."""
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     if metadata is None:
         return {}
@@ -14751,7 +14671,7 @@ _NOT_BYTES = "data should be bytes, or a file opened in binary mode"
 
 
 def _read_block(file: Any, size: int) -> bytes:
-    """Read ``size`` bytes, or fewer at the end: one read of a pipe may return less."""
+    """Read ``size`` bytes, fewer only at the end: one read of a pipe may return less."""
     blocks: list[bytes] = []
     missing = size
     while missing > 0:
@@ -14827,7 +14747,7 @@ class StorageProvider(_Closeable):
 
     Methods raise ConnectionError or TimeoutError if the store does not answer, StorageError with
     its code if it refuses, a retryable StorageError without a code if the answer is not S3's, and
-    ConfigurationError if there are no credentials. All but ``exists`` raise NotFoundError, whose
+    ConfigurationError without credentials. All but ``exists`` raise NotFoundError, whose
     ``resource`` is "bucket" or "object". Reads see earlier writes. Threads may share it.
     """
 
@@ -14911,7 +14831,7 @@ class StorageProvider(_Closeable):
 
         It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up, and no longer
         than temporary credentials. No request is sent; the object need not exist. The URL holds
-        the id of the access key, not the secret key.
+        the access key's id, not the secret key.
         """
         place = _check_place(bucket, key)
         if not _is_number(expires_in, 1, 604_800):
@@ -14982,11 +14902,13 @@ class StorageProvider(_Closeable):
         """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
+        folders = [name for name in names if name.endswith("/")]
+        files = [name for name in names if not name.endswith("/")]
         errors: dict[str, str] = {}
-        # Folders last, the deepest first: some stores keep full ones.
-        ordered = sorted(names, key=lambda name: (name.endswith("/"), -len(name)))
-        for start in range(0, len(ordered), _KEYS_PER_REQUEST):
-            errors.update(self._delete_many(bucket, ordered[start : start + _KEYS_PER_REQUEST]))
+        for start in range(0, len(files), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, files[start : start + _KEYS_PER_REQUEST]))
+        # Some stores keep full folders, and report those of a batch as deleted: the deepest first.
+        errors.update(self._delete_each(bucket, sorted(folders, key=len, reverse=True)))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(
@@ -15002,12 +14924,21 @@ class StorageProvider(_Closeable):
         if source == target:
             raise ValidationError("an object cannot be copied onto itself")
         found = self._head("copy", source)
-        # An absent object is copied too: the answer tells object from bucket.
+        # The copy of an absent object fails: its answer tells object from bucket.
         self._copy(source, target, found is not None and found.size > self._copy_part_size)
 
     def create_bucket(self, bucket: str) -> None:
         """Create the bucket unless it exists. Raises StorageError if it is somebody else's."""
         self._create_bucket(_check_bucket(bucket))
+
+    def _delete_each(self, bucket: str, keys: Iterable[str]) -> dict[str, str]:
+        errors = {}
+        for key in keys:
+            try:
+                self._delete("delete_batch", {"Bucket": bucket, "Key": key})
+            except StorageError as error:
+                errors[key] = error.code or ""
+        return errors
 
     @abstractmethod
     def health_check(self) -> Health:
@@ -15054,13 +14985,9 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
     if not text or urllib.request.proxy_bypass(place):
         return None
     text = text if "//" in text else f"http://{text}"
-    problem = _url_problem(text, dict.fromkeys(schemes, _BARE_URL))
-    if problem:
-        raise ConfigurationError(
-            f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. "
-            f"But {problem}"
-        )
-    return _Url.parse(text)
+    forms = dict.fromkeys(schemes, _BARE_URL)
+    proxy = _url_validator(lambda v: _url_problem(v, forms), "http://[user:password@]host[:port]")
+    return _Url.parse(proxy.require(f"{url.scheme.upper()}_PROXY", text))
 
 
 def _aws_client(
@@ -15075,11 +15002,10 @@ def _aws_client(
 ) -> Any:
     """Return a client from a session of its own. It never retries: the call policy does.
 
-    ``keys``: the access key, its secret and the session token, None each for boto3's own chain.
+    ``keys``: access key, secret key and session token, all None for boto3's own chain.
     ``options`` that the installed boto3 does not know are dropped.
     """
-    boto3 = _import_driver("boto3", "boto3", service)
-    session = boto3.session.Session(*keys, region_name=region_name)
+    session = importlib.import_module("boto3.session").Session(*keys, region_name=region_name)
     settings = importlib.import_module("botocore.config").Config
     config = settings(
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -15128,15 +15054,17 @@ class _AwsClient:
     """A boto3 client, built on first use and shared by all threads.
 
     Building takes a quarter of a second of CPU and may request credentials over the network. A
-    thread that has waited ``PATIENCE`` seconds for another's client builds one too. The first
-    client stored is kept; the others are closed.
+    thread that has waited ``PATIENCE`` seconds for another's client builds one too; the first one
+    stored is kept.
     """
 
     PATIENCE = 10.0
 
-    def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(
+        self, owner: str, build: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> None:
         self._owner = owner
-        self._build = functools.partial(build, *arguments)
+        self._build = functools.partial(build, *arguments, **options)
         self._closed = False
         self._forget_parent()
         _fork_aware.add(self)
@@ -15183,29 +15111,28 @@ class _AwsClient:
 # What an exception of a boto3 call means. The first of its class and base classes decides.
 _AWS_ERRORS = {
     class_name: meaning
-    for meaning, *class_names in (
-        (
-            "no credentials", "NoCredentialsError", "PartialCredentialsError",
-            "CredentialRetrievalError", "TokenRetrievalError", "SSOError",
-        ),
-        ("unsent", "EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"),
+    for meaning, class_names in (
+        ("no credentials", "NoCredentialsError PartialCredentialsError CredentialRetrievalError"),
+        ("no credentials", "TokenRetrievalError SSOError"),
+        ("unsent", "EndpointConnectionError ConnectTimeoutError ProxyConnectionError"),
         ("timeout", "ReadTimeoutError"),
         ("refused", "ClientError"),
-        ("disconnected", "HTTPClientError", "IncompleteReadError", "SSLError", "OSError"),
+        ("disconnected", "HTTPClientError IncompleteReadError SSLError OSError"),
         ("disconnected", "HTTPError"),  # urllib3's, for what boto3 does not wrap
         ("unusable", "BotoCoreError"),
         # An answer lacks an element, or has text where a number or time should be.
-        ("garbled", "ResponseParserError", "KeyError", "ValueError"),
+        ("garbled", "ResponseParserError KeyError ValueError"),
     )
-    for class_name in class_names
-}  # fmt: skip
+    for class_name in class_names.split()
+}
+_AWS_SETUP = ("no credentials", "bad settings")  # the latter: boto3 could not build a client
 
 
 def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     """Return what the exception means; None if neither boto3 nor the network has raised it.
 
-    Besides the meanings in ``_AWS_ERRORS`` there is "bad settings": boto3 could not build a client.
-    If nothing was sent, this sets ``attempt.sent`` to False.
+    The meanings are those of ``_AWS_ERRORS`` and ``_AWS_SETUP``. If nothing was sent, this sets
+    ``attempt.sent`` to False.
     """
     packages = ("botocore", "urllib3", "builtins")
     bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
@@ -15218,6 +15145,18 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     if meaning in ("no credentials", "unsent"):
         attempt.sent = False
     return meaning
+
+
+def _aws_setup_error(
+    meaning: str, exc: Exception, service: str, keys: str, endpoint: str
+) -> ConfigurationError:
+    """Return the error of a meaning in ``_AWS_SETUP``; the texts name the settings."""
+    if meaning == "no credentials":
+        return ConfigurationError(f"{service} found no credentials: set {keys}, or boto3's own")
+    return ConfigurationError(
+        f"{service} cannot be used as it is set ({type(exc).__name__}): "
+        f"see {endpoint}, AWS_REGION, and boto3's own settings"
+    )
 
 
 def _aws_refusal(exc: Any) -> tuple[int, str, str]:
@@ -15247,9 +15186,9 @@ def _with_md5(request: Any, **_: Any) -> None:
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
-    """Stop boto3 from following a redirect. Called by boto3.
+    """Stop boto3 from following a redirect: it may recurse until the stack overflows.
 
-    boto3 asks for the bucket's region, is redirected again, and recurses until the stack overflows.
+    Called by boto3.
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
 
@@ -15258,8 +15197,8 @@ class _Incomplete(ValueError):
     """An answer lacks something that S3 always says; the text names it and quotes nothing."""
 
 
-# The outermost XML element of each of S3's answers, and a field that it always has, by boto3's
-# names: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
+# The root element of each of S3's answers, and a field that it always has, by boto3's names:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
 _S3_ANSWERS = {
     "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ""),
     "CopyObject": ("CopyObjectResult", ""),
@@ -15371,16 +15310,9 @@ def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
         if _is_cut(exc):
             reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
         return ConnectionError(f"storage ended the connection{reason}")
-    if meaning == "no credentials":
-        return ConfigurationError(
-            "storage found no credentials: "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
-        )
-    if meaning == "bad settings":
-        return ConfigurationError(
-            f"storage cannot be used as it is set ({type(exc).__name__}): "
-            "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
-        )
+    if meaning in _AWS_SETUP:
+        keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return _aws_setup_error(meaning, exc, "storage", keys, "S3_ENDPOINT")
     why = str(exc) if isinstance(exc, _Incomplete) else type(exc).__name__
     is_garbled = meaning == "garbled"  # retryable, as a lost answer is
     hint = ": the server may be no S3 store, see S3_ENDPOINT" if is_garbled else ""
@@ -15481,9 +15413,9 @@ class _S3Requests(StorageProvider):
         return self._call_head(operation, place, read)
 
     def _call_head(self, operation: str, place: _Place, read: Callable[[Any], T]) -> T | None:
-        """Return what ``read`` makes of the answer to a HEAD request; None if there is no object.
+        """Return what ``read`` makes of the answer to HEAD; None if there is no object.
 
-        The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
+        The refusal of a HEAD has no body, so its code comes from a GET of the first byte.
         """
         until, status = self._policy.until(), 0
 
@@ -15532,23 +15464,15 @@ class _S3Requests(StorageProvider):
         self._call(operation, ask)
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        # A batch leaves folders, but reports them as deleted.
-        folders = [key for key in keys if key.endswith("/")]
-        files = [key for key in keys if not key.endswith("/")]
-        single, errors = self._delete_together(bucket, files)
-        errors.update(self._delete_each(bucket, single))
+        errors = self._delete_files(bucket, keys)
         if self._keeps_folders:
-            self._delete_empty_folders(bucket, [key for key in files if key not in errors])
-        return {**errors, **self._delete_each(bucket, folders)}
+            self._delete_empty_folders(bucket, [key for key in keys if key not in errors])
+        return errors
 
-    def _delete_together(
-        self, bucket: str, keys: Sequence[str]
-    ) -> tuple[Sequence[str], dict[str, str]]:
-        """Return the keys that need requests of their own, and the codes of refusals, by key."""
+    def _delete_files(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        """Delete in one request the keys that fit in XML, the others one by one."""
         single = [key for key in keys if _NOT_IN_XML.search(key)]
         fit = [key for key in keys if not _NOT_IN_XML.search(key)]
-        if not fit:
-            return single, {}
         batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
 
         def ask(client: Any) -> dict[str, str]:
@@ -15560,26 +15484,18 @@ class _S3Requests(StorageProvider):
             return errors
 
         try:
-            return single, self._call("delete_batch", ask)
+            errors = self._call("delete_batch", ask) if fit else {}
         except StorageError as error:
             if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise
-            return keys, {}  # the store lacks DeleteObjects
-
-    def _delete_each(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        errors = {}
-        for key in keys:
-            try:
-                self._delete("delete_batch", {"Bucket": bucket, "Key": key})
-            except StorageError as error:
-                errors[key] = error.code or ""
-        return errors
+            return self._delete_each(bucket, keys)  # the store lacks DeleteObjects
+        return {**errors, **self._delete_each(bucket, single)}
 
     def _delete_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete the folders that these keys were in, if empty, the deepest first.
 
-        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
-        that stays (in use again, or denied) is no error: the keys are deleted.
+        Lists would show them. An object with bytes is no folder. A folder that stays (in use
+        again, or denied) is no error: the keys are deleted.
         """
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
@@ -15595,11 +15511,8 @@ class _S3Requests(StorageProvider):
 
 
 def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
-    """Return whether ``ask`` finds something; None if the credentials may not know.
-
-    Opens another connection, because the one of an odd answer may be broken.
-    """
-    client.close()
+    """Return whether ``ask`` finds something; None if the credentials may not know."""
+    client.close()  # the connection of an odd answer may be broken
     try:
         ask(**place)
     except client.exceptions.ClientError as exc:
@@ -15623,7 +15536,7 @@ class _MultipartUpload:
     place: _Place
 
     def run(self, headers: Mapping[str, Any], parts: Iterator[dict[str, Any]]) -> None:
-        """Upload the parts, each of them the arguments of its request; abort if one fails."""
+        """Upload the parts, each the arguments of its request; abort if one fails."""
         created = self._request("create_multipart_upload", **self.place, **headers)
         self._upload = {**self.place, "UploadId": created["UploadId"]}
         try:
@@ -15684,7 +15597,7 @@ class S3StorageProvider(_S3Requests):
     chunk that ``open`` and ``download_to`` read.
     """
 
-    MOST_PARTS = 10_000  # AWS's limit of an upload; override it for a store that has a lower one
+    MOST_PARTS = 10_000  # AWS's limit of an upload; override it for a store with a lower one
 
     def __init__(
         self,
@@ -15782,9 +15695,9 @@ class S3StorageProvider(_S3Requests):
 
         def ask(client: Any) -> _Page:
             answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
-            summaries = map(_summary_of, answer.get("Contents", ()))
             # MinIO takes the prefix "/" for none, and lists all objects.
-            found = [summary for summary in summaries if summary.key.startswith(prefix)]
+            listed = answer.get("Contents", ())
+            found = [_summary_of(entry) for entry in listed if entry["Key"].startswith(prefix)]
             if not answer.get("IsTruncated"):
                 return found, None
             following = answer.get("NextContinuationToken")
@@ -15843,8 +15756,7 @@ class S3StorageProvider(_S3Requests):
         def ask(client: Any) -> None:
             nonlocal started, server
             started = time.perf_counter()
-            answer = client.list_buckets()
-            headers = answer["ResponseMetadata"]["HTTPHeaders"]
+            headers = client.list_buckets()["ResponseMetadata"]["HTTPHeaders"]
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
@@ -15863,7 +15775,7 @@ def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
 
 
 class _S3Reader(_ObjectReader):
-    """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
+    """Reads an object; after a lost connection over another one, if it is unchanged."""
 
     def __init__(self, store: _S3Requests, operation: str, place: _Place) -> None:
         self._store, self._operation, self._place = store, operation, place
@@ -17829,7 +17741,7 @@ def _check_sms_config(config: SmsConfig) -> None:
 
 
 class _RemoteSmsService(SmsService):
-    """Shared code of providers with a network API: the call policy and the errors.
+    """A provider with a network API.
 
     A message that was not sent is retried once within ``config.timeout``. A sent one never is.
     """
@@ -17950,7 +17862,7 @@ class TwilioSmsService(_RemoteSmsService):
         }
         host, port = self._url.host, self._url.port or (443 if self._tls else 80)
         connection = _whole_answers(http.client.HTTPConnection)(host, port)
-        # http.client closes early. The file keeps the descriptor open until the watchdog lets go.
+        # http.client closes early. The file keeps the descriptor until the watchdog lets go.
         with self._connect(host, port, attempt) as raw, raw.makefile("rb", 0):
             watched = _WatchedSocket(raw, raw.gettimeout() or 0.0)
             connection.sock, attempt.sent = raw, True
@@ -18006,10 +17918,8 @@ class TwilioSmsService(_RemoteSmsService):
         given = found.get("code") or found.get("error_code")
         code = str(given) if type(given) is int else None
         sid = found.get("sid")
-        refused = 400 <= status < 500 or (
-            status < 300 and found.get("status") in ("failed", "undelivered", "canceled")
-        )
-        if refused:
+        failed = found.get("status") in ("failed", "undelivered", "canceled")
+        if 400 <= status < 500 or (failed and status < 300):
             why = f"HTTP {status}"
             if code:
                 why += f", code {code}: https://www.twilio.com/docs/api/errors/{code}"
@@ -18086,7 +17996,8 @@ class SnsSmsService(_RemoteSmsService):
             name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
             self._attributes[name] = sender
         _import_driver("boto3", "boto3", "SnsSmsService")
-        build = functools.partial(
+        self._client = _AwsClient(
+            "the SMS service",
             _aws_client,
             "sns",
             _check_published,
@@ -18096,7 +18007,6 @@ class SnsSmsService(_RemoteSmsService):
             connect_timeout=config.timeout * 0.2,  # for two attempts; the answer has the rest
             read_timeout=config.timeout,
         )
-        self._client = _AwsClient("the SMS service", build)
 
     def _holds(self) -> bool:
         return bool(self._client.kept)
@@ -18130,14 +18040,9 @@ class SnsSmsService(_RemoteSmsService):
         meaning = _aws_meaning(exc, attempt)
         if meaning == "no credentials":
             self._client.drop()
-            return ConfigurationError(
-                "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
-            )
-        if meaning == "bad settings":
-            return ConfigurationError(
-                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see endpoint, "
-                "AWS_REGION, and boto3's own settings"
-            )
+        if meaning in _AWS_SETUP:
+            keys = "SMS_API_KEY and SMS_API_SECRET"
+            return _aws_setup_error(meaning, exc, "aws_sns", keys, "endpoint")
         if meaning == "unsent":
             return self._unsent(exc)
         if meaning == "refused":
@@ -18293,18 +18198,14 @@ class Source(ABC):
     names: Any = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
-    #: where the rows are, as a checkpoint holds it
-    _place: Mapping[str, str]
+    #: what must not change between the runs of a move, after ``_open``
+    _description: dict[str, Any]
     #: an open file or connection
     _handle: Any = None
 
     @abstractmethod
     def _open(self) -> None:
         """Inspect the source. Raises MoveError if its rows cannot be read in a stable order."""
-
-    def _describe(self) -> dict[str, Any]:
-        """Return the properties that must not change between the runs of a move."""
-        return {**self._place}
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Portion:
@@ -18324,11 +18225,6 @@ class _KeyedSource(Source):
 
     names: _Names = ()
     _key: _Names
-    #: the types of the columns, as a checkpoint holds them
-    _types: Mapping[str, str] | _Names
-
-    def _describe(self) -> dict[str, Any]:
-        return {**self._place, "key": self._key, "columns": self._types}
 
     @abstractmethod
     def _page(self, after: _Key | None, limit: int) -> _Portion: ...
@@ -18352,8 +18248,8 @@ def _check_columns(columns: _Names | None) -> list[str]:
 class TableSource(_KeyedSource):
     """The rows of a table, in the order of its primary key.
 
-    Each row is read once, when the move reaches its key. The move does not see later changes to
-    the row, or new rows with smaller keys.
+    Each row is read once, when the move reaches its key. Later changes to it, and new rows with
+    smaller keys, do not move.
 
     Args:
         database: a ConnectionPool or FakeDatabase.
@@ -18365,19 +18261,17 @@ class TableSource(_KeyedSource):
     """
 
     _reads_ahead = True
-    #: makes what the target's server reads of what the source's has written; None: Python reads
-    _prepare: Callable[[bytes], bytes] | None = None
 
     def __init__(
         self, database: Database, table: str, columns: Sequence[str] | None = None
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
-        self._place = {"table": self.table}
         self._columns = _check_columns(columns)
 
     def _open(self) -> None:
-        self._prepare = None
+        #: makes what the target's server reads of what the source's has written; None: Python reads
+        self._prepare: Callable[[bytes], bytes] | None = None
         self._rows: Any = self.database._rows_of(self.table)
         shape = self._rows.shape()
         self._key = shape.key
@@ -18389,7 +18283,8 @@ class TableSource(_KeyedSource):
                 raise _unordered(self.table, name, reason)
         self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
         _check_known(self.names, shape.columns, f"{self.table} has no column")
-        self._types = _described(shape, self.names)
+        columns = _described(shape, self.names)
+        self._description = {"table": self.table, "key": shape.key, "columns": columns}
 
     def _page(self, after: _Key | None, limit: int) -> Any:
         if self._prepare is None:
@@ -18416,8 +18311,7 @@ def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
 class IterableSource(Source):
     """Rows from Python code, as dicts.
 
-    A resumed move reads the rows again and skips those that it has moved. So they have to come in
-    the same order each time.
+    A resumed move reads them again, in the same order, and skips those that it has moved.
 
     Args:
         rows: a list or another iterable that can be read more than once, or a function that
@@ -18433,7 +18327,7 @@ class IterableSource(Source):
             raise ValidationError(
                 "rows should be an iterable of dicts, or a function that returns one"
             )
-        self._place = {"rows": "made by Python code"}
+        self._description = {"rows": "made by Python code"}
         self._given = rows
         self._is_spent = False  # an iterator cannot begin again
 
@@ -18446,10 +18340,10 @@ class IterableSource(Source):
             self._begin_at(start)
         rows = [*itertools.islice(self._iterator, limit)]
         self._at = start + len(rows)
-        keys = [*zip(range(start + 1, self._at + 1))]
-        for values, (number,) in zip(rows, keys):
+        for number, values in enumerate(rows, start + 1):
             if not isinstance(values, Mapping):
                 raise MoveError(f"row {number} should be a dict", key=f"row={number}")
+        keys = [*zip(range(start + 1, self._at + 1))]
         return _portion([*map(dict, rows)], keys, limit, key_names=("row",), position=self._at)
 
     def _begin_at(self, start: int) -> None:
@@ -18478,7 +18372,6 @@ class _FileSource(Source):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _path(_check_path("path", path))
-        self._place = {"file": self.path.name}
 
     def _open(self) -> None:
         import hashlib
@@ -18488,6 +18381,7 @@ class _FileSource(Source):
             self._handle = self.path.open("rb")
         except OSError as error:
             raise MoveError(f"{self.path} cannot be read: {error.strerror}") from None
+        self._description = {"file": self.path.name}
         self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
         self._lines = iter(self._line, "")
         self._records = self._parse()
@@ -18512,22 +18406,18 @@ class _FileSource(Source):
     def _parse(self) -> Iterator[Any]: ...
 
     def _read(self, position: Any, limit: int) -> _Portion:
-        place = position or {"record": 0}
-        if place["record"] != self._record:
-            self._go_to(place)
-        rows: list[Any] = []
+        if position and position["record"] != self._record:
+            self._go_to(position)
+        start, rows = self._record, []
         for values in itertools.islice(self._records, limit):
             self._record += 1
             rows.append(values)
-        keys = [*zip(range(place["record"] + 1, self._record + 1))]
+        keys = [*zip(range(start + 1, self._record + 1))]
         digest = self._read_so_far.hexdigest()
         position = {"record": self._record, "offset": self._offset, "digest": digest}
         return _portion(rows, keys, limit, key_names=("record",), position=position)
 
     def _go_to(self, place: Mapping[str, Any]) -> None:
-        self._open()
-        if not place["record"]:
-            return
         while self._offset < place["offset"] and self._line():
             pass
         if self._read_so_far.hexdigest() != place["digest"]:
@@ -18551,8 +18441,6 @@ class CsvSource(_FileSource):
     Raises ConfigurationError for an invalid argument. The file is opened when the move runs.
     """
 
-    names: _Names = ()
-
     def __init__(
         self, path: str | os.PathLike[str], *, delimiter: str = ",", null: str = ""
     ) -> None:
@@ -18563,9 +18451,6 @@ class CsvSource(_FileSource):
             raise ConfigurationError("null should be text")
         self._delimiter, self._null = delimiter, null
 
-    def _describe(self) -> dict[str, Any]:
-        return {**self._place, "columns": self.names}
-
     def _open(self) -> None:
         import csv
 
@@ -18574,6 +18459,7 @@ class CsvSource(_FileSource):
         self.names = self._values() or []
         if len(set(self.names)) < len(self.names) or not all(self.names):
             raise MoveError(f"{self.path} should begin with a header of unique names")
+        self._description["columns"] = self.names
 
     def _values(self) -> list[str] | None:
         import csv
@@ -18585,9 +18471,7 @@ class CsvSource(_FileSource):
 
     def _parse(self) -> Iterator[tuple[str | None, ...]]:
         width = len(self.names)
-        for values in iter(self._values, None):
-            if not values:  # a blank line
-                continue
+        for values in filter(None, iter(self._values, None)):  # without blank lines
             if len(values) != width:
                 line = self._reader.line_num
                 raise self._refusal(f"line {line}: {len(values)} values for {width} columns")
@@ -18602,9 +18486,7 @@ class JsonLinesSource(_FileSource):
     """
 
     def _parse(self) -> Iterator[dict[str, Any]]:
-        for line in self._lines:
-            if line.isspace():
-                continue
+        for line in itertools.filterfalse(str.isspace, self._lines):
             try:
                 record = _parse_json(line)
             except (ValueError, RecursionError):
@@ -18628,7 +18510,6 @@ class SqliteSource(_KeyedSource):
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
         self.path = _path(_check_path("path", path))
         self.table = _check_table(table)
-        self._place = {"file": self.path.name, "table": self.table}
 
     def _open(self) -> None:
         import sqlite3
@@ -18640,18 +18521,20 @@ class SqliteSource(_KeyedSource):
         except sqlite3.Error:
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
         self._handle.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
-        columns = f"FROM pragma_table_info('{self.table}')"
-        self._types = dict(self._ask(f"SELECT name, type {columns}"))
-        if not self._types:
+        catalogue = f"FROM pragma_table_info('{self.table}')"
+        columns: dict[str, str] = dict(self._ask(f"SELECT name, type {catalogue}"))
+        if not columns:
             raise MoveError(f"{self.path} has no table {self.table}")
-        self.names = [*self._types]
-        self._key = [name for (name,) in self._ask(f"SELECT name {columns} WHERE pk ORDER BY pk")]
+        self.names = [*columns]
+        self._key = [name for (name,) in self._ask(f"SELECT name {catalogue} WHERE pk ORDER BY pk")]
         if not self._key:
             raise MoveError(f"{self.table} has no primary key")
         for name in self._key:
             unordered = f"typeof(\"{name}\") IN ('real', 'null')"
             if self._ask(f'SELECT 1 FROM "{self.table}" WHERE {unordered} LIMIT 1'):
                 raise _unordered(self.table, name, "it holds floats or NULL")
+        self._description = {"file": self.path.name, "table": self.table}
+        self._description |= {"key": self._key, "columns": columns}
 
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[_Row]:
         import sqlite3
@@ -18681,12 +18564,11 @@ class QuerySource(_KeyedSource):
     Args:
         database: a ConnectionPool.
         sql: the SELECT, without ORDER BY and LIMIT.
-        key: the names of columns of the result that together are unique and never NULL. The types
-            ENUM, SET, FLOAT and DOUBLE cannot be part of the key.
+        key: the names of columns of the result that together are unique and never NULL, and not of
+            the types ENUM, SET, FLOAT or DOUBLE.
         params: the parameters of the SELECT, as a list or tuple.
 
-    Raises ConfigurationError for another database, and ValidationError for any other invalid
-    argument.
+    Raises ConfigurationError for another database, else ValidationError for an invalid argument.
     """
 
     _reads_ahead = True
@@ -18698,7 +18580,6 @@ class QuerySource(_KeyedSource):
             raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
         self.database = database
         self._sql = _check_sql(sql)
-        self._place = {"sql": self._sql}
         self._key = [key] if isinstance(key, str) else _check_many("key", key)
         for name in self._key:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -18717,7 +18598,8 @@ class QuerySource(_KeyedSource):
         return self.database._statement("move", sql, given or None, fetch, repeatable=True)
 
     def _open(self) -> None:
-        self.names = self._types = self._ask("LIMIT 0", fetch=_column_names)
+        self.names = self._ask("LIMIT 0", fetch=_column_names)
+        self._description = {"sql": self._sql, "key": self._key, "columns": self.names}
         _check_known(self._key, self.names, "the query has no column")
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
@@ -18748,7 +18630,7 @@ class QuerySource(_KeyedSource):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Replace(_ByValue):
-    """A policy of a ``TableTarget``: store this value instead of one that does not fit."""
+    """A policy of a ``TableTarget``: store this value for one that does not fit."""
 
     value: Any
 
@@ -18784,15 +18666,14 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _read_number(kind: Callable[[str], T], text: str) -> T:
-    """Read a number's text. Unlike Python it refuses blanks and "_"."""
+    """Read a number's text without blanks and "_", which Python takes."""
     if "_" in text or text != text.strip():
         raise ValueError
     return kind(text)
 
 
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-#: How a move converts a value for a column that does not take its type, by type and column kind.
-#: An exception means that the value does not fit.
+#: by a value's type and a column's kind: converts the value, or raises if it does not fit
 _CONVERSIONS: Mapping[tuple[type, str], _Converter] = {
     (str, "integer"): functools.partial(_read_number, int),
     (str, "year"): functools.partial(_read_number, int),
@@ -18814,7 +18695,7 @@ _CONVERSIONS: Mapping[tuple[type, str], _Converter] = {
 
 
 def _converted_for(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values, converted to types that the column takes. Raises one of ``_UNFIT``."""
+    """Convert values to types that the column takes. Raises one of ``_UNFIT``."""
     types = {*map(type, values)}
     conversions = {given: _CONVERSIONS.get((_value_type(given), column.kind)) for given in types}
     if not any(conversions.values()):
@@ -18862,26 +18743,20 @@ class Target(ABC):
     """The target of a ``RowMove``: TableTarget or RepositoryTarget."""
 
     database: Database
-    #: columns that may be written as the source's server has written them
-    _kept: Collection[str] = ()
+    #: what must not change between the runs of a move, after ``_open``
+    _description: dict[str, Any]
 
     @abstractmethod
     def _open(self, names: _Names | None) -> None:
         """Inspect the target. Raises MoveError if it cannot take rows with a source's names."""
 
     @abstractmethod
-    def _describe(self) -> dict[str, Any]: ...
-
-    @abstractmethod
     def _fit(self, part: _TargetRows) -> _Columns:
-        """Return the rows as the target stores them; move diverted ones to ``part.rejects``.
-
-        A RepositoryTarget has one column, of records.
-        """
+        """Return the rows as stored, or a column of records; divert some to ``part.rejects``."""
 
     @abstractmethod
     def _write(self, columns: _Columns, dry_run: bool) -> MoveCounts:
-        """Write the rows, unless it is a dry run, and return the counts. Inside a transaction."""
+        """Write the rows, except in a dry run, and return the counts. Inside a transaction."""
 
     @abstractmethod
     def _compare(self, columns: _Columns) -> Iterator[str]:
@@ -18922,10 +18797,9 @@ class TableTarget(Target):
         policies: by column, what to do with a value that does not fit: "fail" (the default) raises
             MoveError, "null" stores NULL, ``Replace(value)`` stores that value, "divert" writes the
             row's key to the rejects file instead of storing the row.
-        indexes: "keep", or "afterwards": of a table that is empty when the move begins, indexes,
-            unique and foreign keys are dropped, and made again at the end. The checkpoint keeps
-            their SQL. A row that breaks one raises its error at the end. A FakeDatabase has none
-            to drop.
+        indexes: "keep", or "afterwards": drop indexes, unique and foreign keys of a table that is
+            empty when the move begins, and make them again at the end. The checkpoint keeps their
+            SQL. A row that breaks one raises its error at the end. A FakeDatabase has none.
 
     Raises ConfigurationError for another database, choice or policy, and for ``columns`` without
     ``write="update"``; ValidationError if ``table`` is not a plain identifier, ``columns`` is not
@@ -18960,8 +18834,16 @@ class TableTarget(Target):
                 )
 
     def _open(self, names: _Names | None) -> None:
-        self._kept = ()
         shape = self._shape = self._open_table(self.table)
+        #: columns that may be written as the source's server has written them
+        self._kept: Collection[str] = ()
+        self._description = {
+            "table": self.table,
+            "write": self.write,
+            "on_conflict": self.on_conflict,
+            "key": shape.key,
+            "columns": _described(shape, shape.columns),
+        }
         if not shape.key and self._rows_may_exist:
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
         self._check_writable([*self.policies, *self._columns])
@@ -18993,15 +18875,6 @@ class TableTarget(Target):
         self._set = self._columns or [name for name in names if name not in shape.key]
         self._key_at = [names.index(name) for name in shape.key if name in names]
         self._set_at = [names.index(name) for name in self._set]
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "table": self.table,
-            "write": self.write,
-            "on_conflict": self.on_conflict,
-            "key": self._shape.key,
-            "columns": _described(self._shape, self._shape.columns),
-        }
 
     def _fit(self, part: _TargetRows) -> _Columns:
         if not self._names:
@@ -19131,7 +19004,7 @@ class TableTarget(Target):
 
 
 class RepositoryTarget(Target):
-    """A repository: calls ``create`` for each row, with all checks of the repository.
+    """A repository: calls ``create``, with all its checks, for each row.
 
     Args:
         repository: the repository. The transform returns records, or dicts of their fields.
@@ -19157,19 +19030,15 @@ class RepositoryTarget(Target):
     def _open(self, names: _Names | None) -> None:
         self._open_table(self.repository.table)
         self._given = names
-        _check_known(names or (), self.repository._shown, f"the {self.repository.resource} has no")
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "repository": self.repository.table,
-            "on_conflict": self.on_conflict,
-            "columns": self.repository._shown,
-        }
+        shown = self.repository._shown
+        _check_known(names or (), shown, f"the {self.repository.resource} has no")
+        self._description = {"repository": self.repository.table, "on_conflict": self.on_conflict}
+        self._description["columns"] = shown
 
     def _fit(self, part: _TargetRows) -> _Columns:
-        given, dicts = self._given, part.rows
-        if given is not None:
-            dicts = [dict(zip(given, row)) for row in dicts]
+        dicts = part.rows
+        if self._given is not None:
+            dicts = [dict(zip(self._given, row)) for row in dicts]
         return [[self._record(part, index, values) for index, values in enumerate(dicts)]]
 
     def _record(self, part: _TargetRows, index: int, values: Mapping[str, Any]) -> Any:
@@ -19228,8 +19097,8 @@ class MoveReport(_ByValue):
         seconds: the duration of this run.
         done: whether the move is complete.
         dry_run: whether nothing was written.
-        path: "fast" if the servers write and read the rows as text, else "slow: " and the reason;
-            "" for objects.
+        path: "fast": the servers write and read the rows as text; else "slow: " and the reason; ""
+            for objects.
     """
 
     name: str
@@ -19325,9 +19194,9 @@ class _CheckpointRepository(Repository[_Checkpoint]):
     ids = ()
     lengths: ClassVar = {"name": 100}
 
-    def advance(self, before: _Checkpoint, **changes: Any) -> _Checkpoint:
-        """Store the progress of a batch. Inside a transaction."""
-        changes["batches"] = before.batches + 1
+    def advance(self, before: _Checkpoint, progress: Any, **changes: Any) -> _Checkpoint:
+        """Store what is new in the progress, and other changes. Inside a transaction."""
+        changes |= {"batches": before.batches + 1, "progress": before.progress | progress}
         where = {"name": before.name, "batches": before.batches}
         if not self._change("move", where, self._checked(changes)):
             raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
@@ -19335,7 +19204,7 @@ class _CheckpointRepository(Repository[_Checkpoint]):
 
 
 def _checkpoints_in(database: Database) -> _CheckpointRepository:
-    """Return the repository of a database's checkpoints; create its table if it is missing."""
+    """Return the repository of checkpoints; create its table if it is missing."""
 
     def statement() -> str:
         migrations = {one.name: one for one in read_migrations(_schema(), database.engine)}
@@ -19346,11 +19215,8 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
     return cast("_CheckpointRepository", backend(database))
 
 
-# The rejects file holds one JSON object per line. Its size is part of the checkpoint.
-
-
 def _restore_rejects(path: Path, point: _Checkpoint) -> None:
-    """Give the file the size of the checkpoint. Raises MoveError if it holds other rejects."""
+    """Cut the rejects file to the checkpoint's size. Raises MoveError if it has others."""
     found, size = path.stat().st_size if path.exists() else 0, point.progress["rejects"]
     if found and not point.batches:
         raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
@@ -19361,7 +19227,7 @@ def _restore_rejects(path: Path, point: _Checkpoint) -> None:
 
 
 def _add_rejects(path: Path, rejects: Sequence[dict[str, str]]) -> int:
-    """Append the rejects, flush them to the disk, and return the file's size."""
+    """Append the rejects as JSON lines, flush them to the disk, and return the file's size."""
     with path.open("ab") as stream:
         stream.writelines(_encode(reject).encode() + b"\n" for reject in rejects)
         stream.flush()
@@ -19373,7 +19239,7 @@ def _add_rejects(path: Path, rejects: Sequence[dict[str, str]]) -> int:
 def _graceful_stop() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C in the block sets. The second interrupts the run.
 
-    Has no effect outside the main thread, or if the program handles SIGINT itself.
+    Only in the main thread, and if the program does not handle SIGINT itself.
     """
     import signal
 
@@ -19394,10 +19260,11 @@ def _graceful_stop() -> Iterator[threading.Event]:
 class _Progress:
     """A progress line on standard error; with tqdm if it is installed."""
 
+    _bar: Any = None
+
     def __init__(self, move: Any, read: int) -> None:
         self._name, self._total = move.name, move.source._total()
         self._first = self._read = read
-        self._bar: Any = None
         self._started = self._printed = SystemClock.monotonic()
         with contextlib.suppress(ImportError):
             tqdm = importlib.import_module("tqdm").tqdm
@@ -19482,14 +19349,13 @@ class _ResumableMove(Move):
             resume: False raises MoveError if an earlier run has begun this move.
             restart: start again with the first one; what the target holds stays.
             accept_change: continue even if version, tables or columns differ from the checkpoint's.
-                Without it such a change raises MoveError, as another key always does. An object
-                move, which compares each object, does not need it.
+                Else such a change raises MoveError, as another key always does. An object move,
+                which compares each object, does not need it.
 
-        Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
-        rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
-        Raises MoveError for a source, a target or a checkpoint that does not fit, ValidationError
-        for an invalid ``limit``, TimeoutError while another run holds the lock, and what the
-        databases raise.
+        Raises MoveError for a source, a target or a checkpoint that does not fit, and with ``key``
+        and ``column`` for a row that cannot be moved. Its batch is rolled back; earlier ones stay.
+        Raises ValidationError for an invalid ``limit``, TimeoutError while another run holds the
+        lock, and what the databases raise. Ctrl-C finishes the batch and raises KeyboardInterrupt.
         """
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
@@ -19502,16 +19368,15 @@ class RowMove(_ResumableMove):
     """Moves each row exactly once, even if the run is interrupted and started again.
 
     Each batch commits in one transaction with the move's checkpoint, a row of the table
-    ``infra_moves`` in the target's database. After a kill the next run continues after the last
-    committed batch. One run at a time holds the move's lock.
+    ``infra_moves`` in the target's database. After a kill the next run continues from there. One
+    run at a time holds the move's lock.
 
     Args:
         name: the move's identity: the name of its checkpoint.
         version: increase it when ``transform`` changes.
         targets: instead of ``target``, several targets in one database by name. The transform then
             returns pairs of name and row.
-        transform: a function that takes a row as a dict and returns a dict, several dicts, or None
-            to drop the row.
+        transform: takes a row as a dict and returns a dict, several, or None to drop the row.
         rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
         batch: the maximum number of rows in a batch.
         lock_timeout: how many seconds to wait for the lock of another run.
@@ -19569,16 +19434,8 @@ class RowMove(_ResumableMove):
 
     def _open(self) -> None:
         self.source._open()
-        names = self.source.names if self.transform is None else None
         for target in self.targets.values():
-            target._open(names)
-
-    def _choose_path(self) -> str:
-        """Choose who writes and reads the rows, and return the report's ``path``."""
-        reason = self._slow_reason()
-        if self.transform is not None:
-            reason = "it has a transform"
-        return f"slow: {reason}" if reason else "fast"
+            target._open(self.source.names if self.transform is None else None)
 
     def _slow_reason(self) -> str:
         """Let the servers write and read columns as text. Return why not all of them, or ""."""
@@ -19608,9 +19465,10 @@ class RowMove(_ResumableMove):
         engines = {source.database.engine, target.database.engine}
         return column.kind != "id" or engines != {"mysql"}
 
-    def _description(self) -> dict[str, Any]:
-        targets = {name or "target": target._describe() for name, target in self.targets.items()}
-        described = {"version": self.version, "source": self.source._describe(), "targets": targets}
+    def _describe(self) -> dict[str, Any]:
+        targets = {name or "target": one._description for name, one in self.targets.items()}
+        source = self.source._description
+        described = {"version": self.version, "source": source, "targets": targets}
         return cast("dict[str, Any]", json.loads(json.dumps(described)))
 
     def verify(self) -> Verification:
@@ -19639,7 +19497,7 @@ class RowMove(_ResumableMove):
         return Verification(self.name, checked, different, missing, extra, tuple(ranges))
 
     def _compared_rows(self) -> Iterator[tuple[_Portion, int, str]]:
-        """Yield for each row that the source gives its batch, its index there, and its state."""
+        """Yield each row's batch, its index there, and its state."""
         self._open()
         position, last = None, False
         while not last:
@@ -19650,33 +19508,48 @@ class RowMove(_ResumableMove):
                     yield batch, at, state
 
     def _extra(self, found: int) -> int | None:
-        """Return how many rows only the target has, or None if it is not one whole table."""
+        """Return how many rows only the target has; None: it is not one whole table."""
         target = self.targets.get("")
         if not isinstance(target, TableTarget) or target.write == "update" or self._is_split:
             return None
         return target._rows.count() - found
 
 
-class _TransformedBatch:
-    """The rows that a move's transform makes of a batch, for each target."""
+class _FittedBatch:
+    """A batch as the targets of a move store it, or the text that a server has written."""
 
     def __init__(self, move: RowMove, batch: _Portion) -> None:
-        self._move, self._batch = move, batch
-        self.dropped = 0
-        if move.transform is None:
-            self.parts = {"": _TargetRows(batch, [*range(len(batch.rows))], [*batch.rows], {})}
-            return
-        self.parts = {name: _TargetRows(batch, [], [], {}) for name in move.targets}
-        names = move.source.names
+        self._move, self._batch, self._database = move, batch, move.database
+        self._fit()
+
+    def _fit(self) -> None:
+        #: a target, the index of each row as in ``_TargetRows.at``, and the rows by columns
+        self.fitted: list[tuple[Target, Sequence[int], _Columns]] = []
+        self.rejects: list[dict[str, str]] = []
+        parts, dropped = self._transformed()
+        for target, part in zip(self._move.targets.values(), parts.values()):
+            if part.rows:
+                self.fitted.append((target, part.at, target._fit(part)))
+                self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
+        rejected = len(self.rejects)
+        self._counts = MoveCounts(read=self._batch.size, dropped=dropped, rejected=rejected)
+
+    def _transformed(self) -> tuple[dict[str, _TargetRows], int]:
+        """Return the rows for each target, and how many the transform drops."""
+        move, batch, dropped = self._move, self._batch, 0
         rows: Iterable[Any] = batch.rows
-        if names is not None:
-            rows = map(dict, map(zip, itertools.repeat(names), rows))
+        if move.transform is None:
+            return {"": _TargetRows(batch, [*range(len(batch.rows))], [*rows], {})}, dropped
+        parts = {name: _TargetRows(batch, [], [], {}) for name in move.targets}
+        if move.source.names is not None:
+            rows = map(dict, map(zip, itertools.repeat(move.source.names), rows))
         for at, row in enumerate(rows):
             pairs = self._named_rows(at, self._transform_row(move.transform, at, row))
-            self.dropped += not pairs
+            dropped += not pairs
             for name, named in pairs:
-                self.parts[name].at.append(at)
-                self.parts[name].rows.append(named)
+                parts[name].at.append(at)
+                parts[name].rows.append(named)
+        return parts, dropped
 
     def _transform_row(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
         try:
@@ -19696,17 +19569,16 @@ class _TransformedBatch:
         """Return the transform's rows, each with the name of its target."""
         if made is None:
             return []
-        if type(made) is dict and not self._move._is_split:  # the usual case
-            return [("", made)]
-        if self._move._is_split:
-            is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
-            pairs = [made] if is_pair else made
-        else:
+        if not self._move._is_split:
+            if type(made) is dict:  # the usual case
+                return [("", made)]
             rows = made if isinstance(made, (list, tuple)) else [made]
-            pairs = [("", row) for row in rows]
-        if not isinstance(pairs, (list, tuple)):
-            raise self._refusal(at, "dicts")
-        return [self._checked_row(at, pair) for pair in pairs]
+            return [self._checked_row(at, ("", row)) for row in rows]
+        if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str):
+            made = [made]
+        if not isinstance(made, (list, tuple)):
+            raise self._wrong_result(at, "dicts")
+        return [self._checked_row(at, pair) for pair in made]
 
     def _checked_row(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
         targets = self._move.targets
@@ -19716,36 +19588,15 @@ class _TransformedBatch:
         except (TypeError, ValueError, KeyError):
             name, row, target = "", None, None
         if target is None:
-            raise self._refusal(at, f"pairs of a name ({', '.join(targets)}) and a row")
+            raise self._wrong_result(at, f"pairs of a name ({', '.join(targets)}) and a row")
         if isinstance(row, Mapping):
             return name, _plain_keys(row)
         if isinstance(target, RepositoryTarget) and hasattr(row, "__dict__"):
             return name, dict(vars(row))
-        raise self._refusal(at, "dicts")
+        raise self._wrong_result(at, "dicts")
 
-    def _refusal(self, at: int, words: str) -> MoveError:
+    def _wrong_result(self, at: int, words: str) -> MoveError:
         return _row_error("the transform", self._batch.key(at), f"it should return {words}")
-
-
-class _FittedBatch:
-    """A batch as the targets of a move store it, or the text that a server has written."""
-
-    def __init__(self, move: RowMove, batch: _Portion) -> None:
-        self._move, self._batch, self._database = move, batch, move.database
-        #: a target, the index of each row as in ``_TargetRows.at``, and the rows by columns
-        self.fitted: list[tuple[Target, Sequence[int], _Columns]] = []
-        self.rejects: list[dict[str, str]] = []
-        self._fit()
-
-    def _fit(self) -> None:
-        batch, targets = self._batch, self._move.targets
-        transformed = _TransformedBatch(self._move, batch)
-        for name, part in transformed.parts.items():
-            if part.rows:
-                self.fitted.append((targets[name], part.at, targets[name]._fit(part)))
-                self.rejects += [part.rejects[index] for index in sorted(part.rejects)]
-        dropped, rejected = transformed.dropped, len(self.rejects)
-        self._counts = MoveCounts(read=batch.size, dropped=dropped, rejected=rejected)
 
     def write(self, first: int = sys.maxsize, *, dry_run: bool = False) -> MoveCounts:
         """As ``Target._write``, for what is made of the first rows of the batch."""
@@ -19765,7 +19616,7 @@ class _FittedBatch:
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
 
-        Returns None if they refuse none any more: another client has changed rows meanwhile.
+        None: it refuses none any more, because another client has changed rows.
         """
         if self._batch.rendered is not None:  # from now on by rows
             source: Any = self._move.source
@@ -19787,17 +19638,16 @@ class _FittedBatch:
         return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
 
     def _refusal(self, first: int) -> InfrastructureError | None:
-        """Write the first rows, roll back, and return the target's error, if any."""
+        """Return the target's error for the first rows, if any. Stores nothing."""
         try:
-            with self._database.transaction():
+            with contextlib.suppress(_RollBack), self._database.transaction():
                 self.write(first)
                 raise _RollBack
-        except _RollBack:
-            return None
         except (ConnectionError, TimeoutError):
             raise
         except InfrastructureError as error:
             return error
+        return None
 
 
 #: pairs of kinds: a column of the second one takes what a server writes of the first
@@ -19808,7 +19658,7 @@ _RENDERED_INTO = {
 
 
 def _takes_all(column: _ColumnType, source: _ColumnType) -> bool:
-    """Return whether a column takes every value of another, or its server refuses it.
+    """Return whether a column stores every value of another unchanged, or its server refuses it.
 
     Servers round decimals and fractions of seconds, and cut off blanks, without an error.
     """
@@ -19891,7 +19741,10 @@ class _MoveRun:
 
         move = self._move
         move._open()
-        self._path = move._choose_path()
+        reason = move._slow_reason()
+        if move.transform is not None:
+            reason = "it has a transform"
+        self._path = f"slow: {reason}" if reason else "fast"
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint()
@@ -19905,19 +19758,18 @@ class _MoveRun:
 
     def _checkpoint(self) -> _Checkpoint:
         """Return the checkpoint to continue from; create it if there is none."""
-        name = self._move.name
-        self._description = description = self._move._description()
-        point: _Checkpoint | None = self._checkpoints._first("move", {"name": name})
-        indexes: Any = None
+        where = {"name": self._move.name}
+        self._description = description = self._move._describe()
+        point: _Checkpoint | None = self._checkpoints._first("move", where)
+        progress = {"position": None, "counts": vars(MoveCounts()), "rejects": 0, "indexes": None}
         if point is not None and self._restart:
-            self._checkpoints._remove("move", {"name": name})
+            self._checkpoints._remove("move", where)
             with contextlib.suppress(FileNotFoundError):
                 os.truncate(self._move._rejects_path, 0)
-            indexes, point = point.progress.get("indexes"), None
+            progress["indexes"], point = point.progress.get("indexes"), None
         if point is None:
-            progress = {"position": None, "counts": vars(MoveCounts()), "rejects": 0}
-            progress["indexes"] = indexes
-            point = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
+            new = _Checkpoint(self._move.name, 0, False, description, progress)
+            point = self._checkpoints.create(new)
         elif not self._resume:
             raise self._begun()
         if point.description != description:
@@ -19936,7 +19788,7 @@ class _MoveRun:
         return MoveError(f"{self._move.name} was begun by an earlier run: restart or resume it")
 
     def _check_change(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        """Raise MoveError for a change that the caller does not accept, or of the source's key."""
+        """Raise MoveError for another key of the source, or a change that is not accepted."""
         old, new = before["source"], now["source"]
         is_elsewhere = old.keys() != new.keys() or old.get("key") != new.get("key")
         if is_elsewhere or not self._accept_change:
@@ -19970,8 +19822,7 @@ class _MoveRun:
         def work() -> _Checkpoint:
             counts = vars(point.counts + fitted.write())
             moved = {"position": batch.position, "counts": counts, "rejects": size}
-            progress, description = point.progress | moved, self._description
-            return self._checkpoints.advance(point, progress=progress, description=description)
+            return self._checkpoints.advance(point, moved, description=self._description)
 
         following = self._committed(work, fitted)
         database, written = self._move.database, following.counts.written - point.counts.written
@@ -19981,7 +19832,7 @@ class _MoveRun:
         return following
 
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
-        """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
+        """Run the work in a transaction. Raises MoveError for a row that the target refuses."""
         refusal: Exception | None = None
         for _ in range(3):  # other clients may change the same rows
             try:
@@ -20001,9 +19852,8 @@ class _MoveRun:
                     raise MoveError(f'{target.table} should be empty for indexes="afterwards"')
                 kept[name] = [*map(list, target._rows.indexes())]
         if kept:
-            progress = {**point.progress, "indexes": kept}
             with self._move.database.transaction():
-                point = self._checkpoints.advance(point, progress=progress)
+                point = self._checkpoints.advance(point, {"indexes": kept})
             self._alter(kept, drop=True)
         return point
 
@@ -20023,9 +19873,8 @@ class _MoveRun:
         for target in self._move.targets.values():
             target._rows.pass_ids()
         self._alter(point.progress.get("indexes") or {}, drop=False)
-        progress = {**point.progress, "indexes": None}
         with self._move.database.transaction():
-            return self._checkpoints.advance(point, is_done=True, progress=progress)
+            return self._checkpoints.advance(point, {"indexes": None}, is_done=True)
 
     def _size(self, read: int) -> int:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
@@ -20047,10 +19896,9 @@ class _MoveRun:
             self._progress.show(read)
 
     def _report(self, counts: MoveCounts, *, done: bool) -> MoveReport:
-        resumed, seconds = self._resumed or MoveCounts(), SystemClock.monotonic() - self._started
-        return MoveReport(
-            self._move.name, counts, resumed, seconds, done, self._dry_run, self._path
-        )
+        name, resumed = self._move.name, self._resumed or MoveCounts()
+        seconds = SystemClock.monotonic() - self._started
+        return MoveReport(name, counts, resumed, seconds, done, self._dry_run, self._path)
 
 
 def _bytes_of(row: Any) -> int:
@@ -20187,7 +20035,7 @@ class _ObjectRun(_MoveRun):
         return {one.key for one in found if one.size}
 
     def _read_manifest(self) -> dict[str, dict[str, Any]]:
-        """Return what was moved by key; nothing for a restart."""
+        """Return what was moved, by key; nothing for a restart."""
         self._parts, self._written = self._find_parts(), self._started
         self._added: deque[dict[str, Any]] = deque()
         storage, bucket, _ = self._move.target
@@ -20207,7 +20055,7 @@ class _ObjectRun(_MoveRun):
         return moved
 
     def _write(self, least: int) -> None:
-        """Write new entries to the manifest if there are so many, or if it is time."""
+        """Write new entries to the manifest if there are so many, or in time."""
         now, count, move = SystemClock.monotonic(), len(self._added), self._move
         if not count or (count < least and now < self._written + move.INTERVAL):
             return
@@ -20305,7 +20153,7 @@ _UNIQUE_KEY = _lazy(r"(?:CREATE )?UNIQUE [^(]*\(([^()]+)\)")
 
 
 def _copied_columns(shape: _TableShape, syntax: _TableSyntax, *, same: bool) -> Iterator[str]:
-    """Return the definitions of columns, and comments on what differs in a copy."""
+    """Return the columns' definitions, and comments on what differs in a copy."""
     quote = syntax.syntax().name
     types = {**syntax.types, "document": "JSON"}
     # The engines write the literals of some kinds differently.
@@ -20339,7 +20187,7 @@ def _copied_columns(shape: _TableShape, syntax: _TableSyntax, *, same: bool) -> 
 
 
 def _copied_rules(source: TableSource, quote: Callable[[str], str]) -> Iterator[str]:
-    """Return the unique keys, and comments on other indexes and constraints."""
+    """Return the unique keys, and comments on other rules."""
     rows: Any = source._rows
     found = rows._ask(rows._catalogue.table_rules.format(rows._name(source.table)))
     for rule in _RULE_LINE.findall("\n".join(row[-1] for row in found)):
@@ -20356,8 +20204,8 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
     """Return a migration that creates an empty copy of a table.
 
     It has the columns with literal defaults, the primary key and the unique keys. Comments name
-    what else the table has. Raises MoveError for a table that cannot be moved, or a type that the
-    engine does not have, and ConfigurationError for a FakeDatabase.
+    the rest. Raises MoveError for a table that cannot be moved or a type that the engine does not
+    have, and ConfigurationError for a FakeDatabase.
 
     Args:
         source: the ConnectionPool of the table.
@@ -20733,7 +20581,7 @@ class _PrometheusMetrics:
         self.sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
 
     def of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
-        """Return what counts a call with these labels, and what takes its seconds."""
+        """Return what counts a call, and what takes its seconds."""
         counter = self._calls.labels(service, operation, outcome)
         return counter.inc, self._seconds.labels(service, operation).observe
 
@@ -20753,7 +20601,7 @@ class _PrometheusMetrics:
     describe = collect  # a registry asks for the names
 
     def _totals(self) -> dict[tuple[str, str], dict[str, float]]:
-        """Return by kind and figure: what the sources of each service have together."""
+        """Return what each service's sources have together, by kind and figure."""
         totals: dict[tuple[str, str], dict[str, float]] = {}
         for place, source in self.sources.copy().items():
             figures = source()
@@ -20786,11 +20634,10 @@ class PrometheusObserver(Observer):
         package = "prometheus_client>=0.20"
         client = _import_driver("prometheus_client", package, "PrometheusObserver")
         registry = client.REGISTRY if registry is None else registry
-        namespace = _plain(namespace)
         if not isinstance(registry, client.CollectorRegistry):
             raise ConfigurationError("registry should be a prometheus_client.CollectorRegistry")
-        if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
-            raise ConfigurationError("namespace should be ASCII letters, digits and _")
+        form = _text_like(_NAME_SHAPE, "ASCII letters, digits and _")
+        namespace = form.require("namespace", _plain(namespace))
         self._metrics = _PrometheusMetrics(client, namespace)
         try:
             registry.register(self._metrics)
@@ -20838,11 +20685,9 @@ class OpenTelemetryObserver(Observer):
 
         Raises ConfigurationError for anything else, and if ``opentelemetry-api`` is not installed.
         """
-        load = functools.partial(
-            _import_driver, package="opentelemetry-api", needed_by="OpenTelemetryObserver"
-        )
-        self._api = api = load("opentelemetry.trace")
-        wire = load("opentelemetry.trace.propagation.tracecontext")
+        needed = "opentelemetry-api", "OpenTelemetryObserver"
+        self._api = api = _import_driver("opentelemetry.trace", *needed)
+        wire = _import_driver("opentelemetry.trace.propagation.tracecontext", *needed)
         if tracer_provider is not None and not isinstance(tracer_provider, api.TracerProvider):
             raise ConfigurationError("tracer_provider should be a TracerProvider of OpenTelemetry")
         self._tracer = api.get_tracer("infra", __version__, tracer_provider)
@@ -20927,8 +20772,8 @@ _Bundle = TypeVar("_Bundle", bound="Infrastructure")
 class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
     """A service of a bundle. The decorated method builds it on first use, once for all threads.
 
-    ``close`` of the bundle calls ``close`` of the service, if it has one. Raises ConfigurationError
-    for anything but a plain function::
+    ``close`` of the bundle closes a service that has a ``close``. Raises ConfigurationError for
+    anything but a plain function::
 
         @infra.provided
         def products(self) -> Products:
@@ -20960,7 +20805,7 @@ _IN_EXCHANGE: Sequence[Any] = (
 
 
 def _seed(store: Repository[Any], row: Any) -> _ByColumn:
-    """Return the values that ``create`` would store for a record, or a dict by field."""
+    """Return what ``create`` would store for a record, or a dict by field."""
     hidden = dict.fromkeys(store.hidden)
     if isinstance(row, Mapping):
         columns = _plain_keys(row)
@@ -20977,7 +20822,7 @@ def _seed(store: Repository[Any], row: Any) -> _ByColumn:
 
 
 def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
-    """Return the values of all rows, each after those that it refers to."""
+    """Return the values of the rows, each after those that it refers to."""
     seeds = list[_ByColumn]()
     for number, row in enumerate(_check_many(store.table, rows), 1):
         try:
@@ -21024,8 +20869,7 @@ class ServiceHealth(_ByValue):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HealthReport(_ByValue):
-    """The state of each service of a bundle, by name: "mysql", "postgres", "redis", "storage",
-    "stream"."""
+    """The state of each service by name: "mysql", "postgres", "redis", "storage", "stream"."""
 
     services: Mapping[str, ServiceHealth]
 
@@ -21048,7 +20892,7 @@ class Infrastructure(_Closeable):
 
     A subclass adds services of its own with :class:`provided`.
 
-    Building one raises ConfigurationError if a setting or a driver is missing, and ConnectionError
+    Building one raises ConfigurationError if a setting or driver is missing, and ConnectionError
     after ``close``. The constructor raises ConfigurationError for an invalid argument.
 
     Attributes:
@@ -21118,8 +20962,8 @@ class Infrastructure(_Closeable):
     def breakers(self) -> dict[str, str]:
         """The state of each circuit breaker: "closed", "open" or "half_open".
 
-        The key is the name of the service, and for a node of a cluster its address behind a blank.
-        Only services that are built, and have a breaker, are there.
+        The key is the name of the service, for a node of a cluster followed by a blank and its
+        address. It has the services that are built and have a breaker.
         """
         found: dict[CircuitBreaker, str] = {}
         for part, service in self._built_by_name().items():
@@ -21164,7 +21008,6 @@ class Infrastructure(_Closeable):
         return create_pool(config, clock=self.clock, observer=self.observer)
 
     def _database_on(self, engine: str) -> Database:
-        """Return ``database``, or a new one if there are two."""
         return self._open_database(engine) if len({*self._engines}) > 1 else self.database
 
     @provided
@@ -21189,7 +21032,6 @@ class Infrastructure(_Closeable):
         return self._database_on(self._engines[1])
 
     def _on(self, database: Database, mysql: Callable[..., T], postgres: Any, *more: Any) -> T:
-        """Return a repository of the class for the database's engine."""
         kind: Callable[..., T] = {"mysql": mysql, "postgres": postgres}[database.engine]
         return kind(database, *more, clock=self.clock)
 
@@ -21285,8 +21127,8 @@ class Infrastructure(_Closeable):
         """Insert rows of several tables, parents first, and return how many by table. All or none.
 
         ``rows`` has records, or dicts by field, by the name of the table, of the library or of
-        ``tables``: ``{"products": [Product("tea"), {"name": "rice"}]}``. Values are checked, and
-        missing ones filled, as by ``create``. With two databases there are two transactions.
+        ``tables``: ``{"products": [Product("tea"), {"name": "rice"}]}``. Values are checked and
+        filled as by ``create``. With two databases there are two transactions.
 
         Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
         that refer to each other in a circle; also what the database raises.
@@ -21308,19 +21150,18 @@ class Infrastructure(_Closeable):
         return {store.table: len(values) for store, values in seeds}
 
     def _bare(self, port: Any) -> Repository[Any]:
-        """Return a repository with a class's columns, without its methods: some may be abstract."""
+        """Return a repository with a class's columns only: its methods may be abstract."""
         database = self.accounts if port in _IN_ACCOUNTS else self.exchange
         names = [name for name in _RecordSchema.__annotations__ if hasattr(port, name)]
         kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
-        made: Repository[Any] = kind(database, clock=self.clock)
-        return made
+        return cast("Repository[Any]", kind(database, clock=self.clock))
 
     def health(self, deadline: float = 5.0) -> HealthReport:
         """Ask the services side by side; one that has no answer after ``deadline`` seconds is down.
 
-        It asks the services that are set (Redis also by ``from_env`` with its default URL), and
-        those that were built and have a ``health_check``, which returns a Health. While an earlier
-        call waits for an answer, this one waits for the same.
+        It asks those that are set (Redis also by ``from_env`` with its default URL), and those that
+        are built and have a ``health_check``, which returns a Health. While an earlier call waits
+        for an answer, this one waits for the same.
 
         Raises ValidationError for a wrong ``deadline``. Any other error is in the report.
         """
@@ -21335,7 +21176,7 @@ class Infrastructure(_Closeable):
         return HealthReport(found)
 
     def _names_to_ask(self) -> dict[str, str]:
-        """Return the services to ask: their names in the report, and in the bundle."""
+        """Return the services to ask, by their names in the report."""
         config, (one, other) = self.config, (_ENGINES[engine] for engine in self._engines)
         databases = {one: "database"} if one == other else {one: "accounts", other: "exchange"}
         is_set = {
@@ -21345,8 +21186,8 @@ class Infrastructure(_Closeable):
             "storage": config.storage.endpoint or config.storage.access_key,
             "stream": config.events_url,
         }
-        others = {name: name for name in ("redis", "storage", "stream")}
-        built, known = self._built_by_name(), {**databases, **others}
+        known = {**databases, "redis": "redis", "storage": "storage", "stream": "stream"}
+        built = self._built_by_name()
         if not config.events_url:  # it is in redis
             built.pop("stream", None)
         asked = {name: part for name, part in known.items() if is_set[name] or part in built}
@@ -21419,8 +21260,8 @@ _lost_output: list[str] = []
 def _say(text: object = None) -> None:
     """Print the text, if any, and flush.
 
-    A closed pipe, as of ``head``, is not an error. A full disk is an error, but the command
-    continues: a migration does not stop halfway because its output cannot be printed.
+    A closed pipe, as of ``head``, is no error. A full disk is one, but the command continues:
+    a migration does not stop halfway because its output is lost.
     """
     if sys.stdout is None:
         return
@@ -21438,7 +21279,6 @@ def _say(text: object = None) -> None:
 
 @contextlib.contextmanager
 def _reporting(path: object, verb: str) -> Iterator[None]:
-    """Raise ConfigurationError if the system cannot read or write a file."""
     try:
         yield
     except OSError as exc:
@@ -21446,7 +21286,7 @@ def _reporting(path: object, verb: str) -> Iterator[None]:
 
 
 def _health(arguments: Any) -> int:
-    """Print the report. Return 1 if a service is down, 2 if a setting or driver is missing."""
+    """Return 1 if a service is down, 2 if a setting or driver is missing."""
     import signal
 
     with contextlib.ExitStack() as end, Infrastructure.from_env() as services:
@@ -21464,7 +21304,7 @@ def _health(arguments: Any) -> int:
 
 
 def _awaited_health(services: Infrastructure, wait: float) -> HealthReport:
-    """Ask until all are up, a setting is wrong or the time is over; return the last report."""
+    """Ask until all are up, a setting is wrong or the time is over."""
     until, report = time.monotonic() + wait, services.health()
     if not report.services:
         raise ConfigurationError(
@@ -21491,7 +21331,6 @@ def _health_line(name: str, found: ServiceHealth) -> str:
 
 
 def _migrate(arguments: Any) -> int:
-    """Migrate each configured database, or do what an option asks for instead."""
     shows = arguments.status or arguments.check
     if arguments.json and not shows:
         raise ConfigurationError("--json belongs to --status or --check")
@@ -21507,9 +21346,9 @@ def _migrate(arguments: Any) -> int:
             return int(not all(in_order))
         if arguments.repair is not None or arguments.renamed_from is not None:
             _settle(migrators, arguments)
-            return 0
-        for migrator in migrators:
-            _apply(migrator, dry_run=arguments.dry_run)
+        else:
+            for migrator in migrators:
+                _apply(migrator, dry_run=arguments.dry_run)
     return 0
 
 
@@ -21528,8 +21367,6 @@ def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
 
 
 def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
-    """Return the migrator, whose progress is printed with the engine's name."""
-
     def progress(line: str) -> None:
         _say(f"{pool.engine}: {line}")
 
@@ -21537,15 +21374,13 @@ def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
 
 
 def _show_status(migrator: Migrator, arguments: Any) -> bool:
-    """Print the state of each migration. Return whether none is dirty or edited.
-
-    With --check: print those that are not applied, and return whether there are none.
-    """
-    engine, statuses = migrator.pool.engine, migrator.status()
+    """Return whether no migration is dirty or edited, or with --check, all are applied."""
+    statuses = migrator.status()
     shown = _unsettled(statuses) if arguments.check else statuses
     wrong = [each for each in shown if arguments.check or each.state in ("dirty", "edited")]
     if arguments.json:
-        found = {"engine": engine, "ok": not wrong, "migrations": [*map(asdict, statuses)]}
+        migrations = [*map(asdict, statuses)]
+        found = {"engine": migrator.pool.engine, "ok": not wrong, "migrations": migrations}
         _say(json.dumps(found, default=datetime.isoformat))
         return not wrong
     for status in shown:
@@ -21554,15 +21389,12 @@ def _show_status(migrator: Migrator, arguments: Any) -> bool:
             line += f" at statement {status.statement}"
         if status.state == "applied" and status.applied_at:
             line += f" {status.applied_at:%Y-%m-%d %H:%M}"
-        _say(f"{engine}: {line}")
+        migrator._progress(line)
     return not wrong
 
 
 def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
-    """Repair a migration, or take over the records of a renamed file.
-
-    Raises NotFoundError if no database has such a migration or such records.
-    """
+    """Raises NotFoundError if no database has such a migration or such records."""
     absent: list[NotFoundError] = []
     for migrator in migrators:
         try:
@@ -21580,7 +21412,6 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
 
 
 def _apply(migrator: Migrator, *, dry_run: bool) -> None:
-    """Apply the pending migrations, or print their statements."""
     import textwrap
 
     pending = migrator.apply(dry_run=dry_run)
@@ -21596,9 +21427,9 @@ def _apply(migrator: Migrator, *, dry_run: bool) -> None:
 
 
 def _add_migration(arguments: Any) -> int:
-    """Append a marker to a file for each engine that it has, else for the databases that are set.
+    """Append a marker for each engine that the file has, else for the databases that are set.
 
-    Raises ConfigurationError; the file is then as it was.
+    If it raises, the file is as it was.
     """
     if len(arguments.files) != 1:
         raise ConfigurationError("--new needs one FILE to write to")
@@ -21652,8 +21483,7 @@ def _pool_of_variable(variable: str | None) -> ConnectionPool:
 
 
 def _move(arguments: Any) -> int:
-    """Run the moves in order. Return 1 if one is not complete or differs."""
-    complete = True
+    """Return 1 if a move is not complete or differs."""
     with Infrastructure.from_env() as services, contextlib.ExitStack() as stack:
         creates = arguments.create or arguments.apply
         if arguments.script is not None and not creates:
@@ -21670,13 +21500,12 @@ def _move(arguments: Any) -> int:
                 new.execute(migration)
             source, target = TableSource(old, arguments.table), TableTarget(new, arguments.table)
             moves = [RowMove(arguments.table, source=source, target=target)]
-        for move in moves:
-            complete = _run_move(move, arguments) and complete
-    return int(not complete)
+        succeeded = [_run_move(move, arguments) for move in moves]
+    return int(not all(succeeded))
 
 
 def _run_move(move: Move, arguments: Any) -> bool:
-    """Run or verify a move and print its report. Return whether it is complete or equal."""
+    """Return whether the move is complete, or with --verify equal."""
     if not isinstance(move, Move):
         raise ConfigurationError("moves(services) should yield moves, for example a RowMove")
     if arguments.rejects and isinstance(move, RowMove):
@@ -21699,20 +21528,16 @@ def _run_move(move: Move, arguments: Any) -> bool:
 
 @contextlib.contextmanager
 def _stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Call ``stop`` for SIGTERM and Ctrl-C."""
     import signal
 
-    numbers = signal.SIGTERM, signal.SIGINT
-    usual = [signal.signal(number, lambda *_: stop()) for number in numbers]
-    try:
+    with contextlib.ExitStack() as end:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            usual = signal.signal(number, lambda *_: stop())
+            end.callback(signal.signal, number, usual)
         yield
-    finally:
-        for number, handler in zip(numbers, usual):
-            signal.signal(number, handler)
 
 
 def _relay(arguments: Any) -> int:
-    """Send the events of the outbox until a signal comes."""
     with Infrastructure.from_env() as services:
         with _stopped_by_signals(services.outbox.stop):
             sent = services.outbox.relay(services.stream, once=arguments.once)
@@ -21752,16 +21577,14 @@ _LIBRARY = ("infra.py", "fakes.py", "schema.sql")
 #: the first line of a copy: version, and a digest of the other lines
 _STAMP = _lazy(r"(?:#|--) infra vendor (\S+) sha256:([0-9a-f]{64})\n")
 _VERSION_LINE = _lazy(r'^__version__ = "(.+)"$', re.MULTILINE)
-#: the import for type checkers in fakes.py: relative in a package, where mypy needs it so, and
-#: plain elsewhere, where mypy refuses a relative one
+#: the import for type checkers in fakes.py: mypy wants it relative in a package only
 _TYPE_IMPORT = _lazy(r"^(if TYPE_CHECKING:.*\n    )(from \. )?(import infra)$", re.MULTILINE)
 
 
 class _LibraryFile:
-    """A file of the library, or a copy of one, apart from what ``infra vendor`` changes in it."""
+    """A file of the library or a copy, apart from what ``infra vendor`` changes in it."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raises ConfigurationError."""
         self.path = path
         with _reporting(path, "read"):  # any line endings: version control may change them
             text = path.read_text("utf-8", "surrogateescape")
@@ -21797,7 +21620,7 @@ class _Copy(NamedTuple):
 
 
 def _copy_in(folder: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
-    """Compare the folder's copy of a file with the file. Raises ConfigurationError."""
+    """Compare the folder's copy of a file with the file."""
     path = folder / source.path.name
     if not os.path.exists(path):
         return _Copy(path)
@@ -21824,7 +21647,7 @@ def _copy_in(folder: Path, source: _LibraryFile, version: str, *, package: bool)
 
 
 def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bool) -> None:
-    """Raise ConfigurationError if the files cannot be copied to the folder or compared with it."""
+    """Refuse files that cannot be copied to the folder or compared with it."""
     targets = [(folder / source.path.name, source.path) for source in sources]
     if any(os.path.exists(path) and path.samefile(own) for path, own in targets):
         own_files = f"{folder} holds the files that this command runs from"
@@ -21847,7 +21670,7 @@ def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bo
 
 
 def _check_targets(folder: Path, *, compare: bool) -> None:
-    """Raise ConfigurationError if the folder is none, or holds something else under such a name."""
+    """Refuse what is no folder, or holds something else under such a name."""
     if not os.path.isdir(folder):
         raise ConfigurationError(
             f"{folder} is not a folder: create it first, with an __init__.py if it should be a "
@@ -21862,7 +21685,7 @@ def _check_targets(folder: Path, *, compare: bool) -> None:
 
 
 def _vendor(arguments: Any) -> int:
-    """Copy the library into a folder. Or compare the copies, and return 1 if one differs."""
+    """Return 1 if --check finds a copy that differs."""
     if not arguments.folder:
         raise ConfigurationError("DIR is empty: name a folder, or . for this one")
     folder, compare = _path(arguments.folder), arguments.check
@@ -21889,7 +21712,6 @@ def _vendor(arguments: Any) -> int:
 def _replace_copies(
     folder: Path, copies: Iterable[tuple[_Copy, _LibraryFile]], version: str, *, package: bool
 ) -> None:
-    """Write the copies that are not equal yet, and say so of each."""
     contents, lines = {}, []
     for copied, source in copies:
         found, state = copied.found, copied.state
@@ -21911,30 +21733,24 @@ def _replace_copies(
 
 
 def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
-    """Write the files; each holds its old content or the new one, even after a kill.
+    """Write the files; each has its old content or the new one, even after a kill.
 
-    None is replaced before all new contents are on the disk. Raises ConfigurationError.
+    None is replaced before all new contents are on the disk.
     """
     temporary = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in contents}
-    try:
-        with _reporting(folder, "written"):
-            for path, content in contents.items():
-                with open(temporary[path], "xb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            for path in contents:
-                os.replace(temporary[path], path)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
+    with contextlib.ExitStack() as end, _reporting(folder, "written"):
+        for path, content in contents.items():
+            end.callback(temporary[path].unlink, missing_ok=True)
+            with open(temporary[path], "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            os.replace(temporary[path], path)
 
 
 def _help_of(text: str) -> dict[str, Any]:
-    """Return a parser's arguments for a text: a description, then "examples:" and an epilog.
-
-    Its lines are printed as they stand, so they have at most 79 characters.
-    """
+    """Split a text of at most 79 characters a line, printed as it stands, at "examples:"."""
     import argparse
 
     description, heading, rest = text.partition("examples:\n")
@@ -22081,6 +21897,10 @@ exit codes:
 """
 
 
+def _flag(options: Any, name: str, text: str, action: str = "store_true", **more: Any) -> None:
+    options.add_argument(name, action=action, help=text, **more)
+
+
 def _add_migrate(commands: Any) -> None:
     migrate = commands.add_parser(
         "migrate",
@@ -22096,23 +21916,23 @@ def _add_migrate(commands: Any) -> None:
         metavar="SECONDS",
         help="wait for other runners so long (default: 60)",
     )
-    action = migrate.add_mutually_exclusive_group().add_argument
-    action("--status", action="store_true", help="show the state of each; change nothing")
-    action("--check", action="store_true", help="show what is not applied; change nothing")
-    action("--dry-run", action="store_true", help="show the statements; change nothing")
-    action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
-    action(
+    action = migrate.add_mutually_exclusive_group()
+    _flag(action, "--status", "show the state of each; change nothing")
+    _flag(action, "--check", "show what is not applied; change nothing")
+    _flag(action, "--dry-run", "show the statements; change nothing")
+    add = action.add_argument
+    add("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
+    add(
         "--renamed-from",
         metavar="STEM",
         help="take over the records of FILE under its former name, without its extension",
     )
-    action("--new", metavar="NAME", help="add a block to FILE for each engine that it has")
-    migrate.add_argument("--json", action="store_true", help="with --status or --check: print JSON")
-    outcome = functools.partial(
-        migrate.add_mutually_exclusive_group().add_argument, dest="done", action="store_const"
-    )
-    outcome("--done", const=True, help="its statement took effect")
-    outcome("--retry", const=False, help="run its statement again")
+    add("--new", metavar="NAME", help="add a block to FILE for each engine that it has")
+    _flag(migrate, "--json", "with --status or --check: print JSON")
+    outcome = migrate.add_mutually_exclusive_group()
+    _flag(outcome, "--done", "its statement took effect")
+    _flag(outcome, "--retry", "run its statement again", "store_false", dest="done")
+    migrate.set_defaults(done=None)
 
 
 def _add_move(commands: Any) -> None:
@@ -22123,31 +21943,20 @@ def _add_move(commands: Any) -> None:
         **_help_of(_MOVE_HELP),
     )
     add = move.add_argument
-    flag = functools.partial(add, action="store_true")
     add("script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)")
     add("--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL")
     add("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
     add("--table", default="", metavar="TABLE", help="the table, with --from and --to")
     add("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
     add("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
-    flag("--json", help="print a JSON object for each move")
-    flag("--restart", help="start again with the first row")
-    flag("--accept-change", help="continue even if version or columns differ")
-    action = move.add_mutually_exclusive_group().add_argument
-    action("--dry-run", action="store_true", help="check all rows; write nothing")
-    action("--verify", action="store_true", help="compare the target with the source")
-    action("--apply", action="store_true", help="create the table as --create shows it, and move")
-    flag("--create", help="show the migration that creates the table; change nothing")
-
-
-def _add_vendor(commands: Any) -> None:
-    vendor = commands.add_parser(
-        "vendor", help="copy infra.py and fakes.py into a project", **_help_of(_VENDOR_HELP)
-    )
-    vendor.add_argument("folder", metavar="DIR", help="a folder that exists")
-    action = vendor.add_mutually_exclusive_group().add_argument
-    action("--check", action="store_true", help="say how each copy differs; change nothing")
-    action("--force", action="store_true", help="replace edited copies too: their edits are lost")
+    _flag(move, "--json", "print a JSON object for each move")
+    _flag(move, "--restart", "start again with the first row")
+    _flag(move, "--accept-change", "continue even if version or columns differ")
+    action = move.add_mutually_exclusive_group()
+    _flag(action, "--dry-run", "check all rows; write nothing")
+    _flag(action, "--verify", "compare the target with the source")
+    _flag(action, "--apply", "create the table as --create shows it, and move")
+    _flag(move, "--create", "show the migration that creates the table; change nothing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22175,7 +21984,7 @@ def _parser() -> Any:
         "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
     )
     health.add_argument("files", nargs="*", metavar="FILE", help="files of migrations")
-    health.add_argument("--json", action="store_true", help="print a JSON object")
+    _flag(health, "--json", "print a JSON object")
     health.add_argument(
         "--wait", type=float, default=0, metavar="SECONDS", help="wait so long until all are up"
     )
@@ -22184,8 +21993,14 @@ def _parser() -> Any:
     relay = commands.add_parser(
         "relay", help="send the events of the outbox", **_help_of(_RELAY_HELP)
     )
-    relay.add_argument("--once", action="store_true", help="end when no event is left")
-    _add_vendor(commands)
+    _flag(relay, "--once", "end when no event is left")
+    vendor = commands.add_parser(
+        "vendor", help="copy infra.py and fakes.py into a project", **_help_of(_VENDOR_HELP)
+    )
+    vendor.add_argument("folder", metavar="DIR", help="a folder that exists")
+    action = vendor.add_mutually_exclusive_group()
+    _flag(action, "--check", "say how each copy differs; change nothing")
+    _flag(action, "--force", "replace edited copies too: their edits are lost")
     work = commands.add_parser("work", help="handle events", **_help_of(_WORK_HELP))
     work.add_argument("setup", metavar="MODULE:FUNCTION", help="what makes the consumers")
     return parser

@@ -170,7 +170,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a refusal inside a script is not recognized",
         INFRA,
-        Never("_RedisErrors.rule", "quoted"),
+        Never("_RedisErrors.rule", "type(exc) in self._vague"),
         ("faults/test_redis.py::test_writes_after_a_failover",),
     ),
     OnServers(
@@ -212,13 +212,13 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "listener: a subscribe in vain forgets earlier ones",
         INFRA,
-        Replace("_Subscriptions._conclude", "reasons.remove(command)", "reasons.clear()"),
+        Replace("_Subscriptions.conclude", "reasons.remove(command)", "reasons.clear()"),
         ("faults/test_redis.py::test_a_subscribe_in_vain_leaves_earlier_subscriptions",),
     ),
     OnServers(
         "listener: a call that fails to subscribe takes from the others",
         INFRA,
-        Always("_Subscriptions._conclude", "not reasons"),
+        Always("_Subscriptions.conclude", "not reasons"),
         ("faults/test_bus.py::test_one_subscribes_in_vain_to_what_another_waits_for",),
     ),
     OnServers(
@@ -248,7 +248,7 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: no ASKING",
         INFRA,
-        Text("_SlotBatch.words", "ASKING", "PING"),
+        Text("_Batch.words", "ASKING", "PING"),
         ("faults/test_cluster.py::test_a_slot_that_is_moving",),
     ),
     OnServers(
@@ -286,7 +286,7 @@ CLUSTERS: list[Mutant] = [
         "cluster: connections in any order",
         INFRA,
         Replace(
-            "_ClusterTransport._exchange",
+            "_ClusterNodes.exchange",
             "sorted(batches, key=lambda batch: batch.node)",
             "list(batches)",
         ),

@@ -29,11 +29,7 @@ MUTANTS: list[Mutant] = [
     report("the document lacks the state of all", Text("HealthReport.as_dict", "up", "all_up")),
     report(
         "a wrong deadline is taken",
-        Replace(
-            "_SECONDS",
-            "_is_number(v, 0, _YEAR)",
-            "_is_number(v, -9, 10**10)",
-        ),
+        Replace("_SECONDS", "_seconds()", "_seconds('', -9, 10**10)"),
     ),
     report(
         "it waits for a silent service",

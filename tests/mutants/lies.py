@@ -1652,8 +1652,8 @@ REDIS: list[Mutant] = [
         "KeyValueClient: delete has always deleted",
         Replace(
             "KeyValueClient.delete",
-            "self._delete_many([_check_key(key)]) == 1",
-            "self._delete_many([_check_key(key)]) >= 0",
+            "self._delete('DEL', [_check_key(key)]) == 1",
+            "self._delete('DEL', [_check_key(key)]) >= 0",
         ),
         CLIENT,
     ),
@@ -2566,9 +2566,9 @@ SUBTLE: list[Mutant] = [
     fake(
         "FakeRedisClient: unlink_many leaves the last",
         Replace(
-            "FakeRedisClient._unlink_many",
-            "_delete_many",
-            "lambda self, keys: self._delete_many(keys[:-1]) + 1",
+            "FakeRedisClient._delete",
+            "server._data.pop(key, None)",
+            "(command, key) == ('UNLINK', keys[-1]) or server._data.pop(key, None)",
         ),
         CLIENT,
     ),

@@ -66,7 +66,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a dropped row is not counted",
         INFRA,
-        Drop("_TransformedBatch.__init__", "self.dropped += not pairs"),
+        Drop("_FittedBatch._transformed", "dropped += not pairs"),
         on_fakes("test_a_transform_that_drops_and_multiplies"),
     ),
     OnFakes(

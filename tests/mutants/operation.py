@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "an answer to the policy does not close it",
-        Drop("CallPolicy._answered", "breaker._settle(attempt, False)"),
+        Drop("CallPolicy.call", "admitting._settle(current, False)"),
     ),
     breaker(
         "nothing passes it",
@@ -410,9 +410,10 @@ MUTANTS: list[Mutant] = [
     ),
     metrics(
         "a namespace is not checked",
-        Never(
+        Replace(
             "PrometheusObserver.__init__",
-            "not isinstance(namespace, str) or not _NAME.fullmatch(namespace)",
+            "form.require('namespace', _plain(namespace))",
+            "_plain(namespace)",
         ),
     ),
     on_servers(

@@ -122,7 +122,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: the last to wait is served first",
         INFRA,
-        Replace("_WaitQueue.first", "self[0]()", "self[-1]()"),
+        Replace("_Pool._serve", "self._queue[0]()", "self._queue[-1]()"),
         POOL,
     ),
     OnFakes(
@@ -269,7 +269,7 @@ OBJECTS: list[Mutant] = [
         "storage: errors of a batch are dropped",
         INFRA,
         Replace(
-            "_S3Requests._delete_together.ask",
+            "_S3Requests._delete_files.ask",
             "{entry.get('Key'): _aws_code(entry) for entry in refused}",
             "{}",
         ),
@@ -775,7 +775,7 @@ COMMANDS: list[Mutant] = [
     OnFakes(
         "vendor: leaves its temporary files",
         INFRA,
-        Drop("_write_all", "path.unlink(missing_ok=True)"),
+        Drop("_write_all", "end.callback(temporary[path].unlink, missing_ok=True)"),
         VENDOR,
     ),
     OnFakes(
