@@ -131,9 +131,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """Let both sides handle what they have, and compare all that they know."""
-        for _ in range(2 + RETRIES):
-            self.fake.deliver()
-            self.clock.advance(1)
+        while self.fake.deliver():
+            self.clock.advance(1)  # past each backoff
         fake, real = self.sides
         counts = {key: len(notes) for key, notes in fake.handled.items()}
         eventually(lambda: {key: len(notes) for key, notes in real.handled.items()} == counts)
