@@ -2429,6 +2429,23 @@ class CallPolicy:
             started = monotonic()
             number, last = number + 1, error
 
+    def part(self, attempt: Attempt, work: Callable[[], T]) -> T:
+        """Return the result of a part of an attempt.
+
+        If it fails, the breakers know before another call can get what this one holds.
+        """
+        try:
+            return work()
+        except Exception as exc:
+            failure = exc
+        error = self._error_of(failure, attempt, "")
+        self._settle(attempt, failure, error)
+        attempt._periods = _NO_PERIODS
+        try:
+            raise failure if error is None else error
+        finally:  # the traceback keeps this frame's variables
+            del error, failure
+
     @staticmethod
     def _more_telling(
         error: InfrastructureError, last: InfrastructureError | None, attempt: Attempt
@@ -7195,7 +7212,8 @@ class _Sessions(_Pool[_Session]):
         seconds = min(self._config.connect_timeout, attempt.remaining())
         generation = self._generation  # as it is before the login, which may take long
         attempt.note = _Sent()
-        session = self._dialect.connect(seconds, self._monotonic())
+        login = functools.partial(self._dialect.connect, seconds, self._monotonic())
+        session = self._policy.part(attempt, login)
         session.generation = generation
         self._opened.add(session)
         return session
