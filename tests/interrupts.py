@@ -15,10 +15,10 @@ import infra
 
 
 @functools.cache
-def is_with(file: str, number: int | None) -> bool:
-    """Return whether the line is one of a ``with``: no signal comes between block and end."""
-    # Some instructions that the compiler adds have no line.
-    return linecache.getline(file, number or 0).lstrip().startswith("with ")
+def with_lines(file: str) -> frozenset[int | None]:
+    """Return the lines that are of a ``with``: no signal comes between block and end."""
+    lines = enumerate(linecache.getlines(file), 1)
+    return frozenset(number for number, line in lines if line.lstrip().startswith("with "))
 
 
 def is_in_destructor(frame: FrameType | None, work: FrameType) -> bool:
@@ -53,21 +53,25 @@ def interrupted_at(
     Lines of destructors do not count. Return whether it was interrupted; False: it has fewer
     lines. ``event`` "opcode" interrupts between any two instructions of the interpreter.
     """
-    left, files, here = number, {infra.__file__, *more_files}, sys._getframe()
+    left, here = number, sys._getframe()
+    left_out = {file: with_lines(file) for file in (infra.__file__, *more_files)}
 
     def trace(frame: FrameType, kind: str, _: object) -> Any:
+        """Choose the calls to look into."""
+        if frame.f_code.co_filename not in left_out or is_in_destructor(frame, here):
+            return None
+        if event == "opcode":
+            frame.f_trace_opcodes = True
+        return step
+
+    def step(frame: FrameType, kind: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename not in files:
-            return None
-        if kind == "call" and is_in_destructor(frame, here):
-            return None
-        frame.f_trace_opcodes = event == "opcode"
-        if kind == event and not is_with(frame.f_code.co_filename, frame.f_lineno):
+        if kind == event and frame.f_lineno not in left_out[frame.f_code.co_filename]:
             left -= 1
             if left < 0:
                 sys.settrace(None)
                 raise KeyboardInterrupt
-        return trace
+        return step
 
     try:
         with traced(trace, event):
