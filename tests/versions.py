@@ -7,9 +7,9 @@ each driver runs, with one suite.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,20 +56,32 @@ DRIVERS: dict[str, tuple[list[str], list[str], str]] = {
 }
 
 
+def installed(package: str, release: str) -> Path:
+    """Return the folder that holds the release and what it needs; the environment keeps it."""
+    version, *more = release.split()
+    target = ROOT / ".venv" / "releases" / "-".join([package, version, *more])
+    if not target.exists():
+        part = target.with_name(f"{target.name}.part")  # only a whole folder has the right name
+        shutil.rmtree(part, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        # Few of the modules are imported, and these are compiled then.
+        options = ["--no-compile", "--target", str(part)]
+        subprocess.run([*pip, *options, f"{package}=={version}", *more], check=True)
+        part.rename(target)
+    return target
+
+
 def passes(package: str, release: str, suites: list[str], expression: str, processes: int) -> bool:
     """Return whether the chosen tests of the suites pass with that release."""
-    version, *more = release.split()
-    with tempfile.TemporaryDirectory() as target:
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-        subprocess.run([*pip, "--target", target, f"{package}=={version}", *more], check=True)
-        # PYTHONPATH precedes the environment's packages.
-        check = f"import importlib.metadata as m; assert m.version({package!r}) == {version!r}"
-        script = f"{check}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
-        spread = ["--numprocesses", str(processes), "--dist", "worksteal"] if processes else []
-        options = ["-q", "-p", "no:cacheprovider", "-k", expression, *spread]
-        command = [sys.executable, "-c", script, *options, *suites]
-        env = {**os.environ, "PYTHONPATH": target}
-        return not subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+    target, version = str(installed(package, release)), release.split()[0]
+    # PYTHONPATH precedes the environment's packages.
+    check = f"import importlib.metadata as m; assert m.version({package!r}) == {version!r}"
+    script = f"{check}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
+    spread = ["--numprocesses", str(processes), "--dist", "worksteal"] if processes else []
+    options = ["-q", "-p", "no:cacheprovider", "-k", expression, *spread]
+    command = [sys.executable, "-c", script, *options, *suites]
+    env = {**os.environ, "PYTHONPATH": target}
+    return not subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 
 
 def main() -> int:
