@@ -127,8 +127,40 @@ def flask() -> None:
     _or_skip(_check_flask)
 
 
+@pytest.fixture(scope="session")
+def aws_models() -> Iterator[None]:
+    """Let all of boto3's clients share the files that describe AWS.
+
+    Each client has a session of its own, which would parse them again: half of the time that it
+    takes to make a client.
+    """
+    if importlib.util.find_spec("botocore") is None:
+        yield
+        return
+    from botocore.loaders import JSONFileLoader, Loader
+
+    load, list_services = JSONFileLoader.load_file, Loader.list_available_services
+    files, services_of = dict[str, Any](), dict[tuple[str, ...], list[str]]()
+
+    def load_file(self: Any, file_path: str) -> Any:
+        if file_path not in files:
+            files[file_path] = load(self, file_path)
+        return files[file_path]
+
+    def list_available_services(self: Any, type_name: str) -> list[str]:
+        key = (type_name, *self.search_paths)
+        if key not in services_of:
+            services_of[key] = list_services(self, type_name)
+        return services_of[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", load_file)
+        patch.setattr(Loader, "list_available_services", list_available_services)
+        yield
+
+
 @pytest.fixture
-def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_aws(aws_models: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hide this machine's AWS settings and proxies from boto3."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -291,8 +323,17 @@ def pytest_testnodedown(node: Any) -> None:
         known.update(found)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    gc.disable()  # the cases are no garbage
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
-    """Exclude the ten thousand cases from garbage collection, which would scan them every time."""
+    """Exclude the twenty thousand cases from garbage collection, which would scan them again."""
     gc.collect()
     gc.freeze()
 
