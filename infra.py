@@ -2395,8 +2395,8 @@ class CallPolicy:
             except BaseException as exc:
                 failure = exc
             else:
-                for admitting in current._periods:
-                    admitting._settle(current, False)
+                if current._periods is not _NO_PERIODS:
+                    self._answered(current)
                 if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
                     now = monotonic()
                     self._report(operation, "ok", now - started, number)
@@ -2429,7 +2429,12 @@ class CallPolicy:
             started = monotonic()
             number, last = number + 1, error
 
-    def part(self, attempt: Attempt, work: Callable[[], T]) -> T:
+    @staticmethod
+    def _answered(attempt: Attempt) -> None:
+        for breaker in attempt._periods:
+            breaker._settle(attempt, False)
+
+    def _run_part(self, attempt: Attempt, work: Callable[[], T]) -> T:
         """Return the result of a part of an attempt.
 
         If it fails, the breakers know before another call can get what this one holds.
@@ -7213,7 +7218,7 @@ class _Sessions(_Pool[_Session]):
         generation = self._generation  # as it is before the login, which may take long
         attempt.note = _Sent()
         login = functools.partial(self._dialect.connect, seconds, self._monotonic())
-        session = self._policy.part(attempt, login)
+        session = self._policy._run_part(attempt, login)
         session.generation = generation
         self._opened.add(session)
         return session
@@ -8777,7 +8782,7 @@ class _MigrationRun:
         return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
-        """Return a statement's number, first words and object. A value may be a secret."""
+        """Return a statement's number, first words and object, no value: it may be secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
         start = self._syntax.start_of_code(sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
@@ -15073,7 +15078,7 @@ class _AwsClient:
 
     Building takes a quarter of a second of CPU and may request credentials over the network. A
     thread that has waited ``PATIENCE`` seconds for another's client builds one too; the first one
-    stored is kept.
+    stored is kept, the others are closed.
     """
 
     PATIENCE = 10.0
@@ -17499,13 +17504,14 @@ class NatsEventStream(EventStream):
     async def _make_streams(self, channel: str) -> None:
         if channel in self._known:
             return
-        for stream, retention in zip(self._names(channel), ("interest", "limits")):
+        stores = zip(self._names(channel), ("interest", "limits"), (120, 86400))
+        for stream, retention, seconds in stores:
             try:
                 await self._js.add_stream(
                     name=stream,
                     subjects=[f"{stream}.>"],
                     retention=retention,
-                    duplicate_window=120 if retention == "interest" else 86400,
+                    duplicate_window=seconds,
                 )
             except self._errors.BadRequestError as exc:
                 if exc.err_code != 10058:  # it exists, and somebody has configured it

@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     ),
     breaker(
         "an answer to the policy does not close it",
-        Drop("CallPolicy.call", "admitting._settle(current, False)"),
+        Drop("CallPolicy._answered", "breaker._settle(attempt, False)"),
     ),
     breaker(
         "nothing passes it",
