@@ -249,6 +249,30 @@ def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
     return join
 
 
+def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
+    """Return the CPU time of the fastest run, without the garbage collector."""
+    times = []
+    gc.disable()
+    try:
+        for _ in range(runs):
+            started = time.process_time()
+            work()
+            times.append(time.process_time() - started)
+    finally:
+        gc.enable()
+    return min(times)
+
+
+def assert_grows_evenly(work: Callable[[int], object], size: int) -> None:
+    """Assert that 16 times the size takes at most 96 times as long.
+
+    What grows with the square of the size takes 256 times as long. Where the larger one leaves the
+    processor's caches, other programs make it three times slower than the smaller one.
+    """
+    usual = max(cpu_seconds(functools.partial(work, size)), 0.001)
+    assert any(cpu_seconds(functools.partial(work, 16 * size), 1) <= 96 * usual for _ in range(3))
+
+
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
     """Run ``work(0)`` … ``work(count-1)`` at once; return results or exceptions, in order."""
     results: list[Any] = [None] * count

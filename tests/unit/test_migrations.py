@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import infra
+from tests.contract.backends import assert_grows_evenly
 from tests.contract.texts import Text, any_text, plain
 from tests.unit import dumps
 
@@ -334,17 +333,6 @@ HOSTILE = [
 ]
 
 
-def cpu(work: Callable[[], object]) -> float:
-    """The least of some runs, in seconds of this process alone."""
-    times = []
-    for _ in range(3):
-        started = time.process_time()
-        with contextlib.suppress(infra.ValidationError):
-            work()
-        times.append(time.process_time() - started)
-    return min(times)
-
-
 @pytest.mark.parametrize("engine", ["oracle", "", None, []])
 def test_no_such_engine(engine: Any) -> None:
     with pytest.raises(infra.ValidationError, match='"mysql" or "postgres"'):
@@ -353,17 +341,11 @@ def test_no_such_engine(engine: Any) -> None:
 
 @pytest.mark.parametrize(("engine", "before", "part", "behind"), HOSTILE)
 def test_the_time_grows_with_the_text(engine: str, before: str, part: str, behind: str) -> None:
-    """Eight times the text: what grows with its square takes 64 times as long."""
-
-    def seconds(size: int) -> float:
-        text = before + part * (size // len(part)) + behind
-        started = time.process_time()
+    def work(size: int) -> None:
         with contextlib.suppress(infra.ValidationError):
-            infra.split_statements(text, engine)
-        return time.process_time() - started
+            infra.split_statements(before + part * (size // len(part)) + behind, engine)
 
-    usual = min(seconds(100_000) for _ in range(3))
-    assert any(seconds(800_000) <= 24 * max(usual, 0.001) for _ in range(3))
+    assert_grows_evenly(work, 50_000)
 
 
 def test_comments_in_front_of_a_statement_cost_nothing(file: Path) -> None:
@@ -590,11 +572,11 @@ def test_what_seems_to_be_meant_as_a_marker(file: Path, engine: str, marker: str
 
 @pytest.mark.parametrize("start", ["-- migrate 2", "-- Migration 2", "-- this migration 2"])
 def test_the_time_for_a_line_that_might_be_a_marker(file: Path, start: str) -> None:
-    def seconds(size: int) -> float:
-        text = f"-- migration 1 a mysql\nSELECT 1;\n{start} {'-' * size} b b\n"
-        return cpu(lambda: read(file, text))
+    def work(size: int) -> None:
+        with contextlib.suppress(infra.ValidationError):
+            read(file, f"-- migration 1 a mysql\nSELECT 1;\n{start} {'-' * size} b b\n")
 
-    assert seconds(3200) <= 24 * max(seconds(400), 0.002)
+    assert_grows_evenly(work, 200)
 
 
 @pytest.mark.parametrize("text", ["'{}'", "/*{}*/", "$${}$$", '"{}"', "E'\\'{}'", "/* /* */{}*/"])
