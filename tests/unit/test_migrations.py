@@ -576,7 +576,7 @@ def test_the_time_for_a_line_that_might_be_a_marker(file: Path, start: str) -> N
         with contextlib.suppress(infra.ValidationError):
             read(file, f"-- migration 1 a mysql\nSELECT 1;\n{start} {'-' * size} b b\n")
 
-    assert_grows_evenly(work, 200)
+    assert_grows_evenly(work, 400)
 
 
 @pytest.mark.parametrize("text", ["'{}'", "/*{}*/", "$${}$$", '"{}"', "E'\\'{}'", "/* /* */{}*/"])
