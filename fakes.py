@@ -1111,13 +1111,13 @@ class FakeDatabase(_CloseableFaults, infra.Database):
             self._tables[port.table] = FakeTable(self, Table.of(port))
 
     @contextlib.contextmanager
-    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+    def _lock(self, lock: str, lock_timeout: float) -> Iterator[Any]:
         with self._turns.lock:
             held = self._move_locks.setdefault(lock, threading.Lock())
         if not held.acquire(timeout=lock_timeout):
             raise self._is_held(lock_timeout)
         try:
-            yield
+            yield contextvars.copy_context(), lambda: None, lambda: None
         finally:
             held.release()
 

@@ -4167,11 +4167,46 @@ class Database(_Transactions):
     def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
         """Create a repository's table if it does not exist. ``statement`` returns the SQL."""
 
-    @abstractmethod
-    def _locked(self, lock: str, lock_timeout: float) -> contextlib.AbstractContextManager[None]:
-        """Hold the lock of that name on one connection, which also runs this thread's transactions.
+    @contextlib.contextmanager
+    def _locked(
+        self, lock: str, lock_timeout: float
+    ) -> Iterator[Callable[[Callable[[], T]], Future[T]]]:
+        """Hold the lock of that name. Yield a function that runs work in a thread of its own.
 
+        That thread's transactions run on the connection that holds the lock. The end of the block
+        waits for the work. After Ctrl-C it cuts the connection if that takes ``_LAST_WAIT``.
         Raises TimeoutError if another runner keeps the lock for ``lock_timeout`` seconds.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock(lock, lock_timeout) as (context, unlock, cut):
+            worker, timer = ThreadPoolExecutor(1, "infra-move"), threading.Timer(_LAST_WAIT, cut)
+            timer.daemon = True
+
+            def run(work: Callable[[], T]) -> Future[T]:
+                return worker.submit(context.run, work)
+
+            try:
+                yield run
+            except Exception:
+                raise
+            except BaseException:
+                timer.start()
+                raise
+            finally:
+                worker.submit(unlock)  # there, because another Ctrl-C may end this wait
+                worker.shutdown()
+                timer.cancel()
+
+    @abstractmethod
+    def _lock(
+        self, lock: str, lock_timeout: float
+    ) -> contextlib.AbstractContextManager[
+        tuple[contextvars.Context, Callable[[], object], Callable[[], object]]
+    ]:
+        """Hold a lock. Yield a context whose transactions run on its connection.
+
+        And two functions: one unlocks, one cuts the connection.
         """
 
     def _is_held(self, lock_timeout: float, holder: str = "") -> TimeoutError:
@@ -4184,6 +4219,9 @@ class Database(_Transactions):
 
     def _check_constraints(self) -> None:
         """Check deferred constraints now instead of at COMMIT. Called inside a transaction."""
+
+
+_LAST_WAIT = 5.0  # seconds that a batch has to end after Ctrl-C
 
 
 def _check_database(database: Any) -> Database:
@@ -5212,6 +5250,7 @@ class _Session(_WatchedSocket, ABC):
         self.generation = 0  # the pool's generation when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C stopped it: a cancel request may still be on its way
+        self.descriptor = descriptor
         self.is_readable = _readiness(descriptor)
 
     @abstractmethod
@@ -5292,6 +5331,13 @@ class _Session(_WatchedSocket, ABC):
             os.dup2(null, descriptor, inheritable=False)
             os.close(null)
         _inherited.append(self.raw)
+
+    def cut(self) -> None:
+        """Shut the socket down, so that a thread that waits for the server gets an error."""
+        with contextlib.suppress(OSError):
+            if self.is_open():
+                with socket.socket(fileno=os.dup(self.descriptor)) as twin:
+                    twin.shutdown(socket.SHUT_RDWR)
 
     def set_client_timeout(self, limited: bool) -> None:
         self.limited = limited
@@ -7664,7 +7710,7 @@ class ConnectionPool(_SqlTransactions):
             session.disconnect()
 
     @contextlib.contextmanager
-    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+    def _lock(self, lock: str, lock_timeout: float) -> Iterator[Any]:
         if self.config.max_connections < 2:
             raise ConfigurationError("a data move needs a pool with at least two max_connections")
         names, lease = [self._lock_name(lock)], _LockLease(self)
@@ -7674,12 +7720,9 @@ class ConnectionPool(_SqlTransactions):
                 others = holder.fetch_all(self._dialect.lock_holder, names)
                 number = f" (the server's connection {others[0][0]})" if others else ""
                 raise self._is_held(lock_timeout, number)
-            token = self._locking.set(lease)
-            try:
-                yield
-            finally:
-                self._locking.reset(token)
-                holder.unlock(names)
+            context = contextvars.copy_context()
+            context.run(self._locking.set, lease)
+            yield context, functools.partial(holder.unlock, names), lease.session.cut
 
     def _lock_name(self, lock: str) -> str:
         ((schema,),) = self.fetch_all(f"SELECT {self._dialect.current_schema}")
@@ -19379,7 +19422,9 @@ class _ResumableMove(Move):
         Raises MoveError for a source, a target or a checkpoint that does not fit, and with ``key``
         and ``column`` for a row that cannot be moved. Its batch is rolled back; earlier ones stay.
         Raises ValidationError for an invalid ``limit``, TimeoutError while another run holds the
-        lock, and what the databases raise. Ctrl-C finishes the batch and raises KeyboardInterrupt.
+        lock, DatabaseError inside a transaction of the target, and what the databases raise. Ctrl-C
+        finishes the batch and raises KeyboardInterrupt. The second one waits up to 5 seconds for
+        it, then rolls it back.
         """
         end = sys.maxsize if limit is None else _COUNT.check("limit", limit)
         shows = progress and sys.stderr is not None and sys.stderr.isatty()
@@ -19400,7 +19445,8 @@ class RowMove(_ResumableMove):
         version: increase it when ``transform`` changes.
         targets: instead of ``target``, several targets in one database by name. The transform then
             returns pairs of name and row.
-        transform: takes a row as a dict and returns a dict, several, or None to drop the row.
+        transform: takes a row as a dict and returns a dict, several, or None to drop the row. While
+            it runs, another thread writes the batch before.
         rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
         batch: the maximum number of rows in a batch.
         lock_timeout: how many seconds to wait for the lock of another run.
@@ -19721,6 +19767,7 @@ class _MoveRun:
     _started: float = field(default_factory=SystemClock.monotonic)
     _resumed: MoveCounts | None = None
     _failures: int = 0  # since the last batch
+    _is_read: bool = False  # the source has no more rows
     _rows_that_fit: int = 100  # a small first batch shows how large rows are
     _progress: _Progress | None = None
     _path: str = "slow: a dry run"
@@ -19764,21 +19811,25 @@ class _MoveRun:
         from concurrent.futures import ThreadPoolExecutor
 
         move = self._move
+        move.database._outside("move", "commits each batch")
         move._open()
         reason = move._slow_reason()
         if move.transform is not None:
             reason = "it has a transform"
         self._path = f"slow: {reason}" if reason else "fast"
-        with move.database._locked(f"move {move.name}", move._lock_timeout):
-            self._checkpoints = _checkpoints_in(move.database)
-            point = self._checkpoint()
-            _restore_rejects(move._rejects_path, point)
+        with move.database._locked(f"move {move.name}", move._lock_timeout) as locked:
+            point = locked(self._begin).result()
             if not point.is_done:
                 self._show(point.counts.read)
-                point = self._without_indexes(point)
-            with ThreadPoolExecutor(1, "infra-move") as reader:
-                point = self._move_batches(point, reader)
+                with ThreadPoolExecutor(1, "infra-move") as reader:
+                    point = self._move_batches(point, reader, locked)
             return self._report(point.counts, done=point.is_done)
+
+    def _begin(self) -> _Checkpoint:
+        self._checkpoints = _checkpoints_in(self._move.database)
+        point = self._checkpoint()
+        _restore_rejects(self._move._rejects_path, point)
+        return point if point.is_done else self._without_indexes(point)
 
     def _checkpoint(self) -> _Checkpoint:
         """Return the checkpoint to continue from; create it if there is none."""
@@ -19820,25 +19871,54 @@ class _MoveRun:
             remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
-    def _move_batches(self, point: _Checkpoint, reader: Executor) -> _Checkpoint:
-        """Move batches up to the end or the limit, and return the last checkpoint."""
-        source = self._move.source
+    def _move_batches(
+        self,
+        point: _Checkpoint,
+        reader: Executor,
+        locked: Callable[[Callable[[], _Checkpoint]], Future[_Checkpoint]],
+    ) -> _Checkpoint:
+        """Move batches up to the end or the limit, and return the last checkpoint.
+
+        Three threads work at a time: one reads a batch, this one transforms the batch before, and
+        one writes the batch before that.
+        """
+        writing: Future[_Checkpoint] | None = None
+        self._is_read = False
+        try:
+            for batch in self._batches(point, reader):
+                fitted = _FittedBatch(self._move, batch) if batch.size else None
+                if writing is not None:
+                    point = self._result(writing)
+                if fitted is not None:
+                    writing = locked(functools.partial(self._move_batch, point, batch, fitted))
+        except Exception:
+            if writing is not None:
+                writing.result()  # the error of an earlier row is the one to report
+            raise
+        if writing is not None:
+            point = self._result(writing)
+        return locked(functools.partial(self._finish, point)).result() if self._is_read else point
+
+    def _batches(self, point: _Checkpoint, reader: Executor) -> Iterator[_Portion]:
+        source, read, position = self._move.source, point.counts.read, point.progress["position"]
         asked: Future[_Portion] | None = None
-        while not point.is_done and (size := self._size(point.counts.read)):
+        while not self._is_read and (size := self._size(read)):
             self._check_stop()
-            batch = asked.result() if asked else source._read(point.progress["position"], size)
+            batch = asked.result() if asked else source._read(position, size)
             self._adapt_size(batch)
-            following = self._size(point.counts.read + batch.size)
+            read, position, self._is_read = read + batch.size, batch.position, batch.last
+            following = self._size(read)
             if source._reads_ahead and not batch.last and following:
-                asked = reader.submit(source._read, batch.position, following)
-            if batch.size:
-                point = self._move_batch(point, batch)
-            if batch.last:
-                point = self._finish(point)
+                asked = reader.submit(source._read, position, following)
+            yield batch
+
+    def _result(self, writing: Future[_Checkpoint]) -> _Checkpoint:
+        point = writing.result()
+        self._failures = 0
+        self._show(point.counts.read)
         return point
 
-    def _move_batch(self, point: _Checkpoint, batch: _Portion) -> _Checkpoint:
-        fitted = _FittedBatch(self._move, batch)
+    def _move_batch(self, point: _Checkpoint, batch: _Portion, fitted: _FittedBatch) -> _Checkpoint:
         size = point.progress["rejects"]
         if fitted.rejects:
             size = _add_rejects(self._move._rejects_path, fitted.rejects)
@@ -19851,8 +19931,6 @@ class _MoveRun:
         following = self._committed(work, fitted)
         database, written = self._move.database, following.counts.written - point.counts.written
         _count(database._observer, database.engine, "rows_moved", written)
-        self._failures = 0
-        self._show(following.counts.read)
         return following
 
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:

@@ -585,6 +585,30 @@ class MoveContract(Contract):
         assert "another runner" in str(refused[0])
         assert refused[0].retryable is False
 
+    def test_inside_a_transaction(self, backend: Pair) -> None:
+        backend.fill()
+        refused = pytest.raises(infra.DatabaseError, match="move commits each batch: call it outs")
+        with backend.target.database.transaction(), refused:
+            backend.move().run()
+        assert backend.names() == []
+        assert not backend.has_begun()
+        assert backend.move().run().counts == DONE
+
+    def test_an_error_of_the_next_batch(self, backend: Pair) -> None:
+        """The batch before is stored, or its own error is the one that is reported."""
+        backend.fill()
+        backend.target.owners.create(Owner("Someone", IDS[2]))
+
+        def fail(row: dict[str, Any]) -> dict[str, Any]:
+            return {**row, "name": None} if row["name"] == NAMES[4] else row
+
+        move = backend.move(transform=fail)
+        assert refusal(move.run).key == f"id={IDS[2]}"
+        assert backend.names() == ["Someone"]
+        backend.target.owners.delete(IDS[2])
+        assert refusal(move.run).key == f"id={IDS[4]}"
+        assert backend.names() == NAMES[:3]
+
     def test_ctrl_c_inside_a_transform(self, backend: Pair) -> None:
         backend.fill()
 

@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import eventually
+from tests.contract.backends import WAIT, eventually, in_background
 from tests.faults.proxy import Proxy
 from tests.scale import scaled
 from tests.services import Server
@@ -989,6 +990,91 @@ def test_wrong_usage(
     error = capsys.readouterr().err
     assert words in error
     assert "secret" not in error
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgres"])
+def test_rows_are_transformed_while_the_batch_before_is_written(
+    pools: Callable[[str], infra.ConnectionPool], engine: str
+) -> None:
+    old, new = pools("postgres"), pools(engine)
+    make_people(old, 40)
+    make_people(new)
+    ahead = threading.Event()
+
+    def transform(row: dict[str, Any]) -> dict[str, Any]:
+        if row["id"] == 3 * 20:  # the first row of the second batch
+            ahead.set()
+        return row
+
+    with new.transaction():
+        new.execute("INSERT INTO people VALUES (0, 'in the way', 0)")
+        moved = in_background(move_of(old, new, transform=transform, batch=20).run)
+        assert ahead.wait(WAIT)  # while the first batch waits for the end of this transaction
+        new.execute("DELETE FROM people")
+    assert moved().counts.written == 40
+    assert people(new) == people(old)
+
+
+def test_the_error_of_an_earlier_batch_is_reported(
+    pools: Callable[[str], infra.ConnectionPool],
+) -> None:
+    old, new = pools("mariadb"), pools("postgres")
+    make_people(old, 40)
+    make_people(new)
+    new.execute("INSERT INTO people VALUES (27, 'in the way', 0)")
+
+    def transform(row: dict[str, Any]) -> dict[str, Any]:
+        return {"id": row["id"]} if row["id"] == 3 * 20 else row
+
+    move = move_of(old, new, transform=transform, batch=20)
+    assert refusal(move.run).key == "id=27"
+    new.execute("DELETE FROM people")
+    assert refusal(move.run).key == "id=60"
+    assert [row[0] for row in people(new)] == [3 * at for at in range(20)]
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgres"])
+def test_the_second_ctrl_c_does_not_wait_for_a_batch_that_hangs(
+    pools: Callable[[str], infra.ConnectionPool], engine: str
+) -> None:
+    import signal
+
+    old, new = pools("postgres"), pools(engine)
+    make_people(old, 40)
+    make_people(new)
+
+    def transform(row: dict[str, Any]) -> dict[str, Any]:
+        if row["id"] == 3 * 20:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return row
+
+    with infra.create_pool(new.config) as other, other.transaction():
+        other.execute("INSERT INTO people VALUES (0, 'in the way', 0)")
+        with pytest.raises(KeyboardInterrupt):
+            move_of(old, new, transform=transform, batch=20).run()
+        other.execute("DELETE FROM people")
+    assert move_of(old, new, batch=20).run().counts.written == 40
+    assert people(new) == people(old)
+    eventually(lambda: new.stats().in_use == 0)
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgres"])
+def test_a_transform_has_transactions_of_its_own(
+    pools: Callable[[str], infra.ConnectionPool], engine: str
+) -> None:
+    old, new = pools("mariadb"), pools(engine)
+    make_people(old, 60)
+    make_people(new)
+    new.execute("CREATE TABLE seen (id BIGINT PRIMARY KEY)")
+
+    def transform(row: dict[str, Any]) -> dict[str, Any]:
+        with new.transaction():
+            new.execute("INSERT INTO seen VALUES (%s)", (row["id"],))
+        return row
+
+    assert move_of(old, new, transform=transform, batch=20).run().counts.written == 60
+    assert new.fetch_all("SELECT count(*) FROM seen") == [(60,)]
 
 
 def test_ctrl_c_finishes_the_batch(

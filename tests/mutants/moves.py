@@ -140,9 +140,23 @@ MUTANTS: list[Mutant] = [
         on_fakes("test_a_restart"),
     ),
     OnFakes(
+        "moves: a run inside a transaction",
+        INFRA,
+        Replace(
+            "_MoveRun._attempt", 'move.database._outside("move", "commits each batch")', "pass"
+        ),
+        on_fakes("test_inside_a_transaction"),
+    ),
+    OnFakes(
+        "moves: the error of a later batch comes first",
+        INFRA,
+        Replace("_MoveRun._move_batches", "writing.result()", "pass"),
+        on_fakes("test_an_error_of_the_next_batch"),
+    ),
+    OnFakes(
         "moves: two runs at once",
         FAKES,
-        Replace("FakeDatabase._locked", "held.acquire(timeout=lock_timeout)", "True"),
+        Replace("FakeDatabase._lock", "held.acquire(timeout=lock_timeout)", "True"),
         on_fakes("test_two_runs_at_once"),
     ),
     OnFakes(
