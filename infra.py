@@ -848,7 +848,8 @@ def _document(name: str, value: Any) -> _Document:
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, "
             "False and None"
         )
-    if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(found, _DEEPEST):
+    may_be_deep = len(text) > _DEEPEST and text.count("[") + text.count("{") > _DEEPEST
+    if may_be_deep and _is_deeper(found, _DEEPEST):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if not text.isascii():
         _check_text(name, text)
@@ -9420,6 +9421,7 @@ class _FieldColumn:
         self._trimmed = is_key or name in schema.trimmed
         self._visible, self._ascii = name in schema.visible, name in schema.ascii
         self._longest, self._scale = schema.lengths.get(name, 0), schema.scales.get(name)
+        self._most = self._longest or sys.maxsize
         problem = ""
         if name in schema.scales and not self._can_have_scale(self._scale):
             problem = "scale that no column has"
@@ -9501,19 +9503,17 @@ class _FieldColumn:
         return value if value.__class__ is self.kind else self._null(value)
 
     def text(self, value: Any) -> Any:
-        value = value if value.__class__ is str else _plain(value)
         if value.__class__ is not str:
-            return self._null(value)
-        trimmed, longest = self._trimmed, self._longest
+            value = _plain(value)
+            if value.__class__ is not str:
+                return self._null(value)
         # Most texts need no closer look, which takes a sixth of a fake's ``create``.
-        usual = value.isascii() and value.isprintable() and not 0 < longest < len(value)
-        has_blank_ends = trimmed and (not value or value != value.strip(" "))
-        if has_blank_ends or not usual:
-            _check_text(
-                self._name, value, blank_ends=not trimmed, empty=not trimmed, longest=longest
-            )
-        if self._ascii and not value.isascii():
-            raise self._invalid("be ASCII")
+        usual = value.isascii() and value.isprintable() and len(value) <= self._most
+        if not usual or (self._trimmed and (not value or value != value.strip(" "))):
+            any_ends, longest = not self._trimmed, self._longest
+            _check_text(self._name, value, blank_ends=any_ends, empty=any_ends, longest=longest)
+            if self._ascii and not value.isascii():
+                raise self._invalid("be ASCII")
         if self._matches is not None and not self._matches(value):
             raise self._invalid(f"match {self._format}")
         if not usual and self._visible and (not value.isprintable() or _UNSEEN.search(value)):
@@ -9523,7 +9523,8 @@ class _FieldColumn:
     def moment(self, value: Any) -> Any:
         if not isinstance(value, datetime):
             return self._null(value)
-        value = _to_utc(value, self._name)
+        if value.__class__ is not datetime or value.tzinfo is not timezone.utc:
+            value = _to_utc(value, self._name)
         if value.microsecond % self.step:
             raise self._invalid(f"have at most {self._scale} digits of a second")
         return value
@@ -9708,9 +9709,6 @@ class _RecordSchema(ABC, Generic[R]):
         self._documents = [name for name in self._fields if self._held[name].stored in (dict, list)]
         #: the column whose values the server makes, or ""
         self._made = self._made_id(self._held)
-        #: columns that ``create`` fills
-        self._fillable = [name for name in self.ids if name != self._made]
-        self._fillable += "created_at", "updated_at", self.version
         #: columns that ``update`` compares with what was read
         self._compared = (*self.guarded, self.version) if self.version else (*self.guarded,)
         #: columns that ``update`` does not write
@@ -9720,6 +9718,9 @@ class _RecordSchema(ABC, Generic[R]):
         }
         if problem := self._problem() or self._version_problem():
             raise ConfigurationError(f"{type(self).__name__}: {problem}")
+        filled = *self.ids, "created_at", "updated_at", self.version
+        #: columns that ``create`` fills
+        self._fillable = [name for name in filled if name in self._held and name != self._made]
         self._checks = {name: column.check() for name, column in self._held.items()}
         self._readers = {
             name: column.read
@@ -9811,12 +9812,15 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _checked(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values as they are stored, with the folded columns that hold them."""
-        checks = self._checks
+        checks, checked = self._checks, {**values}
         try:
-            checked = {name: checks[name](value) for name, value in values.items()}
+            for name, value in values.items():
+                checked[name] = checks[name](value)
         except KeyError:
             raise self._unknown(values) from None
-        return checked | self._folds(checked) if self.folded else checked
+        if self.folded:
+            checked |= self._folds(checked)
+        return checked
 
     def _unknown(self, names: Iterable[Any]) -> ValidationError:
         unknown = [str(name) for name in names if name not in self._held]
@@ -9826,7 +9830,10 @@ class _RecordSchema(ABC, Generic[R]):
         """Return the folded columns that hold these values."""
         folded: dict[str, Any] = {}
         for name, sources in self.folded.items():
-            texts = [checked[source] for source in sources if source in checked]
+            texts = []
+            for source in sources:
+                if source in checked:
+                    texts.append(checked[source])
             if len(texts) == len(sources):
                 folded[name] = None if None in texts else _folded("\n".join(texts))
         return folded
@@ -10380,7 +10387,7 @@ class Repository(_RecordStore[R]):
     def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
         """Return the checked values of a new record."""
         now = self._clock.now()
-        values = {**self._values(record), **hidden}
+        values = self._values(record) | hidden
         for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
@@ -10391,7 +10398,7 @@ class Repository(_RecordStore[R]):
         if self._made and _is_unfilled(values.get(self._made)):
             values.pop(self._made, None)
         checked = self._checked(values)
-        if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
+        if self._made and checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
             raise ValidationError(f"{self._made} should be 1 or more")
         return checked
 
@@ -10420,12 +10427,16 @@ class Repository(_RecordStore[R]):
 
     def _changes(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values that ``update`` writes. An UPDATE needs one: at least of the key."""
-        changes = {name: value for name, value in values.items() if name not in self._unchanged}
+        changes = {**values}
+        for name in self._unchanged:
+            changes.pop(name, None)
         return changes or {self.key[0]: values[self.key[0]]}
 
     def _stored(self, values: _ByColumn, record: R) -> R:
         """Return what a read would return after a write. ``record`` has the fields elsewhere."""
-        stored = {**{name: getattr(record, name) for name in self.elsewhere}, **values}
+        stored = {**values}
+        for name in self.elsewhere:
+            stored.setdefault(name, getattr(record, name))
         for name in self._documents:
             if stored[name] is not None:
                 stored[name] = stored[name].value

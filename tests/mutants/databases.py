@@ -961,15 +961,13 @@ value = self.plain(value)
     OnFakes(
         "exchange: what is kept is stored",
         INFRA,
-        Replace("Repository._changes", "name not in self._unchanged", "name != 'id'"),
+        Replace("Repository._changes", "self._unchanged", "('id',)"),
         SUBMISSIONS,
     ),
     OnFakes(
         "exchange: what is kept is folded anew",
         INFRA,
-        Replace(
-            "Repository._changes", "name not in self._unchanged", "name not in ('id', *self.kept)"
-        ),
+        Replace("Repository._changes", "self._unchanged", "('id', *self.kept)"),
         ORGANIZATIONS,
     ),
     OnServers(
