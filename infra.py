@@ -10382,12 +10382,16 @@ class Repository(_RecordStore[R]):
     def _values(self, record: R) -> dict[str, Any]:
         if not isinstance(record, self.record):
             raise ValidationError(f"the {self.resource} should be of class {self.record.__name__}")
-        return {name: getattr(record, name) for name in self._fields}
+        values = {}
+        for name in self._fields:
+            values[name] = getattr(record, name)
+        return values
 
     def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
         """Return the checked values of a new record."""
         now = self._clock.now()
-        values = self._values(record) | hidden
+        values = self._values(record)
+        values |= hidden
         for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
