@@ -406,12 +406,12 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Faults, *args: Any, **kwargs: Any) -> Any:
-        below, fault = self._below, None
+        below = self._below
         if self._armed or (below is not None and below._armed):
             fault = self._take_fault(name)
-        if fault is not None:
-            self._raise_fault(name, fault, functools.partial(method, self, *args, **kwargs))
-        if self._observer is not None and self._wraps:
+            if fault is not None:
+                self._raise_fault(name, fault, functools.partial(method, self, *args, **kwargs))
+        if self._wraps and self._observer is not None:
             with self._reporting(name):
                 result = method(self, *args, **kwargs)
         else:
@@ -722,7 +722,8 @@ class _WriteTurns:
 
     def read(self, block: infra._Block | None, work: Callable[[], T]) -> T:
         with self.lock:
-            self._check_alive(block)
+            if block is not None:
+                self._check_alive(block)
             return work()
 
     def write(self, block: infra._Block | None, work: Callable[[], T]) -> T:
@@ -730,8 +731,9 @@ class _WriteTurns:
         until = None
         while True:
             with self.lock:
-                self._check_alive(block)
-                waiter = self._queue(block)
+                if block is not None:
+                    self._check_alive(block)
+                waiter = None if self.writer is block else self._queue(block)
                 if waiter is None:
                     return self._write(block, work)
                 if until is not None and infra.SystemClock.monotonic() >= until:
@@ -760,8 +762,8 @@ class _WriteTurns:
             self.undo_to(mark)
             raise
 
-    def _check_alive(self, block: infra._Block | None) -> None:
-        if block is not None and block.handle.killed:
+    def _check_alive(self, block: infra._Block) -> None:
+        if block.handle.killed:
             raise self._error(infra._LOST)
 
     def _queue(self, block: infra._Block | None) -> threading.Lock | None:
@@ -770,7 +772,7 @@ class _WriteTurns:
         if writer is not None and not writer.depth:  # Ctrl-C interrupted its end
             self.give_up(writer)
             writer = None
-        if writer is None or writer is block:
+        if writer is None:
             self.writer = block
             return None
         if writer.thread == threading.get_ident():
@@ -1133,7 +1135,13 @@ def _copied(value: Any) -> Any:
     return infra._decode(value.text)[0] if value.__class__ is infra._Document else value
 
 
-_AS_THEY_ARE = frozenset({bool, bytes, date, day_time, timedelta, uuid.UUID})
+#: by a column's kind: the class of values that it stores as they are; texts and times only mostly
+_USUAL: Mapping[type, type] = {
+    **{kind: kind for kind in (str, datetime, bool, date, day_time, timedelta, uuid.UUID)},
+    **dict.fromkeys((dict, list), infra._Document),
+}
+#: the types of values that a column may equal
+_EQUALS = frozenset(kind for kind in infra._VALUE_TYPES if kind.__hash__ is not None)
 
 
 _Key = tuple[Any, ...]
@@ -1179,6 +1187,7 @@ class _IndexedRows:
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
         self.rules = rules
+        self._names = frozenset(rules.columns)
         self._database = database
         self._turns, self._error = database._turns, database._error
         self._is_mysql = database.engine == "mysql"  # PAD SPACE collation
@@ -1189,13 +1198,13 @@ class _IndexedRows:
             columns: {} for columns in {*rules.unique.values(), *referring}
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
+        self._unique = [(name, each, self._indexes[each]) for name, each in rules.unique.items()]
 
-    def _check_columns(self, names: Iterable[str]) -> None:
+    def _check_columns(self, names: Collection[str]) -> None:
         """Raise DatabaseError, which names the column, if the table has none of that name."""
-        known = self.rules.columns
-        for name in names:
-            if name not in known:
-                raise self._error(_UNKNOWN_NAME, about=f'"{name}"')
+        if not self._names.issuperset(names):
+            unknown = next(name for name in names if name not in self._names)
+            raise self._error(_UNKNOWN_NAME, about=f'"{unknown}"')
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> _Key | None:
         """Return the values as an index holds them, or None if one is NULL."""
@@ -1242,7 +1251,9 @@ class _IndexedRows:
         choices: dict[str, dict[Any, None]] = {}
         tests: list[tuple[str, _Test]] = []
         for name, value in where.items():
-            if isinstance(value, (infra._Among, infra.OneOf)):
+            if value.__class__ in _EQUALS:  # the usual case
+                equal[name] = self._comparable(value)
+            elif isinstance(value, (infra._Among, infra.OneOf)):
                 choices[name] = self._chosen(value)
             elif isinstance(value, infra._Condition):
                 tests.append((name, self._test(value)))
@@ -1314,15 +1325,15 @@ class _IndexedRows:
         if writer is not None and writer is not database._blocks.get():
             return self._committed(), ()
         for columns, index in self._lookups:
-            values = [equal.get(column) for column in columns]
+            values = tuple(map(equal.get, columns))
             if None not in values:
-                wanted: Iterable[Any] = [tuple(values)]
+                wanted: Iterable[Any] = [values]
             elif len(columns) == 1 and columns[0] in choices:
                 wanted = zip(choices[columns[0]])
             else:
                 continue
             if index is None:
-                return [rows[value] for value in wanted if value in rows], columns
+                return [row for value in wanted if (row := rows.get(value)) is not None], columns
             return [row for value in wanted for row in index.get(value, {}).values()], columns
         return [*rows.values()], ()
 
@@ -1367,7 +1378,7 @@ class _IndexedRows:
     def _in_order(self, rows: list[Row], order_by: Sequence[str], end: int | None) -> list[Row]:
         """Return the rows in this order: all of them, or at least the first ``end``."""
         terms = [(name.lstrip("-"), name[0] == "-") for name in map(infra._plain, order_by)]
-        self._check_columns(column for column, _ in terms)
+        self._check_columns([column for column, _ in terms])
         if terms and end and end < len(rows) // 4:
             rows = self._without_later_rows(rows, *terms[0], end)
         for column, descending in reversed(terms):
@@ -1403,12 +1414,13 @@ class _IndexedRows:
         """
         for columns, index in self._indexes.items():
             after = None if row is None else self._key(row, columns)
-            before = None if old is None else self._key(old, columns)
-            if before is not None and before != after and (found := index.get(before)) is not None:
-                found.pop(key, None)
-                if not found:
-                    index.pop(before, None)
-            if after is not None and row is not None:
+            if old is not None and (before := self._key(old, columns)) != after:
+                found = index.get(before)
+                if found is not None:
+                    found.pop(key, None)
+                    if not found:
+                        index.pop(before, None)
+            if row is not None and after is not None:
                 index.setdefault(after, {})[key] = row
         if old is not None:
             self._rows.pop(key, None)
@@ -1430,46 +1442,46 @@ class _ColumnValues:
         columns = {**rules.columns}
         for name in rules.primary_key:
             columns[name] = replace(columns[name], null=False)
-        self._columns: dict[str, tuple[str, Column, Any, float]] = {
-            name: (name, column, column.kind, math.inf if column.length is None else column.length)
+        self._nulls: Row = dict.fromkeys(columns)
+        #: by name: the column, the class whose values mostly fit as they are, and its length
+        self._columns: dict[str, tuple[Column, Any, float]] = {
+            name: (
+                column,
+                _USUAL.get(column.kind) if column.scale is None else None,
+                math.inf if column.length is None else column.length,
+            )
             for name, column in columns.items()
         }
 
     def fit_row(self, row: Mapping[str, Any]) -> Row:
         """Return a row as the table stores it. Columns that are not there are NULL."""
-        return self._fitted(row, self._columns.values(), False)
+        return self._fitted({**self._nulls, **row}, False)
 
     def fit_changes(self, changes: Mapping[str, Any]) -> Row:
         """Return new values of columns as the table stores them. Accepts NULL in each."""
-        return self._fitted(changes, map(self._columns.__getitem__, changes), True)
+        return self._fitted({**changes}, True)
 
     def refuse_nulls(self, changes: Row) -> None:
         """Raise ConflictError if a column that takes no NULL is set to NULL."""
-        for name, column, _, _ in self._columns.values():
-            if not column.null and changes.get(name, ...) is None:
-                self._fit(name, column, None)
+        if None in changes.values():
+            for name, (column, _, _) in self._columns.items():
+                if not column.null and changes.get(name, ...) is None:
+                    self._fit(name, column, None)
 
-    def _fitted(
-        self,
-        values: Mapping[str, Any],
-        columns: Iterable[tuple[str, Column, Any, float]],
-        nulls: bool,
-    ) -> Row:
-        row = {}
-        for name, column, kind, longest in columns:
-            value: Any = values.get(name)
-            if value is None:
-                fits = nulls or column.null
-            elif value.__class__ is not kind:
-                fits = value.__class__ is infra._Document and kind in (dict, list)
-            elif kind is str:
-                fits = value.isascii() and "\0" not in value and len(value) <= longest
-            elif kind is datetime:
-                fits = value.tzinfo is timezone.utc and column.scale is None
-            else:
-                fits = kind in _AS_THEY_ARE and (kind is not bytes or len(value) <= longest)
-                fits = fits and column.scale is None
-            row[name] = value if fits else self._fit(name, column, value)
+    def _fitted(self, row: Row, nulls: bool) -> Row:
+        """Make the row's values those that the table stores, and return it."""
+        columns = self._columns
+        for name, value in row.items():
+            column, usual, longest = columns[name]
+            if value.__class__ is usual:
+                if usual is str:
+                    if value.isascii() and "\0" not in value and len(value) <= longest:
+                        continue
+                elif usual is not datetime or value.tzinfo is timezone.utc:
+                    continue
+            elif value is None and (nulls or column.null):
+                continue
+            row[name] = self._fit(name, column, value)
         return row
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
@@ -1548,7 +1560,8 @@ class _ConstrainedRows(_IndexedRows):
         super().__init__(database, rules)
         self._values = _ColumnValues(database, rules)
         self._children: list[tuple[_ConstrainedRows, str, ForeignKey]] = []  # as they are checked
-        self._targets: set[tuple[str, ...]] = set()  # columns that children refer to
+        #: columns that children refer to, beside the primary key
+        self._targets: set[tuple[str, ...]] = set()
         self._parents = list(rules.foreign_keys.items())
         made = [name for name, column in rules.columns.items() if column.auto_increment]
         #: the column whose values the table makes, or "", and the next value; no rollback undoes it
@@ -1568,7 +1581,7 @@ class _ConstrainedRows(_IndexedRows):
             parent = self._database.table(rule.table)
             parent.rules._check_names(name, rule.target)
             parent._children.append((self, name, rule))
-            parent._targets.add(tuple(rule.target))
+            parent._targets |= {tuple(rule.target)} - {tuple(parent.rules.primary_key)}
             if order.children_by_name:
                 parent._children.sort(key=operator.itemgetter(1))
         if order.parents_by_name:
@@ -1618,9 +1631,10 @@ class _ConstrainedRows(_IndexedRows):
             self._run_checks(row)
         key = self._free_key(old_key, row)
         if old is not None and old_key is not None:
-            if any(self._key(old, target) != self._key(row, target) for target in self._targets):
+            moves = key != old_key
+            if moves or any(self._key(old, each) != self._key(row, each) for each in self._targets):
                 self._refuse_orphans(old_key, old, row)
-            if key != old_key:
+            if moves:
                 self._set(old_key, old, None)
         self._set(key, old if key == old_key else None, row)
         if self._parents:
@@ -1643,12 +1657,11 @@ class _ConstrainedRows(_IndexedRows):
 
     def _free_key(self, old_key: _Key | None, row: Row) -> _Key:
         """Return the row's primary key. Raises ConflictError if a unique key is taken."""
-        rules = self.rules
         key = self._primary_key(row)
         if key != old_key and key in self._rows:
-            raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
-        for name, columns in rules.unique.items():
-            taken = self._indexes[columns].get(self._key(row, columns))  # no row if one is NULL
+            raise self._error(infra._UNIQUE, f"{self.rules.name}_pkey")
+        for name, columns, index in self._unique:
+            taken = index.get(self._key(row, columns))  # no row if one is NULL
             if taken and (old_key not in taken or len(taken) > 1):
                 raise self._error(infra._UNIQUE, name)
         return key
@@ -1848,8 +1861,10 @@ class FakeTable(_ConstrainedRows):
 
     def _change(self, where: Where, changes: Mapping[str, Any]) -> int:
         self._check_columns(changes)
-        sums = {name: each.amount for name, each in changes.items() if type(each) is infra._Plus}
-        values = {name: value for name, value in changes.items() if name not in sums}
+        values, sums, plus = changes, {}, infra._Plus
+        if plus in map(type, changes.values()):
+            sums = {name: each.amount for name, each in changes.items() if type(each) is plus}
+            values = {name: value for name, value in changes.items() if name not in sums}
         new: Row = {}
         if not self._is_mysql:  # Postgres checks the values before it searches for rows
             new = self._values.fit_changes(values)
@@ -2360,7 +2375,7 @@ class FakeRepository(infra.Repository[R]):
 
     def _read_known(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Read like ``_read``. Raises DatabaseError for a column that the table does not have."""
-        self._check_columns(self._column(name) for name in names if name not in self._others)
+        self._check_columns([self._column(name) for name in names if name not in self._others])
         return self._read(names, rows)
 
     def _read(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:

@@ -575,7 +575,7 @@ FAKE_TABLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: a row keeps its place in an index",
-        Replace("_IndexedRows._put", "before != after", "False"),
+        Replace("_IndexedRows._put", "(before := self._key(old, columns)) != after", "False"),
         TABLES,
     ),
 ]
