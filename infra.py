@@ -792,19 +792,7 @@ class _Document(NamedTuple):
     value: Any  # that is read from the text
 
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_SETTINGS = _JSON.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
-# What JSONEncoder makes at each call, in Python 3.10 to 3.14; None: this Python has none.
-_make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
-
-
-def _encode(value: Any) -> str:
-    """Return ``_JSON.encode(value)`` in two thirds of its time."""
-    if _make_encoder is None:
-        return _JSON.encode(value)
-    return "".join(_make_encoder({}, *_SETTINGS)(value, 0))
-
-
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode  # for a text without blanks around it
 _ESCAPED_NUL = _lazy(r"(?<!\\)(?:\\\\)*\\u0000")
 _DEEPEST = 100  # levels of a document: far below the depth at which Python's stack may overflow
