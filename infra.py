@@ -20656,15 +20656,10 @@ _SECRET_NAME = _lazy(
 
 
 @functools.lru_cache(1000)
-def _is_secret_name(name: str) -> bool:
-    return _SECRET_NAME.search(_folded(_CAMEL_CASE.sub("_", name))) is not None
-
-
-def _without_phone(text: str) -> str:
-    if "+" in text:
-        with contextlib.suppress(ValidationError):
-            return mask_phone(text)
-    return text
+def _redacted_name(name: str) -> tuple[str, bool]:
+    """Return a key of a document as it may be stored, and whether its value is secret."""
+    folded = _folded(_CAMEL_CASE.sub("_", name))
+    return redact_document(name), _SECRET_NAME.search(folded) is not None
 
 
 def redact_document(data: Any) -> Any:
@@ -20675,14 +20670,16 @@ def redact_document(data: Any) -> Any:
     four digits remain.
     """
     if isinstance(data, str):
-        return _without_phone(data)
+        if "+" in data:
+            with contextlib.suppress(ValidationError):
+                return mask_phone(data)
+        return data
     if isinstance(data, dict):
-        return {
-            redact_document(key): "***"
-            if isinstance(key, str) and _is_secret_name(key)
-            else redact_document(value)
-            for key, value in data.items()
-        }
+        found = {}
+        for key, value in data.items():
+            name, is_secret = _redacted_name(key) if isinstance(key, str) else (key, False)
+            found[name] = "***" if is_secret else redact_document(value)
+        return found
     return [*map(redact_document, data)] if isinstance(data, list) else data
 
 
@@ -20803,17 +20800,25 @@ class AuditLog:
         self, actor: str, action: str, subject: str, version: int | None, data: Any
     ) -> AuditEntry:
         for name, text in (("actor", actor), ("subject", subject)):
-            if isinstance(text, str) and _without_phone(text) != text:
+            if redact_document(text) != text:
                 raise ValidationError(f"{name} should be an id, not a phone number")
-        entry = AuditEntry(FILLED, FILLED, actor, action, subject, version, data)
-        return self._entries.create(entry)
+        row: dict[str, Any] = {"created_at": self._clock.now(), "actor": actor, "action": action}
+        row |= {"subject": subject, "version": version, "data": data}
+        row = self._entries._checked(row)
+        self._entries._insert_numbered("record", row)
+        if data is not None:
+            row["data"] = row["data"].value
+        return self._entries._make(map(row.__getitem__, self._entries._shown))
 
     def _redacted(self, data: Any) -> Any:
         if data is None or self._redact is None:
             return data
-        copied = _document("data", data).value
         try:
-            return _not_deferred(self._redact(copied))
+            if self._redact is redact_document:  # makes a copy itself
+                return redact_document(data)
+            return _not_deferred(self._redact(_document("data", data).value))
+        except SerializationError:
+            raise
         except Exception as error:
             kind = type(error).__name__
         raise ValidationError(f"redact raised {kind}")  # outside: the context may quote the data
