@@ -20751,7 +20751,7 @@ class AuditLog:
 
         They are read in portions, so the memory stays small.
         """
-        return self._entries.iterate({"subject": subject})
+        return self._entries.iterate({"subject": subject}, batch=self.BATCH)
 
     def entries(self, after: int = 0, limit: int = 100) -> list[AuditEntry]:
         """Return the first entries whose ids are above ``after``, at most 10,000.
