@@ -20833,26 +20833,24 @@ class AuditLog:
         next. Raises ValidationError inside a transaction, and ConfigurationError without the key of
         the earlier seals (AUDIT_KEY).
         """
-        key = self._need_key("seal")
+        root = self._root()
         if self._seals.database._current() is not None:
             raise ValidationError("seal chains what is committed: call it outside a transaction")
-        root = _AuditSeal(0, 0, _hmac_digits(key, "infra audit"))
         if not self._seals.exists(0):
             with contextlib.suppress(ConflictError):
                 self._seals.create(root)
         if self._seals.get(0) != root:
             raise ConfigurationError("another key made the earlier seals (AUDIT_KEY)")
         for ids in self._without_seals(Between(self._settled(), self._clock.now())):
-            while ids and not self._chain(key, ids):
+            while ids and not self._chain(ids):
                 ids = self._unsealed(ids)
         return self._last_seals(1)[0].head
 
-    def _chain(self, key: bytes, ids: Sequence[int]) -> bool:
+    def _chain(self, ids: Sequence[int]) -> bool:
         """Seal entries. Return False if another caller has sealed some meanwhile."""
         found, last, seals = self._read(ids), self._last_seals(1)[0], list[_AuditSeal]()
         for entry in filter(None, map(found.get, ids)):
-            mac = self._mac(key, last, entry)
-            last = _AuditSeal(last.position + 1, entry.id, mac)
+            last = _AuditSeal(last.position + 1, entry.id, self._mac(last, entry))
             seals.append(last)
         try:
             self._seals.database.run(lambda: self._seals.create_many(seals))
@@ -20867,15 +20865,14 @@ class AuditLog:
         order, unless they are older than the last seals. Raises ConfigurationError without a key
         (AUDIT_KEY).
         """
-        key, wanted = self._need_key("verify"), self._parsed(head)
-        last = _AuditSeal(-1, 0, "")
+        root, wanted, last = self._root(), self._parsed(head), _AuditSeal(-1, 0, "")
 
         def report(problem: str = "", entry_id: int | None = None) -> AuditReport:
             known = last.head if last.mac else ""
             return AuditReport(max(0, last.position), known, problem, entry_id)
 
         for seal, entry in self._pairs():
-            if problem := self._problem(key, last, seal, entry):
+            if problem := self._problem(root, last, seal, entry):
                 return report(problem, seal.entry_id or None)
             if seal.position == wanted.position and seal.mac != wanted.mac:
                 return report("cut")
@@ -20889,15 +20886,15 @@ class AuditLog:
         return report()
 
     def _problem(
-        self, key: bytes, last: _AuditSeal, seal: _AuditSeal, entry: AuditEntry | None
+        self, root: _AuditSeal, last: _AuditSeal, seal: _AuditSeal, entry: AuditEntry | None
     ) -> str:
         if seal.position != last.position + 1:
             return "unsealed"
         if seal.position == 0:
-            return "" if seal.mac == _hmac_digits(key, "infra audit") else "key"
+            return "" if seal == root else "key"
         if entry is None:
             return "changed" if self._entries.exists(seal.entry_id) else "removed"
-        return "" if seal.mac == self._mac(key, last, entry) else "changed"
+        return "" if seal.mac == self._mac(last, entry) else "changed"
 
     def _pairs(self) -> Iterator[tuple[_AuditSeal, AuditEntry | None]]:
         """Give each seal with its entry."""
@@ -20907,10 +20904,14 @@ class AuditLog:
             for seal in seals:
                 yield seal, found.get(seal.entry_id)
 
-    def _need_key(self, operation: str) -> bytes:
+    def _root(self) -> _AuditSeal:
+        """Return the seal at position 0, which tells whether the key is that of the others."""
+        return _AuditSeal(0, 0, self._digits("infra audit"))
+
+    def _digits(self, text: str) -> str:
         if self._key is None:
-            raise ConfigurationError(f"{operation} needs a key (AUDIT_KEY)")
-        return self._key
+            raise ConfigurationError("seals need a key (AUDIT_KEY)")
+        return _hmac_digits(self._key, text)
 
     @staticmethod
     def _parsed(head: str | None) -> _AuditSeal:
@@ -20921,11 +20922,10 @@ class AuditLog:
             raise ValidationError("head should be what seal has returned, such as 5:0a1b…")
         return _AuditSeal(int(found[1]), 0, found[2])
 
-    @staticmethod
-    def _mac(key: bytes, last: _AuditSeal, entry: AuditEntry) -> str:
+    def _mac(self, last: _AuditSeal, entry: AuditEntry) -> str:
         at = entry.created_at.isoformat()
         values = [entry.id, at, entry.actor, entry.action, entry.subject, entry.version, entry.data]
-        return _hmac_digits(key, last.mac + _canonical([last.position + 1, *values]))
+        return self._digits(last.mac + _canonical([last.position + 1, *values]))
 
     def _last_seals(self, limit: int) -> list[_AuditSeal]:
         return self._seals.select(sort="position", descending=True, limit=limit)
