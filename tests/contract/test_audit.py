@@ -546,16 +546,20 @@ class AuditContract(Contract):
             log.replay("s", lambda state, message: message.deserialize(OrderPlaced), None)
 
 
+def fake_backend(dialect: str) -> AuditBackend:
+    database = fakes.FakeDatabase(dialect, fakes.MYSQL_TABLES)
+    return AuditBackend(
+        database,
+        lambda table, row: database.table(table).insert(row),
+        lambda table, where, changes: database.table(table).update(where, changes),
+        lambda table, where: database.table(table).delete(where),
+    )
+
+
 def on_fake(dialect: str) -> Any:
     @pytest.fixture
     def backend(self: object) -> AuditBackend:
-        database = fakes.FakeDatabase(dialect, fakes.MYSQL_TABLES)
-        return AuditBackend(
-            database,
-            lambda table, row: database.table(table).insert(row),
-            lambda table, where, changes: database.table(table).update(where, changes),
-            lambda table, where: database.table(table).delete(where),
-        )
+        return fake_backend(dialect)
 
     return backend
 
