@@ -20958,10 +20958,8 @@ class AuditLog:
             return {}
         try:
             return {entry.id: entry for entry in self._entries.select({"id": OneOf(ids)})}
-        except DatabaseError as error:
-            if error.code is not None or error.retryable:
-                raise
-        half = len(ids) // 2
+        except SerializationError:
+            half = len(ids) // 2
         return {**self._read(ids[:half]), **self._read(ids[half:])} if half else {}
 
 
@@ -21975,6 +21973,8 @@ def _relay(arguments: Any) -> int:
 
 def _audit(arguments: Any) -> int:
     """Return 1 if something was changed, removed, inserted or cut."""
+    if arguments.head is not None and (arguments.seal or not _HEAD.fullmatch(arguments.head)):
+        raise ConfigurationError("--head belongs to --verify, and is what --seal has printed")
     with Infrastructure.from_env() as services:
         if arguments.seal:
             _say(services.audit.seal())
@@ -22290,7 +22290,7 @@ database: only with it does --verify notice that the last entries were cut off.
 examples:
   infra audit --seal
   infra audit --verify
-  infra audit --verify --head 1:5a0c
+  infra audit --verify --head $HEAD
 
 exit codes:
   0  sealed, or all is in order
