@@ -20617,14 +20617,14 @@ class _SealRepository(Repository[_AuditSeal]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditReport(_ByValue):
-    """The result of ``AuditLog.verify``.
+    """The result of ``AuditLog.verify``; docs/audit.md explains each problem.
 
     Attributes:
-        checked: seals that are in order, of as many entries.
-        head: that of the last of them; "" if there is none, not even one of no entry.
-        problem: the first one: "changed", "removed" or "inserted", of the entry ``entry_id``;
-            "unsealed": the seal before that of ``entry_id`` was removed; "cut": the seals do not
-            go on to the head that was given; "key": another key made them; "" if all is in order.
+        checked: the sealed entries that are in order.
+        head: that of the chain up to there; "" if there is none.
+        problem: the first one: "changed", "removed", "inserted", "unsealed", "cut" or "key"; "" if
+            all is in order.
+        entry_id: the entry that it is about.
     """
 
     checked: int
@@ -20666,8 +20666,7 @@ def redact_document(data: Any) -> Any:
     """Return a copy of a JSON document with "***" for what looks secret.
 
     That are values under keys with a word such as password, token, code, pin or phone in their
-    name ("accessToken", "pin_code", not "shipping"). Of a text that is a phone number, the last
-    four digits remain.
+    name ("accessToken", "pin_code", not "shipping"). Of phone numbers four digits remain.
     """
     if isinstance(data, str):
         if "+" in data:
@@ -20695,24 +20694,18 @@ class AuditLog:
             orders.update_fields(order.id, status="paid")
             audit.record(f"user:{user.id}", "order.paid", f"order:{order.id}", {"total": 5})
 
-    An entry is committed, or not, with the transaction that records it. ``seal`` chains what is
-    committed with a keyed hash, and ``verify`` names what was changed afterwards. docs/audit.md has
-    the rights that keep the application from it.
-
-    ``append`` and ``replay`` keep the events of streams in the same table (event sourcing).
-
-    Methods raise what the database raises, and ValidationError or SerializationError for a wrong
-    value. Needs the tables of ``schema.sql``. The constructor raises ConfigurationError for an
-    invalid argument.
+    ``seal`` chains what is committed with a keyed hash, and ``verify`` names what was changed
+    afterwards. ``append`` and ``replay`` keep the events of streams in the same table (event
+    sourcing). Needs the tables of ``schema.sql``, with the rights of docs/audit.md.
 
     Args:
         database: that of the transactions.
         key: at least 32 bytes of secret text, for ``seal`` and ``verify``.
-        redact: takes a copy of each document before it is stored, and returns what to store
-            instead. None leaves all as it is.
-        settle: ``seal`` waits for an entry that is committed late, but not longer than that: a
-            transaction lasts less seconds, and clocks differ by less.
+        redact: takes a copy of each document and returns what to store. None changes nothing.
+        settle: seconds; transactions last less, and the clocks of programs differ by less.
         clock: for ``created_at``; by default the database's.
+
+    Raises ConfigurationError for an invalid argument.
     """
 
     BATCH = 1000  # entries of a transaction of ``seal``, and of a statement that reads
@@ -20747,27 +20740,23 @@ class AuditLog:
         return self._insert(actor, action, subject, None, self._redacted(data))
 
     def history(self, subject: str) -> Iterator[AuditEntry]:
-        """Return the entries of a subject, one after another in the order of their ids.
-
-        They are read in portions, so the memory stays small.
-        """
+        """Return the entries of a subject in the order of their ids, reading in portions."""
         return self._entries.iterate({"subject": subject}, batch=self.BATCH)
 
     def entries(self, after: int = 0, limit: int = 100) -> list[AuditEntry]:
-        """Return the first entries whose ids are above ``after``, at most 10,000.
+        """Return up to ``limit`` entries in the order of their ids, above ``after``.
 
-        Ids become visible in the order of the commits: a greater one may come before a lesser one.
+        Ids are made before the commit: a lesser one may appear after a greater one.
         """
         _check_range("after", after, 0, 2**63 - 1)
         _check_range("limit", limit, 1, 10_000)
         return self._entries.select({"id": Above(after)}, limit=limit)
 
     def append(self, stream: str, event: Event, expected_version: int, *, actor: str = "") -> int:
-        """Add an event to a stream, whose last version is the expected one; return the new version.
+        """Add an event to the stream that has the expected version (0: none); return the new one.
 
-        A new stream's is 0. Raises ConflictError if another caller was faster, or if the stream has
-        no such version: replay it, and decide again. Raises SerializationError if the redacted
-        event could not be read again.
+        Raises ConflictError if another caller was faster, or the stream has no such version, and
+        SerializationError if the redacted event could not be read again.
         """
         _check_event(event)
         _check_range("expected_version", expected_version, 0, 2**31 - 2)
@@ -20778,18 +20767,13 @@ class AuditLog:
         # No row is ever changed or deleted, so what this finds still holds when the row is stored.
         last = {"subject": stream, "version": expected_version}
         if expected_version and not self._entries.exists_where(last):
-            message = "the stream has no such version: replay it, and decide again"
-            raise self._entries._rule_broken("append", "infra_audit_subject_version_gap", message)
-        version = expected_version + 1
-        self._insert(actor, event._type, stream, version, redacted)
-        return version
+            rule, message = "infra_audit_subject_version_gap", "the stream has no such version"
+            raise self._entries._rule_broken("append", rule, message)
+        self._insert(actor, event._type, stream, expected_version + 1, redacted)
+        return expected_version + 1
 
     def replay(self, stream: str, fold: Callable[[T, Message], T], start: T) -> T:
-        """Return the state that the events of a stream lead to, in the order of their versions.
-
-        It is ``fold(state, message)`` of each event; ``start`` is the first state. Call
-        ``message.deserialize`` with the family of the events. The memory stays small.
-        """
+        """Return the state that ``fold(state, message)`` makes of a stream's events, in order."""
         _check_function("fold", fold, "a state and a message")
         where = self._entries._conditions({"subject": stream, "version": AtLeast(1)})
         for entry in self._entries._walk(where, self.BATCH, by=("version",)):
@@ -20813,12 +20797,10 @@ class AuditLog:
     def _redacted(self, data: Any) -> Any:
         if data is None or self._redact is None:
             return data
+        if self._redact is not redact_document:  # which changes nothing in place
+            data = _document("data", data).value
         try:
-            if self._redact is redact_document:  # makes a copy itself
-                return redact_document(data)
-            return _not_deferred(self._redact(_document("data", data).value))
-        except SerializationError:
-            raise
+            return _not_deferred(self._redact(data))
         except Exception as error:
             kind = type(error).__name__
         raise ValidationError(f"redact raised {kind}")  # outside: the context may quote the data
@@ -20828,10 +20810,9 @@ class AuditLog:
     def seal(self) -> str:
         """Chain the committed entries that have no seal yet, and return the head of the chain.
 
-        Keep the head elsewhere: only with it does ``verify`` notice a tail that was cut. Several
-        calls may run at a time; none waits for another. One that was killed is continued by the
-        next. Raises ValidationError inside a transaction, and ConfigurationError without the key of
-        the earlier seals (AUDIT_KEY).
+        Keep the head elsewhere, for ``verify``. Several calls may run at a time, and the next one
+        continues one that was killed. Raises ValidationError inside a transaction, and
+        ConfigurationError without the key of the earlier seals.
         """
         root = self._root()
         if self._seals.database._current() is not None:
@@ -20861,29 +20842,34 @@ class AuditLog:
     def verify(self, head: str | None = None) -> AuditReport:
         """Compare the entries with their seals, and report the first problem.
 
-        ``head`` is what an earlier ``seal`` has returned. Entries that are not sealed yet are in
-        order, unless they are older than the last seals. Raises ConfigurationError without a key
-        (AUDIT_KEY).
+        ``head`` is what an earlier ``seal`` has returned. Entries may wait for their seals.
         """
-        root, wanted, last = self._root(), self._parsed(head), _AuditSeal(-1, 0, "")
+        if head is not None and not (_is_text(head) and _HEAD.fullmatch(head)):
+            raise ValidationError("head should be what seal has returned")
+        last, problem, entry_id = self._first_problem(head)
+        known = last.head if last.mac else ""
+        return AuditReport(max(0, last.position), known, problem, entry_id or None)
 
-        def report(problem: str = "", entry_id: int | None = None) -> AuditReport:
-            known = last.head if last.mac else ""
-            return AuditReport(max(0, last.position), known, problem, entry_id)
-
-        for seal, entry in self._pairs():
-            if problem := self._problem(root, last, seal, entry):
-                return report(problem, seal.entry_id or None)
-            if seal.position == wanted.position and seal.mac != wanted.mac:
-                return report("cut")
-            last = seal
-        if last.position < wanted.position:
-            return report("cut")
+    def _first_problem(self, head: str | None) -> tuple[_AuditSeal, str, int]:
+        """Return the last seal that is in order, the problem, and the entry's id."""
+        root, last = self._root(), _AuditSeal(-1, 0, "")
+        end = int(head.partition(":")[0]) if head else -1
+        walk = self._seals.iterate(batch=self.BATCH)
+        while seals := [*itertools.islice(walk, self.BATCH)]:
+            found = self._read([seal.entry_id for seal in seals])
+            for seal in seals:
+                if problem := self._problem(root, last, seal, found.get(seal.entry_id)):
+                    return last, problem, seal.entry_id
+                if seal.position == end and seal.head != head:
+                    return last, "cut", 0
+                last = seal
+        if last.position < end:
+            return last, "cut", 0
         until = _later(self._clock.now(), self._settle)
         for ids in self._without_seals(Not(Between(self._settled(), until))):
             if ids:
-                return report("inserted", ids[0])
-        return report()
+                return last, "inserted", ids[0]
+        return last, "", 0
 
     def _problem(
         self, root: _AuditSeal, last: _AuditSeal, seal: _AuditSeal, entry: AuditEntry | None
@@ -20896,31 +20882,14 @@ class AuditLog:
             return "changed" if self._entries.exists(seal.entry_id) else "removed"
         return "" if seal.mac == self._mac(last, entry) else "changed"
 
-    def _pairs(self) -> Iterator[tuple[_AuditSeal, AuditEntry | None]]:
-        """Give each seal with its entry."""
-        walk = self._seals.iterate(batch=self.BATCH)
-        while seals := [*itertools.islice(walk, self.BATCH)]:
-            found = self._read([seal.entry_id for seal in seals])
-            for seal in seals:
-                yield seal, found.get(seal.entry_id)
-
     def _root(self) -> _AuditSeal:
-        """Return the seal at position 0, which tells whether the key is that of the others."""
+        """Return the seal at position 0, which tells whether the key is the same."""
         return _AuditSeal(0, 0, self._digits("infra audit"))
 
     def _digits(self, text: str) -> str:
         if self._key is None:
             raise ConfigurationError("seals need a key (AUDIT_KEY)")
         return _hmac_digits(self._key, text)
-
-    @staticmethod
-    def _parsed(head: str | None) -> _AuditSeal:
-        if head is None:
-            return _AuditSeal(-1, 0, "")
-        found = _HEAD.fullmatch(head) if isinstance(head, str) else None
-        if found is None:
-            raise ValidationError("head should be what seal has returned, such as 5:0a1b…")
-        return _AuditSeal(int(found[1]), 0, found[2])
 
     def _mac(self, last: _AuditSeal, entry: AuditEntry) -> str:
         at = entry.created_at.isoformat()
@@ -20936,7 +20905,7 @@ class AuditLog:
         return max([_EPOCH, *(entry.created_at for entry in found.values())]) - self._settle
 
     def _without_seals(self, times: _Condition) -> Iterator[list[int]]:
-        """Walk through the entries of these times; give the ids without a seal, in portions.
+        """Give the ids without a seal among the entries of these times, in portions.
 
         In the order of an index: by id, a server might walk through the whole table.
         """
@@ -22283,9 +22252,9 @@ exit codes:
   2  wrong usage or setting, or a driver is missing
 """
 _AUDIT_HELP = """\
-Seals or verifies the audit log in the database that is set. Both need AUDIT_KEY.
-Keep the head that --seal prints where nobody can write who can write to the
-database: only with it does --verify notice that the last entries were cut off.
+Seals or verifies the audit log in the database that is set, with AUDIT_KEY.
+Keep each head that --seal prints where nobody can write who can write to the
+database. Without it --verify does not notice that the tail was cut off.
 
 examples:
   infra audit --seal

@@ -128,7 +128,7 @@ def test_audit_without_a_key(run: Run) -> None:
     for option in ("--seal", "--verify"):
         expected = (2, "", "infra: seals need a key (AUDIT_KEY)\n")
         assert run("audit", option, **env) == expected
-    assert "AUDIT_KEY should be" in run("audit", "--seal", AUDIT_KEY="zq71", **env)[2]
+    assert "(AUDIT_KEY) should be" in run("audit", "--seal", AUDIT_KEY="zq71", **env)[2]
 
 
 @pytest.mark.parametrize("name", ["no-such-script.py", "."])
