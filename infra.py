@@ -20824,18 +20824,22 @@ class AuditLog:
             raise ConfigurationError("another key made the earlier seals (AUDIT_KEY)")
         for ids in self._without_seals(Between(self._settled(), self._clock.now())):
             while ids and not self._chain(ids):
-                ids = self._unsealed(ids)
+                pass  # another caller was faster
         return self._last_seals(1)[0].head
 
     def _chain(self, ids: Sequence[int]) -> bool:
-        """Seal entries. Return False if another caller has sealed some meanwhile."""
-        found, last, seals = self._read(ids), self._last_seals(1)[0], list[_AuditSeal]()
+        """Seal those that still have no seal. Return False if another caller seals meanwhile."""
+        newest = self._last_seals(1)
+        ids = self._unsealed(ids)
+        found, last, seals = self._read(ids), newest[0], list[_AuditSeal]()
         for entry in filter(None, map(found.get, ids)):
             last = _AuditSeal(last.position + 1, entry.id, self._mac(last, entry))
             seals.append(last)
         try:
             self._seals.database.run(lambda: self._seals.create_many(seals))
         except ConflictError:
+            if self._last_seals(1) == newest:
+                raise
             return False
         return True
 

@@ -175,16 +175,16 @@ class AuditContract(Contract):
             "password": "p", "newPassword": "p", "OTPCode": 5, "pin_code": {"a": 1}, "api-key": "k",
             "APIKey": "k", "tokens": ["t"], "Authorization": "Bearer", "cookie2": "c",
             "shipping": "s", "postcodes": "12", "encoded": "e", "spinner": 1, "note": "+1",
-            "called": "+90 532 123-45-67", "list": [{"secret": None}, ["+905321234567"], 7],
-            "+905321234567": "verified",
+            "codec": 2, "called": "+90 532 123-45-67", "+905321234567": "verified",
+            "list": [{"secret": None}, ["+905321234567"], 7],
         }  # fmt: skip
         before = str(given)
         assert backend.log().record("a", "b", "c", given).data == {
             "password": "***", "newPassword": "***", "OTPCode": "***", "pin_code": "***",
             "api-key": "***", "APIKey": "***", "tokens": "***", "Authorization": "***",
             "cookie2": "***", "shipping": "s", "postcodes": "12", "encoded": "e", "spinner": 1,
-            "note": "+1", "called": "***4567", "list": [{"secret": "***"}, ["***4567"], 7],
-            "***4567": "verified",
+            "note": "+1", "codec": 2, "called": "***4567",
+            "list": [{"secret": "***"}, ["***4567"], 7], "***4567": "verified",
         }  # fmt: skip
         assert str(given) == before
         assert infra.redact_document({"a": ("+905321234567",)}) == {"a": ("+905321234567",)}
@@ -465,6 +465,16 @@ class AuditContract(Contract):
             5,
             None,
         ]
+
+    def test_versions_that_are_not_in_the_order_of_ids(self, backend: AuditBackend) -> None:
+        """As in a cluster whose nodes make odd and even ids."""
+        log = backend.log(redact=None, batch=2)
+        log.append("s", OrderRated(1), 0)
+        data = {"type": "OrderEvent.Rated", "score": 3}
+        backend.insert(ENTRIES, backend.row(30, version=3, data=data))
+        backend.insert(ENTRIES, backend.row(40, version=2, data={**data, "score": 2}))
+        backend.insert(ENTRIES, backend.row(20, version=4, data={**data, "score": 4}))
+        assert self.scores(log) == [1, 2, 3, 4]
 
     def test_a_version_that_is_taken(self, backend: AuditBackend) -> None:
         log = backend.log(redact=None)
