@@ -56,7 +56,7 @@ check: $(VENV)/test
 	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-BENCHES := imports fakes cache storage bus events pool observe repositories exchange splitter move
+BENCHES := imports fakes cache storage bus events audit pool observe repositories exchange splitter move
 
 bench: pgloader
 bench bench-check: $(VENV)/bench servers

@@ -634,6 +634,8 @@ MYSQL_TABLES = POSTGRES_TABLES = (
     Table.of(infra._OutboxRepository),
     Table.of(infra._LeaseRepository),
     Table.of(infra._InboxRepository),
+    Table.of(infra._AuditRepository),
+    Table.of(infra._SealRepository),
 )
 
 

@@ -45,7 +45,7 @@ sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, 
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
-outbox             Outbox, Inbox
+outbox and audit   Outbox, Inbox; AuditLog, AuditEntry, AuditReport, redact_document
 observability      PrometheusObserver, OpenTelemetryObserver
 infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
@@ -123,36 +123,37 @@ if __name__ == "__main__":
 
 __version__ = "0.1.0"
 __all__ = [
-    "FILLED", "MISSING", "SCHEMA", "Above", "AnyOf", "AtLeast", "AtMost", "Attempt", "Below",
-    "Benchmark", "BenchmarkEvent", "BenchmarkRepository", "BenchmarkVersion", "Between",
-    "CacheConfig", "CacheError", "CacheKey", "CacheLock", "CacheProvider", "Call", "CallPolicy",
-    "Check", "CircuitBreaker", "CircuitOpenError", "Clock", "Config", "ConfigurationError",
-    "ConflictError", "ConnectionPool", "Consumer", "Contains", "Credentials", "CsvSource",
-    "Database", "DatabaseConfig", "DatabaseError", "DeadLetter", "DeleteResult", "Device", "Event",
-    "EventBus", "EventChannel", "EventPublisher", "EventStream", "EventSubscriber",
-    "FailoverSmsService", "ForeignKey", "Health", "HealthReport", "Inbox", "Infrastructure",
-    "InfrastructureError", "Issued", "IterableSource", "JsonLinesSource", "KeyValueClient",
-    "LeaderboardEntry", "Listener", "Member", "Membership", "Message", "MessagingError",
-    "Migration", "MigrationStatus", "Migrator", "MockSmsService", "Move", "MoveCounts", "MoveError",
-    "MoveReport", "MySQLBenchmarkRepository", "MySQLOrganizationRepository",
-    "MySQLPhoneUserRepository", "MySQLSubmissionRepository", "MySQLTokenRepository",
-    "MySQLUserRepository", "NatsConfig", "NatsEventStream", "Not", "NotFoundError",
-    "ObjectMetadata", "ObjectMove", "ObjectSummary", "Observer", "OneOf", "OpenTelemetryObserver",
-    "Organization", "OrganizationRepository", "Outbox", "Page", "PhoneUser", "PhoneUserRepository",
-    "PoolStats", "PoolTimeoutError", "PostgresBenchmarkRepository",
-    "PostgresOrganizationRepository", "PostgresPhoneUserRepository", "PostgresSubmissionRepository",
-    "PostgresTokenRepository", "PostgresUserRepository", "PrometheusObserver", "Query",
-    "QuerySource", "RateLimit", "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider",
-    "RedisClient", "RedisEventBus", "RedisEventBusConfig", "RedisEventStream", "RefreshToken",
-    "Replace", "Repository", "RepositoryTarget", "Rotation", "RowMove", "S3StorageConfig",
-    "S3StorageProvider", "SerializationError", "ServiceHealth", "SmsConfig", "SmsError",
-    "SmsService", "SnsSmsService", "Source", "SqlRepository", "SqliteSource", "StartsWith",
-    "StorageError", "StoragePath", "StorageProvider", "Submission", "SubmissionEvent",
-    "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent", "TableSource",
-    "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted", "User", "UserEvent",
-    "UserRepository", "ValidationError", "Verification", "VerificationCache", "VerificationConfig",
-    "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone", "main", "mask_phone",
-    "new_id", "normalize_phone", "provided", "read_migrations", "split_statements", "table_ddl",
+    "FILLED", "MISSING", "SCHEMA", "Above", "AnyOf", "AtLeast", "AtMost", "Attempt", "AuditEntry",
+    "AuditLog", "AuditReport", "Below", "Benchmark", "BenchmarkEvent", "BenchmarkRepository",
+    "BenchmarkVersion", "Between", "CacheConfig", "CacheError", "CacheKey", "CacheLock",
+    "CacheProvider", "Call", "CallPolicy", "Check", "CircuitBreaker", "CircuitOpenError", "Clock",
+    "Config", "ConfigurationError", "ConflictError", "ConnectionPool", "Consumer", "Contains",
+    "Credentials", "CsvSource", "Database", "DatabaseConfig", "DatabaseError", "DeadLetter",
+    "DeleteResult", "Device", "Event", "EventBus", "EventChannel", "EventPublisher", "EventStream",
+    "EventSubscriber", "FailoverSmsService", "ForeignKey", "Health", "HealthReport", "Inbox",
+    "Infrastructure", "InfrastructureError", "Issued", "IterableSource", "JsonLinesSource",
+    "KeyValueClient", "LeaderboardEntry", "Listener", "Member", "Membership", "Message",
+    "MessagingError", "Migration", "MigrationStatus", "Migrator", "MockSmsService", "Move",
+    "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
+    "MySQLOrganizationRepository", "MySQLPhoneUserRepository", "MySQLSubmissionRepository",
+    "MySQLTokenRepository", "MySQLUserRepository", "NatsConfig", "NatsEventStream", "Not",
+    "NotFoundError", "ObjectMetadata", "ObjectMove", "ObjectSummary", "Observer", "OneOf",
+    "OpenTelemetryObserver", "Organization", "OrganizationRepository", "Outbox", "Page",
+    "PhoneUser", "PhoneUserRepository", "PoolStats", "PoolTimeoutError",
+    "PostgresBenchmarkRepository", "PostgresOrganizationRepository", "PostgresPhoneUserRepository",
+    "PostgresSubmissionRepository", "PostgresTokenRepository", "PostgresUserRepository",
+    "PrometheusObserver", "Query", "QuerySource", "RateLimit", "RateLimitedError",
+    "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus", "RedisEventBusConfig",
+    "RedisEventStream", "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation",
+    "RowMove", "S3StorageConfig", "S3StorageProvider", "SerializationError", "ServiceHealth",
+    "SmsConfig", "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository",
+    "SqliteSource", "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission",
+    "SubmissionEvent", "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent",
+    "TableSource", "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted",
+    "User", "UserEvent", "UserRepository", "ValidationError", "Verification", "VerificationCache",
+    "VerificationConfig", "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone",
+    "main", "mask_phone", "new_id", "normalize_phone", "provided", "read_migrations",
+    "redact_document", "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -667,13 +668,13 @@ def mask_phone(phone: str) -> str:
     return "***" + normalize_phone(phone)[-4:]
 
 
-def _key_bytes(key: str | bytes) -> bytes:
+def _key_bytes(key: str | bytes, variable: str = "PHONE_HASH_KEY") -> bytes:
     key = _plain(key)
     if isinstance(key, bytes) and len(key) >= 32:
         return key
     if isinstance(key, str) and _HASH_KEY.valid(key):
         return key.encode()
-    raise ConfigurationError(f"the hash key should be {_HASH_KEY.expected} (PHONE_HASH_KEY)")
+    raise ConfigurationError(f"the hash key should be {_HASH_KEY.expected} ({variable})")
 
 
 def hash_phone(phone: str, key: str | bytes | None = None) -> str:
@@ -1743,6 +1744,7 @@ class Config(_Settings):
     storage: S3StorageConfig = field(default_factory=S3StorageConfig)
     sms: SmsConfig = field(default_factory=SmsConfig)
     phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
+    audit_key: str | None = _setting(None, _HASH_KEY, "AUDIT_KEY", secret=True)
     #: of the event stream; None: that of ``cache``
     events_url: str | None = _setting(None, _EVENTS_URL, "EVENTS_URL", secret=True)
     verification: VerificationConfig = field(default_factory=VerificationConfig)
@@ -10391,14 +10393,15 @@ class Repository(_RecordStore[R]):
         _check_range("batch", batch, 1, 10_000)
         return self._walk(self._conditions(where), batch)
 
-    def _walk(self, where: _ByColumn, batch: int) -> Iterator[R]:
-        order = [(name, False) for name in self.key]
+    def _walk(self, where: _ByColumn, batch: int, by: Sequence[str] = ()) -> Iterator[R]:
+        by = by or self.key
+        order = [(name, False) for name in by]
         after: Sequence[Any] = ()
         last: Sequence[Any] | None = ()
         while last is not None:
             records, last = self._portion("iterate", where, order, batch, after=after)
             yield from records
-            after = [self._held[name].unread(value) for name, value in zip(self.key, last or ())]
+            after = [self._held[name].unread(value) for name, value in zip(by, last or ())]
 
     def _some(self, where: _ByColumn) -> dict[str, Any]:
         """Return the conditions on rows to change or delete, of which there is one at least."""
@@ -20350,7 +20353,7 @@ def table_ddl(source: Database, table: str, engine: str) -> str:
     return "\n".join([head, *notes, syntax.create(quote(rows.table), lines)])
 
 
-# === outbox =======================================================================================
+# === outbox and audit =============================================================================
 
 
 @dataclass(eq=False, repr=False)
@@ -20659,6 +20662,373 @@ class Inbox:
         """
         old = self._messages._clock.now() - timedelta(seconds=_TTL_OR_0.check("older", older))
         return self._messages.delete_where({"created_at": Below(old)})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AuditEntry(_ByValue):
+    """Who did what to what, and when. ``version`` is that of an event in its stream."""
+
+    id: int = FILLED  # made by the server
+    created_at: datetime = FILLED
+    actor: str = ""
+    action: str = ""
+    subject: str = ""
+    version: int | None = None
+    data: dict[str, Any] | None = field(default=None, repr=False)
+
+
+class _AuditRepository(Repository[AuditEntry]):
+    record = AuditEntry
+    table = "infra_audit"
+    resource = "audit entry"
+    trimmed = ("action", "subject")
+    lengths: ClassVar = {"id": 64, "actor": 255, "action": 100, "subject": 255}
+    unique: ClassVar = {"infra_audit_subject_version_key": ("subject", "version")}
+
+
+@dataclass(eq=False, repr=False)
+class _AuditSeal(_ByValue):
+    """A link of the chain over the audit log. That at position 0 belongs to no entry."""
+
+    position: int
+    entry_id: int
+    mac: str
+
+    @property
+    def head(self) -> str:
+        return f"{self.position}:{self.mac}"
+
+
+class _SealRepository(Repository[_AuditSeal]):
+    record = _AuditSeal
+    table = "infra_audit_seals"
+    resource = "seal"
+    key = ("position",)
+    ids = ()
+    sort_fields = ()
+    lengths: ClassVar = {"position": 64, "entry_id": 64, "mac": 64}
+    unique: ClassVar = {"infra_audit_seals_entry_id_key": ("entry_id",)}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AuditReport(_ByValue):
+    """The result of ``AuditLog.verify``; docs/audit.md explains each problem.
+
+    Attributes:
+        checked: the sealed entries that are in order.
+        head: that of the chain up to there; "" if there is none.
+        problem: the first one: "changed", "removed", "inserted", "unsealed", "cut" or "key"; "" if
+            all is in order.
+        entry_id: the entry that it is about.
+    """
+
+    checked: int
+    head: str
+    problem: str = ""
+    entry_id: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is in order."""
+        return not self.problem
+
+    def __str__(self) -> str:
+        texts = {
+            "": f"all in order, head {self.head or 'none'}",
+            "unsealed": f"the seal before that of entry {self.entry_id} was removed",
+            "cut": "the tail was cut: the chain does not lead to the given head",
+            "key": "the key is another one",
+        }
+        found = texts.get(self.problem, f"entry {self.entry_id} was {self.problem}")
+        return f"{self.checked:,} sealed entries checked: {found}"
+
+
+_CAMEL_CASE = _lazy(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SECRET_NAME = _lazy(
+    r"(?<![^\W\d_])(?:passwords?|passwd|secrets?|tokens?|codes?|otps?|pins?|authorization|cookies?"
+    r"|api[\W_]*keys?|phones?)(?![^\W\d_])"
+)
+
+
+@functools.lru_cache(1000)
+def _redacted_name(name: str) -> tuple[str, bool]:
+    """Return a key of a document as it may be stored, and whether its value is secret."""
+    folded = _folded(_CAMEL_CASE.sub("_", name))
+    return redact_document(name), _SECRET_NAME.search(folded) is not None
+
+
+def redact_document(data: Any) -> Any:
+    """Return a copy of a JSON document with "***" for what looks secret.
+
+    That are values under keys with a word such as password, token, code, pin or phone in their
+    name ("accessToken", "pin_code", not "shipping"). Of phone numbers four digits remain.
+    """
+    if isinstance(data, str):
+        if "+" in data:
+            with contextlib.suppress(ValidationError):
+                return mask_phone(data)
+        return data
+    if isinstance(data, dict):
+        found = {}
+        for key, value in data.items():
+            name, is_secret = _redacted_name(key) if isinstance(key, str) else (key, False)
+            found[name] = "***" if is_secret else redact_document(value)
+        return found
+    return [*map(redact_document, data)] if isinstance(data, list) else data
+
+
+#: one text for equal values, whatever the engine has done with the order of keys
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_HEAD = _lazy("([0-9]{1,18}):([0-9a-f]{64})")
+
+
+class AuditLog:
+    """Entries of who did what to what. They are inserted only; nothing changes or deletes one.
+
+        with database.transaction():
+            orders.update_fields(order.id, status="paid")
+            audit.record(f"user:{user.id}", "order.paid", f"order:{order.id}", {"total": 5})
+
+    ``seal`` chains what is committed with a keyed hash, and ``verify`` names what was changed
+    afterwards. ``append`` and ``replay`` keep the events of streams in the same table (event
+    sourcing). Needs the tables of ``schema.sql``, with the rights of docs/audit.md.
+
+    Args:
+        database: that of the transactions.
+        key: at least 32 bytes of secret text, for ``seal`` and ``verify``.
+        redact: takes a copy of each document and returns what to store. None changes nothing.
+        settle: seconds; transactions last less, and the clocks of programs differ by less.
+        clock: for ``created_at``; by default the database's.
+
+    Raises ConfigurationError for an invalid argument.
+    """
+
+    BATCH = 1000  # entries of a transaction of ``seal``, and of a statement that reads
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        key: str | bytes | None = None,
+        redact: Callable[[Any], Any] | None = redact_document,
+        settle: float = 600.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._entries = _AuditRepository.on(database, clock=clock)
+        self._seals = _SealRepository.on(database, clock=clock)
+        self._key = None if key is None else _key_bytes(key, "AUDIT_KEY")
+        if redact is not None:
+            _check_function("redact", redact, "data", ConfigurationError)
+        self._redact = redact
+        self._settle = timedelta(seconds=_WAIT_OR_0.require("settle", settle))
+        self._clock = self._entries._clock
+        self._writer = _EventWriter(self._clock, None, None)
+
+    def record(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None
+    ) -> AuditEntry:
+        """Insert an entry, in the transaction that is open, and return it as stored.
+
+        An actor or subject that is a phone number raises ValidationError.
+        """
+        _check_text("actor", actor, blank_ends=False, empty=False)
+        return self._insert(actor, action, subject, None, self._redacted(data))
+
+    def history(self, subject: str) -> Iterator[AuditEntry]:
+        """Return the entries of a subject in the order of their ids, reading in portions."""
+        return self._entries.iterate({"subject": subject}, batch=self.BATCH)
+
+    def entries(self, after: int = 0, limit: int = 100) -> list[AuditEntry]:
+        """Return up to ``limit`` entries in the order of their ids, above ``after``.
+
+        Ids are made before the commit: a lesser one may appear after a greater one.
+        """
+        _check_range("after", after, 0, 2**63 - 1)
+        _check_range("limit", limit, 1, 10_000)
+        return self._entries.select({"id": Above(after)}, limit=limit)
+
+    def append(self, stream: str, event: Event, expected_version: int, *, actor: str = "") -> int:
+        """Add an event to the stream that has the expected version (0: none); return the new one.
+
+        Raises ConflictError if another caller was faster, or the stream has no such version, and
+        SerializationError if the redacted event could not be read again.
+        """
+        _check_event(event)
+        _check_range("expected_version", expected_version, 0, 2**31 - 2)
+        data = _decode(self._writer.write(event)[1])[0]
+        redacted = self._redacted(data)
+        if redacted != data:
+            Message("", None, _encode(redacted)).deserialize(type(event))
+        # No row is ever changed or deleted, so what this finds still holds when the row is stored.
+        last = {"subject": stream, "version": expected_version}
+        if expected_version and not self._entries.exists_where(last):
+            rule, message = "infra_audit_subject_version_gap", "the stream has no such version"
+            raise self._entries._rule_broken("append", rule, message)
+        self._insert(actor, event._type, stream, expected_version + 1, redacted)
+        return expected_version + 1
+
+    def replay(self, stream: str, fold: Callable[[T, Message], T], start: T) -> T:
+        """Return the state that ``fold(state, message)`` makes of a stream's events, in order."""
+        _check_function("fold", fold, "a state and a message")
+        where = self._entries._conditions({"subject": stream, "version": AtLeast(1)})
+        for entry in self._entries._walk(where, self.BATCH, by=("version",)):
+            start = _not_deferred(fold(start, Message(stream, None, _encode(entry.data))))
+        return start
+
+    def _insert(
+        self, actor: str, action: str, subject: str, version: int | None, data: Any
+    ) -> AuditEntry:
+        for name, text in (("actor", actor), ("subject", subject)):
+            if redact_document(text) != text:
+                raise ValidationError(f"{name} should be an id, not a phone number")
+        row: dict[str, Any] = {"created_at": self._clock.now(), "actor": actor, "action": action}
+        row |= {"subject": subject, "version": version, "data": data}
+        row = self._entries._checked(row)
+        self._entries._insert_numbered("record", row)
+        if data is not None:
+            row["data"] = row["data"].value
+        return self._entries._make(map(row.__getitem__, self._entries._shown))
+
+    def _redacted(self, data: Any) -> Any:
+        if data is None or self._redact is None:
+            return data
+        if self._redact is not redact_document:  # which changes nothing in place
+            data = _document("data", data).value
+        try:
+            return _not_deferred(self._redact(data))
+        except Exception as error:
+            kind = type(error).__name__
+        raise ValidationError(f"redact raised {kind}")  # outside: the context may quote the data
+
+    # ---- seals
+
+    def seal(self) -> str:
+        """Chain the committed entries that have no seal yet, and return the head of the chain.
+
+        Keep the head elsewhere, for ``verify``. Several calls may run at a time, and the next one
+        continues one that was killed. Raises ValidationError inside a transaction, and
+        ConfigurationError without the key of the earlier seals.
+        """
+        root = self._root()
+        if self._seals.database._current() is not None:
+            raise ValidationError("seal chains what is committed: call it outside a transaction")
+        if not self._seals.exists(0):
+            with contextlib.suppress(ConflictError):
+                self._seals.create(root)
+        if self._seals.get(0) != root:
+            raise ConfigurationError("another key made the earlier seals (AUDIT_KEY)")
+        for ids in self._without_seals(Between(self._settled(), self._clock.now())):
+            while ids and not self._chain(ids):
+                pass  # another caller was faster
+        return self._last_seals(1)[0].head
+
+    def _chain(self, ids: Sequence[int]) -> bool:
+        """Seal those that still have no seal. Return False if another caller seals meanwhile."""
+        newest = self._last_seals(1)
+        ids = self._unsealed(ids)
+        found, last, seals = self._read(ids), newest[0], list[_AuditSeal]()
+        for entry in filter(None, map(found.get, ids)):
+            last = _AuditSeal(last.position + 1, entry.id, self._mac(last, entry))
+            seals.append(last)
+        try:
+            self._seals.database.run(lambda: self._seals.create_many(seals))
+        except ConflictError:
+            if self._last_seals(1) == newest:
+                raise
+            return False
+        return True
+
+    def verify(self, head: str | None = None) -> AuditReport:
+        """Compare the entries with their seals, and report the first problem.
+
+        ``head`` is what an earlier ``seal`` has returned. Entries may wait for their seals.
+        """
+        if head is not None and not (_is_text(head) and _HEAD.fullmatch(head)):
+            raise ValidationError("head should be what seal has returned")
+        last, problem, entry_id = self._first_problem(head)
+        known = last.head if last.mac else ""
+        return AuditReport(max(0, last.position), known, problem, entry_id or None)
+
+    def _first_problem(self, head: str | None) -> tuple[_AuditSeal, str, int]:
+        """Return the last seal that is in order, the problem, and the entry's id."""
+        root, last = self._root(), _AuditSeal(-1, 0, "")
+        end = int(head.partition(":")[0]) if head else -1
+        walk = self._seals.iterate(batch=self.BATCH)
+        while seals := [*itertools.islice(walk, self.BATCH)]:
+            found = self._read([seal.entry_id for seal in seals])
+            for seal in seals:
+                if problem := self._problem(root, last, seal, found.get(seal.entry_id)):
+                    return last, problem, seal.entry_id
+                if seal.position == end and seal.head != head:
+                    return last, "cut", 0
+                last = seal
+        if last.position < end:
+            return last, "cut", 0
+        until = _later(self._clock.now(), self._settle)
+        for ids in self._without_seals(Not(Between(self._settled(), until))):
+            if ids:
+                return last, "inserted", ids[0]
+        return last, "", 0
+
+    def _problem(
+        self, root: _AuditSeal, last: _AuditSeal, seal: _AuditSeal, entry: AuditEntry | None
+    ) -> str:
+        if seal.position != last.position + 1:
+            return "unsealed"
+        if seal.position == 0:
+            return "" if seal == root else "key"
+        if entry is None:
+            return "changed" if self._entries.exists(seal.entry_id) else "removed"
+        return "" if seal.mac == self._mac(last, entry) else "changed"
+
+    def _root(self) -> _AuditSeal:
+        """Return the seal at position 0, which tells whether the key is the same."""
+        return _AuditSeal(0, 0, self._digits("infra audit"))
+
+    def _digits(self, text: str) -> str:
+        if self._key is None:
+            raise ConfigurationError("seals need a key (AUDIT_KEY)")
+        return _hmac_digits(self._key, text)
+
+    def _mac(self, last: _AuditSeal, entry: AuditEntry) -> str:
+        at = entry.created_at.isoformat()
+        values = [entry.id, at, entry.actor, entry.action, entry.subject, entry.version, entry.data]
+        return self._digits(last.mac + _canonical([last.position + 1, *values]))
+
+    def _last_seals(self, limit: int) -> list[_AuditSeal]:
+        return self._seals.select(sort="position", descending=True, limit=limit)
+
+    def _settled(self) -> datetime:
+        """Return the time before which all entries are sealed, and none may be added."""
+        found = self._read([seal.entry_id for seal in self._last_seals(self.BATCH)])
+        return max([_EPOCH, *(entry.created_at for entry in found.values())]) - self._settle
+
+    def _without_seals(self, times: _Condition) -> Iterator[list[int]]:
+        """Give the ids without a seal among the entries of these times, in portions.
+
+        In the order of an index: by id, a server might walk through the whole table.
+        """
+        names = "created_at", "id"
+        order = [(name, False) for name in names]
+        read = functools.partial(self._entries._rows, "seal", names, {"created_at": times}, order)
+        rows = read(self.BATCH)
+        while rows:
+            yield self._unsealed([id for _, id in rows])
+            rows = read(self.BATCH, after=rows[-1])
+
+    def _unsealed(self, ids: Sequence[int]) -> list[int]:
+        sealed = {seal.entry_id for seal in self._seals.select({"entry_id": OneOf(ids)})}
+        return [id for id in ids if id not in sealed]
+
+    def _read(self, ids: Sequence[int]) -> dict[int, AuditEntry]:
+        """Return entries by id, without those that an edit by hand has made unreadable."""
+        if not ids:
+            return {}
+        try:
+            return {entry.id: entry for entry in self._entries.select({"id": OneOf(ids)})}
+        except SerializationError:
+            half = len(ids) // 2
+        return {**self._read(ids[:half]), **self._read(ids[half:])} if half else {}
 
 
 # === observability ================================================================================
@@ -21238,6 +21608,11 @@ class Infrastructure(_Closeable):
         return Inbox(self.exchange, clock=self.clock)
 
     @provided
+    def audit(self) -> AuditLog:
+        """The audit log in ``exchange``."""
+        return AuditLog(self.exchange, key=self.config.audit_key, clock=self.clock)
+
+    @provided
     def sms(self) -> SmsService:
         """The SMS service of ``SMS_PROVIDER``."""
         return create_sms_service(self.config.sms, clock=self.clock, observer=self.observer)
@@ -21664,6 +22039,19 @@ def _relay(arguments: Any) -> int:
     return 0
 
 
+def _audit(arguments: Any) -> int:
+    """Return 1 if something was changed, removed, inserted or cut."""
+    if arguments.head is not None and (arguments.seal or not _HEAD.fullmatch(arguments.head)):
+        raise ConfigurationError("--head belongs to --verify, and is what --seal has printed")
+    with Infrastructure.from_env() as services:
+        if arguments.seal:
+            _say(services.audit.seal())
+            return 0
+        report = services.audit.verify(arguments.head)
+        _say(report)
+        return int(not report.ok)
+
+
 def _work(arguments: Any) -> int:
     """Run consumers until a signal comes. Return 1 if they end by themselves."""
     module, _, name = arguments.setup.partition(":")
@@ -21962,6 +22350,21 @@ exit codes:
   1  with --once: a service is down or refuses
   2  wrong usage or setting, or a driver is missing
 """
+_AUDIT_HELP = """\
+Seals or verifies the audit log in the database that is set, with AUDIT_KEY.
+Keep each head that --seal prints where nobody can write who can write to the
+database. Without it --verify does not notice that the tail was cut off.
+
+examples:
+  infra audit --seal
+  infra audit --verify
+  infra audit --verify --head $HEAD
+
+exit codes:
+  0  sealed, or all is in order
+  1  an entry was changed, removed or inserted, or a service is down
+  2  wrong usage or setting, or a driver is missing
+"""
 _WORK_HELP = """\
 Calls SETUP, a function of a module: setup(services) returns what
 services.stream.consume(...) has returned, or a list of that. Works until
@@ -22099,6 +22502,13 @@ def _parser() -> Any:
         "-V", "--version", action="version", version=version, help="show the version and exit"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    audit = commands.add_parser(
+        "audit", help="seal or verify the audit log", **_help_of(_AUDIT_HELP)
+    )
+    action = audit.add_mutually_exclusive_group(required=True)
+    _flag(action, "--seal", "seal the entries that are committed; print the head")
+    _flag(action, "--verify", "compare the entries with their seals")
+    audit.add_argument("--head", metavar="HEAD", help="what an earlier --seal has printed")
     health = commands.add_parser(
         "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
     )
@@ -22132,6 +22542,7 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.print_help(sys.stderr)
         return 2
     runs = {
+        "audit": _audit,
         "health": _health,
         "migrate": _migrate,
         "move": _move,

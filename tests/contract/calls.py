@@ -33,6 +33,7 @@ COMPANIONS: dict[type, tuple[type, ...]] = {
     infra.RedisCacheProvider: (infra.CacheLock, infra.CacheKey),
     infra.RedisEventBus: (infra.Subscription, infra.Message),
     infra.EventStream: (infra.Consumer,),
+    infra.AuditLog: (infra.AuditReport,),
 }
 #: The methods of a port that its fake refuses: a call that raises ConfigurationError covers them.
 REFUSED: dict[type, set[str]] = {

@@ -73,6 +73,7 @@ def test_every_port_has_a_suite() -> None:
         infra.EventStream,
         infra.Outbox,
         infra.Inbox,
+        infra.AuditLog,
     }
 
 

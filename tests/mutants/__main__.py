@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tests.mutants import (
+    audit,
     bundles,
     caches,
     columns,
@@ -39,6 +40,7 @@ LISTS = (
     operation.MUTANTS,
     health.MUTANTS,
     streams.MUTANTS,
+    audit.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

@@ -26,7 +26,7 @@ from tests.services import free_port, s3_keys
 Run = Callable[..., tuple[int, str, str]]
 VARIABLES = [
     "DATABASE_URL", "MYSQL_URL", "POSTGRES_URL", "REDIS_URL", "DATABASE_MAX_CONNECTIONS",
-    "S3_ENDPOINT",
+    "S3_ENDPOINT", "AUDIT_KEY",
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
 ]  # fmt: skip
 
@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
-COMMANDS = ["health", "migrate", "move", "vendor"]
+COMMANDS = ["audit", "health", "migrate", "move", "vendor"]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,30 @@ def test_without_a_command_it_shows_the_help(run: Run) -> None:
     code, out, err = run()
     assert (code, out) == (2, "")
     assert err == run("--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seal", "--head", f"1:{'0' * 64}"], "--head belongs to --verify"),
+        (["--verify", "--head", "1"], "--head belongs to --verify"),
+        (["--verify"], "no database is set"),
+        ([], "one of the arguments --seal --verify is required"),
+        (["--seal", "--verify"], "not allowed with argument"),
+    ],
+)
+def test_wrong_usage_of_audit(run: Run, arguments: list[str], words: str) -> None:
+    code, out, err = run("audit", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_audit_without_a_key(run: Run) -> None:
+    env = {"DATABASE_URL": "mysql://u:p@127.0.0.1:1/db"}
+    for option in ("--seal", "--verify"):
+        expected = (2, "", "infra: seals need a key (AUDIT_KEY)\n")
+        assert run("audit", option, **env) == expected
+    assert "(AUDIT_KEY) should be" in run("audit", "--seal", AUDIT_KEY="zq71", **env)[2]
 
 
 @pytest.mark.parametrize("name", ["no-such-script.py", "."])

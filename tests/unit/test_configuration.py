@@ -50,7 +50,9 @@ def test_text_of_any_subclass(text: Text) -> None:
             text("twilio"), text("SK1"), text("secret"), text(account), text("+14155550100"),
             region=text("eu-north-1"),
         ),
-        infra.Config(phone_hash_key=text(SECRET), events_url=text("nats://:p@nats")),
+        infra.Config(
+            phone_hash_key=text(SECRET), audit_key=text(SECRET), events_url=text("nats://:p@nats")
+        ),
         infra.NatsConfig(text("tls://u:p@nats")),
     ]  # fmt: skip
     assert plain(made) == [
@@ -60,7 +62,7 @@ def test_text_of_any_subclass(text: Text) -> None:
             "eu-north-1", "http://s3:9000", "https://public", "id", "key", "token"
         ),
         infra.SmsConfig("twilio", "SK1", "secret", account, "+14155550100", region="eu-north-1"),
-        infra.Config(phone_hash_key=SECRET, events_url="nats://:p@nats"),
+        infra.Config(phone_hash_key=SECRET, audit_key=SECRET, events_url="nats://:p@nats"),
         infra.NatsConfig("tls://u:p@nats"),
     ]
     assert made[0].engine == "mysql"  # type: ignore[attr-defined]
@@ -95,6 +97,7 @@ def test_every_variable() -> None:
             "SMS_ACCOUNT_SID": "AC2",
             "SMS_FROM": "+14155550100",
             "PHONE_HASH_KEY": SECRET,
+            "AUDIT_KEY": SECRET[::-1],
             "CACHE_PREFIX": " shop: ",
             "CHANNEL_PREFIX": "live:",
             "VERIFICATION_CODE_TTL": "600",
@@ -121,6 +124,7 @@ def test_every_variable() -> None:
         ),
         sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100", region="eu-north-1"),
         phone_hash_key=SECRET,
+        audit_key=SECRET[::-1],
         verification=infra.VerificationConfig(600, 4, 1.5, 0, 60, 20),
     )
     assert (config.mysql.engine, config.postgres.engine) == ("mysql", "postgres")  # type: ignore[union-attr]
@@ -367,6 +371,8 @@ def test_an_empty_variable_is_unset() -> None:
         ("S3_KEEPS_FOLDERS", "maybe"),
         ("SMS_PROVIDER", "pigeon"),
         ("PHONE_HASH_KEY", "too short"),
+        ("AUDIT_KEY", f"{SECRET}\udcff"),
+        ("AUDIT_KEY", "too short"),
     ],
 )
 def test_a_wrong_variable_is_named_and_not_quoted(variable: str, value: str) -> None:
@@ -542,6 +548,7 @@ def test_reprs_mask_secrets() -> None:
         ),
         sms=infra.SmsConfig("twilio", SECRET, SECRET, SECRET, SECRET),
         phone_hash_key="://" + SECRET,
+        audit_key=SECRET,
     )
     assert SECRET not in repr(config)
     assert "mysql://***@db/x" in repr(config)

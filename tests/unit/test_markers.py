@@ -182,6 +182,15 @@ def use_stream(services: infra.Infrastructure) -> None:
         eventually(is_dead)
 
 
+def use_audit(services: infra.Infrastructure) -> None:
+    audit = infra.AuditLog(services.exchange, key=f"{TEXT}-" * 8)
+    audit.record(NAME, "moved", KEY, {"note": VALUE, "phone": PHONE})
+    refused(audit.record, PHONE, "moved", KEY)
+    refused(audit.append, KEY, infra.SystemEvent.CacheCleared(MESSAGE), 5)
+    assert audit.verify(audit.seal()).ok
+    refused(infra.AuditLog(services.exchange, key=f"{TEXT}+" * 8).seal)
+
+
 def use_bus(services: infra.Infrastructure, outputs: Outputs) -> None:
     services.bus.subscribe(CHANNEL, wrong_family)
     with outputs.traces.tracer.start_as_current_span("request"):
@@ -211,6 +220,7 @@ def use_all(services: infra.Infrastructure, outputs: Outputs) -> list[str]:
     use_storage(services)
     use_bus(services, outputs)
     use_stream(services)
+    use_audit(services)
     use_moves(services)
     outputs.ask_health(services)
     return secrets
