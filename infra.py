@@ -3486,12 +3486,12 @@ class _Interrupts:
         pipe.close()
         return None
 
-    def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
+    def call(self, session: _Session, work: Callable[..., Any], sql: str, data: Any) -> None:
         """Run ``work``. Ctrl-C stops the session, which cannot be used afterwards."""
         is_main = threading.get_ident() == self._main
         pipe = (self._pipe or self._open()) if is_main else None
         if pipe is None:
-            work(*arguments)
+            work(sql, data)
             return
         running, set_wakeup_fd = pipe.running, pipe.set_wakeup_fd
         nested, previous, was_raised = bool(running), pipe.previous, session.interrupted
@@ -3501,7 +3501,7 @@ class _Interrupts:
                 previous = set_wakeup_fd(pipe.descriptor)
                 if previous != pipe.descriptor:
                     pipe.previous = previous
-                work(*arguments)
+                work(sql, data)
             finally:
                 try:
                     set_wakeup_fd(previous)
@@ -4869,7 +4869,8 @@ class _Syntax(ABC):
     refusal: ClassVar[str]
 
     def __init__(self) -> None:
-        self._known_change = functools.lru_cache(1000)(self._may_change_session)
+        #: by short statement: whether it may change its session, which every call asks
+        self.known_changes: dict[str, bool] = {}
 
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
@@ -4911,18 +4912,16 @@ class _Syntax(ABC):
         return masked + sql[len(masked) :]
 
     def may_change_session(self, sql: str) -> bool:
-        """Return whether a statement may change its session, for example a setting.
-
-        Every call asks, so the results for short statements are kept.
-        """
-        if len(sql) < 2000:
-            return self._known_change(sql)
-        return self._may_change_session(sql)
-
-    def _may_change_session(self, sql: str) -> bool:
+        """Return whether a statement may change its session, for example a setting."""
         if any(map(sql.lower().__contains__, self.session_change_signs)):
-            return self.session_change.search("".join(self.code(sql))) is not None
-        return self.session_change.match(sql) is not None
+            found = self.session_change.search("".join(self.code(sql)))
+        else:
+            found = self.session_change.match(sql)
+        if len(sql) < 2000:
+            if len(self.known_changes) >= 1000:
+                self.known_changes.clear()
+            self.known_changes[sql] = found is not None
+        return found is not None
 
     def executed_strings(self, sql: str) -> Sequence[str]:
         """Return the strings in a statement that the server executes as code, as in DO."""
@@ -5201,6 +5200,9 @@ class _Session(_WatchedSocket, ABC):
         super().__init__(raw)
         self.dialect = dialect
         self.driver = dialect.driver
+        self.interruptible = dialect.config.interruptible
+        self.log_sql = dialect.config.log_sql
+        self.known_changes = dialect.syntax.known_changes
         self.process = os.getpid()
         self.idle_since = now
         self.retires_at = now + dialect.config.max_lifetime
@@ -5259,9 +5261,12 @@ class _Session(_WatchedSocket, ABC):
         """Note a statement that the attempt is about to send."""
         attempt.note = self, sql, params, before
         attempt.sent = True
-        if self.dialect.config.log_sql:
+        if self.log_sql:
             _log_sql(self.dialect, sql)
-        if self.dialect.syntax.may_change_session(sql):
+        changes = self.known_changes.get(sql)
+        if changes is None:
+            changes = self.dialect.syntax.may_change_session(sql)
+        if changes:
             self.retires_at = 0.0  # the next borrower must not get its settings
 
     def target(self, table: str, names: _Names) -> str:
@@ -6713,25 +6718,22 @@ class _PostgresSession(_Session):
         self.patience = seconds
 
     def execute(self, cursor: Any, sql: Any, params: Any = None) -> None:
-        try:
-            return self._watched(cursor.execute, sql, params)
-        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
-            reason = type(exc).__name__
-        raise _placeholder_error(sql, params, reason)
-
-    def _watched(self, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(self)
         try:
-            if self.dialect.config.interruptible:
-                _interrupts.call(self, call, *arguments)
+            if self.interruptible:
+                _interrupts.call(self, cursor.execute, sql, params)
             else:
-                call(*arguments)
+                cursor.execute(sql, params)
+            return
         except self.driver.Error as exc:
             if self.expired:  # psycopg2 reports only a closed connection, without a code
                 raise builtins.TimeoutError from exc
             raise
+        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
+            reason = type(exc).__name__
         finally:
             _watchdog.unwatch(self)
+        raise _placeholder_error(sql, params, reason)
 
     def is_open(self) -> bool:
         return not self.raw.closed
@@ -6784,7 +6786,8 @@ class _PostgresSession(_Session):
 
     def _copy(self, table: str, names: _Names, source: Any) -> None:
         command = f"COPY {self.target(table, names)} FROM STDIN"
-        self._watched(self.raw.cursor().copy_expert, command, source, 1 << 18)
+        copy = functools.partial(self.raw.cursor().copy_expert, size=1 << 18)
+        self.execute(types.SimpleNamespace(execute=copy), command, source)
 
     def open_stream(self, statement: Any) -> Any:
         cursor = self.raw.cursor()
