@@ -6024,11 +6024,12 @@ class _Dialect(ABC):
             return None
         if isinstance(params, (list, tuple)):
             known = self.converters
+            converted = []
             try:
-                return [
-                    value if (converter := known[value.__class__]) is None else converter(value)
-                    for value in params
-                ]
+                for value in params:  # a comprehension is a call, until Python 3.12
+                    converter = known[value.__class__]
+                    converted.append(value if converter is None else converter(value))
+                return converted
             except (InfrastructureError, KeyError):
                 return list(self.convert_named(enumerate(params, 1)).values())
         if isinstance(params, Mapping):
@@ -7080,13 +7081,16 @@ def _fetched(session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
     raise _unrepresentable(kind)  # outside: the context may quote it
 
 
-def _converted(row: Sequence[Any], readers: Sequence[tuple[int, _Converter]]) -> _Row:
-    """Return the row with each reader applied to the value at its position; None stays None."""
-    values = list(row)
-    for at, reader in readers:
-        if values[at] is not None:
-            values[at] = reader(values[at])
-    return tuple(values)
+def _converted(rows: Iterable[Any], readers: Sequence[tuple[int, _Converter]]) -> list[_Row]:
+    """Return rows with each reader applied to the value at its position; None stays None."""
+    converted = []
+    for row in rows:
+        values = list(row)
+        for at, reader in readers:
+            if values[at] is not None:
+                values[at] = reader(values[at])
+        converted.append(tuple(values))
+    return converted
 
 
 def _check_sql(sql: Any) -> str:
@@ -7347,8 +7351,12 @@ class _SqlStatements(Database):
     def _statement(
         self, operation: str, sql: str, params: Any, fetch: _Fetch[T], *, repeatable: bool = False
     ) -> T:
-        params = self._labelled(operation, self._dialect.convert, params)
-        block = self._current()
+        try:
+            params = self._dialect.convert(params)
+        except InfrastructureError as error:
+            error.service, error.operation = self.engine, operation
+            raise
+        block = self._blocks.get() and self._current()  # the usual statement is in no block
         if block is not None:
             return self._statement_within(block, operation, sql, params, fetch)
         sessions = self._sessions
@@ -10657,7 +10665,7 @@ class SqlRepository(Repository[R]):
         readers = [(names.index(name), read) for name, read in self._row_readers if name in names]
         if not readers:
             return operator.methodcaller("fetchall")
-        return lambda cursor: [_converted(row, readers) for row in cursor.fetchall()]
+        return lambda cursor: _converted(cursor.fetchall(), readers)
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
