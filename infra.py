@@ -10519,6 +10519,20 @@ class SqlRepository(Repository[R]):
             self._row_readers.append((name, read))
         self._row_readers += self._readers.items()
 
+    def _first(
+        self, operation: str, where: _ByColumn, order: _Order = (), *, lock: bool = False
+    ) -> R | None:
+        if order or lock:
+            return super()._first(operation, where, order, lock=lock)
+        condition, params = self._condition(where)  # most lookups: ``_rows`` takes longer
+        found = self._texts.get(condition)
+        if found is None:
+            sql = self._selection(self._shown, condition, ()) + " LIMIT 1"
+            found = self._texts[condition] = sql, self._fetcher(self._shown)
+        sql, fetch = found
+        rows: Any = self.database._statement(operation, sql, params, fetch, repeatable=True)
+        return self._make(rows[0]) if rows else None
+
     def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
         shape = "INSERT", len(rows), tuple(rows[0])
         found = self._texts.get(shape)
@@ -10695,7 +10709,7 @@ class SqlRepository(Repository[R]):
         terms: list[str] = []
         params: list[Any] = []
         for name, value in where.items():
-            column = self._sql_name(name)
+            column = self._names.get(name) or self._sql_name(name)
             if value.__class__ in _VALUE_TYPES:  # the usual case
                 terms.append(f"{column} = %s")
                 params.append(value)
