@@ -2386,8 +2386,7 @@ class CallPolicy:
         number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
-            if unguarded or operation in _UNGUARDED:
-                current._passes = True
+            current._passes = unguarded or operation in _UNGUARDED
             try:
                 if breaker is not None:
                     breaker._admit(current)
@@ -2400,7 +2399,8 @@ class CallPolicy:
                 if self._observer or self._slow or logger.isEnabledFor(logging.DEBUG):
                     now = monotonic()
                     self._report(operation, "ok", now - started, number)
-                    self._log_if_slow(operation, now - began)
+                    if self._slow:
+                        self._log_if_slow(operation, now - began)
                 return result
             # Outside the except block, because __context__ would keep the driver's text.
             error = self._error_of(failure, current, operation)
@@ -20624,10 +20624,15 @@ class _PrometheusMetrics:
         #: by name and id: a source that two observers add counts once
         self.sources: dict[tuple[str, int], Callable[[], Mapping[str, float]]] = {}
 
-    def of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any]:
-        """Return what counts a call, and what takes its seconds."""
-        counter = self._calls.labels(service, operation, outcome)
-        return counter.inc, self._seconds.labels(service, operation).observe
+    def of_call(self, service: str, operation: str, outcome: str) -> tuple[Any, Any, Sequence[Any]]:
+        """Return what counts a call, what adds its seconds, and what counts it in each bucket."""
+        calls = self._calls.labels(service, operation, outcome)
+        seconds = self._seconds.labels(service, operation)
+        try:
+            # Private, and half the time of the public methods: prometheus_client 0.20 to 0.26.
+            return calls._value.inc, seconds._sum.inc, [one.inc for one in seconds._buckets]
+        except AttributeError:
+            return calls.inc, seconds.observe, [lambda _: None] * (len(_BUCKETS) + 1)
 
     def collect(self) -> Iterator[Any]:
         for metric in (self._calls, self._seconds, *self.counts.values()):
@@ -20696,9 +20701,11 @@ class PrometheusObserver(Observer):
         self._of_call = functools.cache(self._metrics.of_call)
 
     def call(self, call: Call) -> None:
-        count, observe = self._of_call(call.service, call.operation, call.outcome)
-        count()
-        observe(call.seconds)
+        seconds = call.seconds
+        count, add, buckets = self._of_call(call.service, call.operation, call.outcome)
+        count(1)
+        add(seconds)
+        buckets[bisect.bisect_left(_BUCKETS, seconds)](1)
 
     def count(self, service: str, name: str, amount: int = 1) -> None:
         if name in self._metrics.counts:
