@@ -2388,7 +2388,7 @@ class FakeRepository(infra.Repository[R]):
             (columns.index(name), read) for name, read in self._row_readers if name in columns
         ]
         if readers:
-            found = [infra._converted(row, readers) for row in found]
+            found = infra._converted(found, readers)
         others = [self._others[name](self, rows) for name in names[len(columns) :]]
         return [(*row, *more) for row, *more in zip(found, *others)] if others else found
 

@@ -141,7 +141,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: only the first word of a statement tells that it sets something",
         INFRA,
-        Replace("_Syntax._may_change_session", "self.session_change_signs", "()"),
+        Replace("_Syntax.may_change_session", "self.session_change_signs", "()"),
         ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
     ),
     OnServers(

@@ -329,6 +329,14 @@ MUTANTS: list[Mutant] = [
         Replace("PrometheusObserver.call", "call.seconds", "call.attempt"),
     ),
     metrics(
+        "a bucket does not have its bound",
+        Replace("PrometheusObserver.call", "bisect.bisect_left", "bisect.bisect_right"),
+    ),
+    metrics(
+        "with another prometheus_client no call takes time",
+        Replace("_PrometheusMetrics.of_call", "seconds.observe", "abs"),
+    ),
+    metrics(
         "several rows count as one",
         Replace(
             "PrometheusObserver.count",

@@ -136,8 +136,8 @@ CALLS: list[Mutant] = [
         INFRA,
         Replace(
             "_Pool._open",
-            "weakref.ref(lease.slots[0], slots.remove)",
-            "weakref.ref(lease.slots[0])",
+            "weakref.ref(lease[0], slots.remove)",
+            "weakref.ref(lease[0])",
         ),
         POOL,
     ),
@@ -150,7 +150,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: a place is given back twice",
         INFRA,
-        Replace("_Pool.release", "slots.pop()", "slots[0]"),
+        Replace("_Pool.release", "lease.pop()", "lease[0]"),
         ("unit/test_errors_and_policy.py::test_giving_back_twice_does_nothing",),
     ),
     OnFakes(

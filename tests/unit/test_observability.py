@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,27 @@ def test_calls_by_service_operation_and_outcome(
     }
 
 
+class OtherHistogram(prometheus_client.Histogram):
+    """A histogram of a version of prometheus_client that stores its values elsewhere."""
+
+    def labels(self, *values: Any, **named: Any) -> Any:
+        return types.SimpleNamespace(observe=super().labels(*values, **named).observe)
+
+
+@pytest.mark.parametrize("histogram", [prometheus_client.Histogram, OtherHistogram])
 def test_the_seconds_of_calls(
-    registry: prometheus_client.CollectorRegistry, observer: infra.PrometheusObserver
+    monkeypatch: pytest.MonkeyPatch,
+    registry: prometheus_client.CollectorRegistry,
+    histogram: type[prometheus_client.Histogram],
 ) -> None:
-    for seconds, outcome in ((0.0005, "ok"), (0.03, "ok"), (0.25, "TimeoutError"), (20.0, "ok")):
+    monkeypatch.setattr(prometheus_client, "Histogram", histogram)
+    observer = infra.PrometheusObserver(registry)
+    for seconds, outcome in ((0.0005, "ok"), (0.05, "ok"), (0.25, "TimeoutError"), (20.0, "ok")):
         observer.call(infra.Call("mysql", "run", outcome, seconds, 1))
+    assert exported(registry, "infra_calls") == {
+        "infra_calls_total{run, TimeoutError, mysql}": 1,
+        "infra_calls_total{run, ok, mysql}": 3,
+    }
     assert exported(registry, "infra_call_seconds") == {
         "infra_call_seconds_bucket{0.001, run, mysql}": 1,
         "infra_call_seconds_bucket{0.005, run, mysql}": 1,
@@ -88,7 +105,7 @@ def test_the_seconds_of_calls(
         "infra_call_seconds_bucket{10.0, run, mysql}": 3,
         "infra_call_seconds_bucket{+Inf, run, mysql}": 4,
         "infra_call_seconds_count{run, mysql}": 4,
-        "infra_call_seconds_sum{run, mysql}": 20.2805,
+        "infra_call_seconds_sum{run, mysql}": 20.3005,
     }
 
 
