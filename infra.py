@@ -20901,8 +20901,10 @@ class AuditLog:
         for name, text in (("actor", actor), ("subject", subject)):
             if redact_document(text) != text:
                 raise ValidationError(f"{name} should be an id, not a phone number")
-        row: dict[str, Any] = {"created_at": self._clock.now(), "actor": actor, "action": action}
-        row |= {"subject": subject, "version": version, "data": data}
+        row: dict[str, Any] = {
+            "created_at": self._clock.now(), "actor": actor, "action": action, "subject": subject,
+            "version": version, "data": data,
+        }  # fmt: skip
         row = self._entries._checked(row)
         self._entries._insert_numbered("record", row)
         if data is not None:

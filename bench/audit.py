@@ -1,4 +1,7 @@
-"""Compare AuditLog.record with a plain INSERT of the same row, in one thread and in ten."""
+"""Compare AuditLog.record with a plain INSERT of the same row, in one thread and in ten.
+
+In a transaction of the pool, as programs use it, and with the driver's bare cursor.
+"""
 
 from __future__ import annotations
 
@@ -44,29 +47,39 @@ def pool_on(url: str) -> Iterator[infra.ConnectionPool]:
         sql(url, f"DROP DATABASE {name}")
 
 
-def recorded(pool: infra.ConnectionPool) -> Callable[[int], object]:
+def recorded(pool: infra.ConnectionPool, *, block: bool) -> Callable[[int], object]:
     audit = infra.AuditLog(pool)
 
     def write(number: int) -> None:
         for turn in range(number):
-            audit.record("user:17", "order.status", f"order:{turn % 100}", DATA)
+            with pool.transaction() if block else contextlib.nullcontext():
+                audit.record("user:17", "order.status", f"order:{turn % 100}", DATA)
 
     return write
 
 
-def by_hand(pool: infra.ConnectionPool) -> Callable[[int], object]:
-    """Return the same with the driver's cursor, over a session of the pool. It learns the id."""
+def by_hand(pool: infra.ConnectionPool, *, block: bool) -> Callable[[int], object]:
+    """Return a plain INSERT of the same row: in a transaction of the pool, or with the driver."""
     mysql = pool.engine == "mysql"
     statement = INSERT if mysql else f"{INSERT} RETURNING id"
+
+    def insert(row: tuple[object, ...]) -> None:
+        if block:
+            with pool.transaction():
+                if mysql:
+                    pool.execute(statement, row)
+                else:
+                    pool.fetch_one(statement, row)
+            return
+        with pool.connection() as raw, raw.cursor() as cursor:
+            cursor.execute(statement, row)
+            assert cursor.lastrowid if mysql else cursor.fetchone()
 
     def write(number: int) -> None:
         for turn in range(number):
             now = datetime.now(timezone.utc)
-            at = now.replace(tzinfo=None) if mysql else now
-            row = (at, "user:17", "order.status", f"order:{turn % 100}", None, json.dumps(DATA))
-            with pool.connection() as raw, raw.cursor() as cursor:
-                cursor.execute(statement, row)
-                assert cursor.lastrowid if mysql else cursor.fetchone()
+            at = now.replace(tzinfo=None) if mysql and not block else now
+            insert((at, "user:17", "order.status", f"order:{turn % 100}", None, json.dumps(DATA)))
 
     return write
 
@@ -81,36 +94,21 @@ def in_threads(write: Callable[[int], object], number: int) -> Work:
     return turn
 
 
-class Durable(services.Server):
-    """A server that flushes each commit to the disk, as an installed one does."""
+def ratios(bench: Bench, pool: infra.ConnectionPool, *, block: bool) -> list[Ratio]:
+    """Return the ratios of a transaction with one entry, which are promised, or to the bare driver.
 
-    #: options of the command, of which the last ones count
-    flushing: tuple[str, ...]
-
-    def command(self) -> list[str]:
-        return [*super().command(), *self.flushing]
-
-
-class DurablePostgres(Durable, services.PostgresServer):
-    flushing = "-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on"
-
-
-class DurableMariaDb(Durable, services.MariaDbServer):
-    flushing = ("--innodb-flush-log-at-trx-commit=1",)
-
-
-DURABLE = {"postgres": DurablePostgres, "mariadb": DurableMariaDb}
-
-
-def ratios(bench: Bench, pool: infra.ConnectionPool, words: str, target: float) -> list[Ratio]:
-    server, ours, theirs = pool.health_check().server.split()[0], recorded(pool), by_hand(pool)
+    The bare driver lacks the deadline, the retries and the errors of the pool: no promise.
+    """
+    server = pool.health_check().server.split()[0]
+    ours, theirs = recorded(pool, block=block), by_hand(pool, block=block)
+    words, target = ("", 0.83) if block else (" driver", 0)
     return [
         bench.compare(
-            f"{server}{words}, one",
+            f"{server}{words}, one thread",
             lambda: ours(200),
             lambda: theirs(200),
             target=target,
-            rounds=21,
+            rounds=31,
             number=1,
         ),
         bench.compare(
@@ -118,7 +116,7 @@ def ratios(bench: Bench, pool: infra.ConnectionPool, words: str, target: float) 
             in_threads(ours, 50),
             in_threads(theirs, 50),
             target=target,
-            rounds=21,
+            rounds=31,
             number=1,
         ),
     ]
@@ -135,26 +133,14 @@ def seal_rates(pool: infra.ConnectionPool) -> str:
     return f"  {pool.health_check().server}: {rates} a second"
 
 
-def on_durable(bench: Bench, name: str) -> list[Ratio]:
-    binary = services.SERVICES[name].find()
-    if binary is None:
-        raise services.Missing(f"no {name} server")
-    server = DURABLE[name](binary).start()
-    try:
-        with pool_on(server.url) as pool:
-            return ratios(bench, pool, "", 0.83)
-    finally:
-        server.stop()
-
-
 def main() -> int:
     bench = Bench(short=arguments(__doc__).parse_args().short)
     try:
         found, rates = list[Ratio](), list[str]()
-        for name in DURABLE:
-            found += on_durable(bench, name)
+        for name in ("postgres", "mariadb"):
             with pool_on(services.shared(name)) as pool:
-                found += ratios(bench, pool, " unsynced", 0)
+                for block in (True, False):
+                    found += ratios(bench, pool, block=block)
                 rates.append(seal_rates(pool))
         bench.report("AuditLog.record, times as fast as a plain INSERT", found)
         print("\n".join(rates))

@@ -127,6 +127,7 @@ def test_sealers_on_connections_of_their_own(url: str, backend: AuditBackend) ->
             return sealer.seal()
 
     heads = in_threads(4, work)
+    assert [*map(type, heads)] == [str] * 4, heads  # none was refused
     head = backend.log().seal()
     assert head.startswith("500:")
     assert head in heads

@@ -77,7 +77,7 @@ def test_all_are_up(
         assert found["storage"].pool is None
         first = found["mysql"].pending or ()
         assert [(each.source, each.number, each.state) for each in first] == [
-            ("schema", number, "pending") for number in range(1, 5)
+            ("schema", number, "pending") for number in range(1, 6)
         ]
         assert (found["redis"].pending, found["storage"].pending) == (None, None)
         assert json.loads(json.dumps(report.as_dict())) == report.as_dict()

@@ -162,9 +162,10 @@ def test_the_librarys_own_schema(shop: Shop) -> None:
     assert found.apply() == found.migrations
     assert found.apply() == []
     assert shop.tables() == [
-        "benchmark_tags", "benchmark_versions", "benchmarks", "infra_inbox", "infra_moves",
-        "infra_outbox", "infra_outbox_leases", "organization_members", "organizations",
-        "phone_users", "refresh_tokens", "schema_migrations", "submissions", "users",
+        "benchmark_tags", "benchmark_versions", "benchmarks", "infra_audit", "infra_audit_seals",
+        "infra_inbox", "infra_moves", "infra_outbox", "infra_outbox_leases", "organization_members",
+        "organizations", "phone_users", "refresh_tokens", "schema_migrations", "submissions",
+        "users",
     ]  # fmt: skip
 
 

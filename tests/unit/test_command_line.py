@@ -213,7 +213,7 @@ def test_a_wrong_setting_of_redis(run: Run) -> None:
     assert err.startswith("infra: CacheConfig.url (REDIS_URL) should be redis://")
 
 
-PENDING = r"(, 4 pending)?"  # the tests share these databases
+PENDING = r"(, 5 pending)?"  # the tests share these databases
 MYSQL_UP = rf"mysql    up    (MariaDB|MySQL) \d+\.\d+\.\d+ +\d+\.\d ms{PENDING}\n"
 POSTGRES_UP = rf"postgres up    PostgreSQL \d+\.\d+ +\d+\.\d ms{PENDING}\n"
 REDIS_UP = r"redis    up    Redis \d+\.\d+\.\d+ +\d+\.\d ms\n"
