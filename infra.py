@@ -6839,7 +6839,7 @@ class _PostgresSession(_Session):
     def _copy(self, table: str, names: _Names, source: Any) -> None:
         command = f"COPY {self.target(table, names)} FROM STDIN"
         copy = functools.partial(self.raw.cursor().copy_expert, size=1 << 18)
-        self.execute(types.SimpleNamespace(execute=copy), command, source)
+        self.execute(types.SimpleNamespace(execute=copy), command, source)  # as a cursor
 
     def open_stream(self, statement: Any) -> Any:
         cursor = self.raw.cursor()
@@ -20770,6 +20770,9 @@ _SECRET_NAME = _lazy(
 )
 
 
+_PHONE = _lazy(r"\+[1-9](?:[ .()-]{0,3}[0-9]){6,14}(?![0-9])")
+
+
 @functools.lru_cache(1000)
 def _redacted_name(name: str) -> tuple[str, bool]:
     """Return a key of a document as it may be stored, and whether its value is secret."""
@@ -20784,10 +20787,7 @@ def redact_document(data: Any) -> Any:
     name ("accessToken", "pin_code", not "shipping"). Of phone numbers four digits remain.
     """
     if isinstance(data, str):
-        if "+" in data:
-            with contextlib.suppress(ValidationError):
-                return mask_phone(data)
-        return data
+        return _PHONE.sub(lambda found: mask_phone(found[0]), data) if "+" in data else data
     if isinstance(data, dict):
         found = {}
         for key, value in data.items():
@@ -20849,7 +20849,7 @@ class AuditLog:
     ) -> AuditEntry:
         """Insert an entry, in the transaction that is open, and return it as stored.
 
-        An actor or subject that is a phone number raises ValidationError.
+        An actor, action or subject that holds a phone number raises ValidationError.
         """
         _check_text("actor", actor, blank_ends=False, empty=False)
         return self._insert(actor, action, subject, None, self._redacted(data))
@@ -20898,9 +20898,9 @@ class AuditLog:
     def _insert(
         self, actor: str, action: str, subject: str, version: int | None, data: Any
     ) -> AuditEntry:
-        for name, text in (("actor", actor), ("subject", subject)):
+        for name, text in (("actor", actor), ("action", action), ("subject", subject)):
             if redact_document(text) != text:
-                raise ValidationError(f"{name} should be an id, not a phone number")
+                raise ValidationError(f"{name} should hold an id, not a phone number")
         row: dict[str, Any] = {
             "created_at": self._clock.now(), "actor": actor, "action": action, "subject": subject,
             "version": version, "data": data,

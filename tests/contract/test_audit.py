@@ -156,16 +156,18 @@ class AuditContract(Contract):
 
     # ---- redaction
 
-    def test_a_phone_is_no_actor_and_no_subject(self, backend: AuditBackend) -> None:
+    def test_no_phone_in_who_did_what_to_what(self, backend: AuditBackend) -> None:
         log, phone = backend.log(), "+90 532 123 45 67"
         calls: list[Callable[[], object]] = [
             lambda: log.record(phone, "a", "s"),
             lambda: log.record("a", "a", phone),
+            lambda: log.record("a", "called +905321234567", "s"),
+            lambda: log.record("phone:+90(532)1234567", "a", "s"),
             lambda: log.append(phone, OrderRated(1), 0),
             lambda: log.append("s", OrderRated(1), 0, actor=phone),
         ]
         for call in calls:
-            with pytest.raises(infra.ValidationError, match="an id, not a phone") as caught:
+            with pytest.raises(infra.ValidationError, match="hold an id, not a phone") as caught:
                 call()
             assert "532" not in str(caught.value)
         assert log.entries() == []
@@ -177,6 +179,7 @@ class AuditContract(Contract):
             "shipping": "s", "postcodes": "12", "encoded": "e", "spinner": 1, "note": "+1",
             "codec": 2, "called": "+90 532 123-45-67", "+905321234567": "verified",
             "list": [{"secret": None}, ["+905321234567"], 7],
+            "text": "from +90 532 123 45 67, to +15550000 or +1234567890123456",
         }  # fmt: skip
         before = str(given)
         assert backend.log().record("a", "b", "c", given).data == {
@@ -185,6 +188,7 @@ class AuditContract(Contract):
             "cookie2": "***", "shipping": "s", "postcodes": "12", "encoded": "e", "spinner": 1,
             "note": "+1", "codec": 2, "called": "***4567",
             "list": [{"secret": "***"}, ["***4567"], 7], "***4567": "verified",
+            "text": "from ***4567, to ***0000 or +1234567890123456",
         }  # fmt: skip
         assert str(given) == before
         assert infra.redact_document({"a": ("+905321234567",)}) == {"a": ("+905321234567",)}
