@@ -154,7 +154,8 @@ class Worker:
     def __init__(self, folder: Path, servers: bool) -> None:
         self._sources = Sources()
         self._copy = folder / f"copy-{next(self._numbers)}"
-        ignored = (".venv", ".git", ".*_cache", "__pycache__", ".hypothesis", "*.egg-info")
+        ignored = [".venv", ".git", ".*_cache", "__pycache__", ".hypothesis", "*.egg-info"]
+        ignored.append("data-*")  # the files of servers, whose owner a copy would lose
         shutil.copytree(ROOT, self._copy, ignore=shutil.ignore_patterns(*ignored))
         self._env = {**os.environ, "REQUIRE_SERVICES": "1"}
         self._process: subprocess.Popen[str] | None = None
