@@ -9,8 +9,7 @@ import contextlib
 import json
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,9 +20,9 @@ sys.path[:] = [str(ROOT)] + [
 ]
 
 import infra
+from bench.database import database
 from bench.measure import Bench, Ratio, Work, arguments
 from tests import services
-from tests.conftest import sql
 
 THREADS = 10
 KEY = "bench" * 8
@@ -32,19 +31,6 @@ INSERT = (
     "INSERT INTO infra_audit (created_at, actor, action, subject, version, data) "
     "VALUES (%s, %s, %s, %s, %s, %s)"
 )
-
-
-@contextlib.contextmanager
-def pool_on(url: str) -> Iterator[infra.ConnectionPool]:
-    name = f"bench_{uuid.uuid4().hex[:12]}"
-    sql(url, f"CREATE DATABASE {name}")
-    own = url.rpartition("/")[0] + "/" + name
-    try:
-        with infra.create_pool(infra.DatabaseConfig(url=own, max_connections=THREADS)) as pool:
-            infra.Migrator(pool).apply()
-            yield pool
-    finally:
-        sql(url, f"DROP DATABASE {name}")
 
 
 def recorded(pool: infra.ConnectionPool, *, block: bool) -> Callable[[int], object]:
@@ -138,7 +124,8 @@ def main() -> int:
     try:
         found, rates = list[Ratio](), list[str]()
         for name in ("postgres", "mariadb"):
-            with pool_on(services.shared(name)) as pool:
+            with database(name, max_connections=THREADS) as pool:
+                infra.Migrator(pool).apply()
                 for block in (True, False):
                     found += ratios(bench, pool, block=block)
                 rates.append(seal_rates(pool))

@@ -17,16 +17,18 @@ from tests import services
 
 
 @contextlib.contextmanager
-def database(service: str) -> Iterator[infra.ConnectionPool]:
-    """Yield a pool on a new, empty database, and drop the database at the end."""
+def database(service: str, **settings: Any) -> Iterator[infra.ConnectionPool]:
+    """Yield a pool on a new, empty database, and drop the database at the end.
+
+    ``settings`` are those of ``infra.DatabaseConfig``.
+    """
     server = services.shared(service)
     name = f"bench_{uuid.uuid4().hex[:20]}"
     with infra.create_pool(infra.DatabaseConfig(url=server)) as admin:
         admin.execute(f"CREATE DATABASE {name}")
         try:
-            with infra.create_pool(
-                infra.DatabaseConfig(url=f"{server.rpartition('/')[0]}/{name}")
-            ) as pool:
+            url = f"{server.rpartition('/')[0]}/{name}"
+            with infra.create_pool(infra.DatabaseConfig(url=url, **settings)) as pool:
                 yield pool
         finally:
             admin.execute(f"DROP DATABASE {name}")

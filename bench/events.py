@@ -22,9 +22,9 @@ import nats
 import redis
 
 import infra
+from bench.database import database
 from bench.measure import Bench, Ratio, Work, arguments
 from tests import services
-from tests.conftest import sql
 
 EVENTS = 500
 EVENT = infra.BenchmarkEvent.StatusChanged(uuid.uuid4(), "draft", "under_review")
@@ -186,21 +186,15 @@ def on_nats(bench: Bench, url: str) -> list[Ratio]:
 
 
 @contextlib.contextmanager
-def outbox_on(url: str, size: int) -> Iterator[infra.ConnectionPool]:
+def outbox_on(server: str, size: int) -> Iterator[infra.ConnectionPool]:
     """Make a database with an outbox of so many events."""
-    name = f"bench_{uuid.uuid4().hex[:12]}"
-    sql(url, f"CREATE DATABASE {name}")
-    own = url.rpartition("/")[0] + "/" + name
-    try:
-        with infra.create_pool(infra.DatabaseConfig(url=own)) as pool:
-            infra.Migrator(pool).apply()
-            outbox = infra.Outbox(pool)
-            with pool.transaction():
-                for number in range(size):
-                    outbox.add("orders", EVENT, key=str(number))
-            yield pool
-    finally:
-        sql(url, f"DROP DATABASE {name}")
+    with database(server) as pool:
+        infra.Migrator(pool).apply()
+        outbox = infra.Outbox(pool)
+        with pool.transaction():
+            for number in range(size):
+                outbox.add("orders", EVENT, key=str(number))
+        yield pool
 
 
 def relayed_by_hand(pool: infra.ConnectionPool, client: Any) -> Work:
@@ -232,11 +226,11 @@ def relayed_by_hand(pool: infra.ConnectionPool, client: Any) -> Work:
     return turn
 
 
-def relays(bench: Bench, url: str, redis_url: str) -> tuple[Ratio, float]:
+def relays(bench: Bench, server: str, redis_url: str) -> tuple[Ratio, float]:
     """Return the ratio, and how many events a second ours sends."""
     size = bench.size(20_000, 2_000)
     with (
-        outbox_on(url, size) as pool,
+        outbox_on(server, size) as pool,
         infra.RedisClient(infra.CacheConfig(url=redis_url)) as client,
         infra.RedisEventStream(client) as stream,
         redis.Redis.from_url(redis_url, decode_responses=True) as bare,
@@ -268,7 +262,7 @@ def main() -> int:
         bench.report("Redis Streams, times as fast as redis-py", on_redis(bench, url))
         found = on_nats(bench, services.shared("nats"))
         bench.report("NATS JetStream, times as fast as nats-py", found)
-        measured = [relays(bench, services.shared(name), url) for name in ("postgres", "mariadb")]
+        measured = [relays(bench, name, url) for name in ("postgres", "mariadb")]
         title = "Outbox.relay to Redis, times as fast as the statements by hand"
         bench.report(title, [ratio for ratio, _ in measured])
         for ratio, rate in measured:
