@@ -5254,7 +5254,6 @@ class _Session(_WatchedSocket, ABC):
         self.generation = 0  # the pool's generation when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C stopped it: a cancel request may still be on its way
-        self.descriptor = descriptor
         self.is_readable = _readiness(descriptor)
 
     @abstractmethod
@@ -5339,12 +5338,9 @@ class _Session(_WatchedSocket, ABC):
             os.close(null)
         _inherited.append(self.raw)
 
+    @abstractmethod
     def cut(self) -> None:
-        """Shut the socket down, so that a thread that waits for the server gets an error."""
-        with contextlib.suppress(OSError):
-            if self.is_open():
-                with socket.socket(fileno=os.dup(self.descriptor)) as twin:
-                    twin.shutdown(socket.SHUT_RDWR)
+        """Stop the statement, so that the thread that waits for it gets an error."""
 
     def set_client_timeout(self, limited: bool) -> None:
         self.limited = limited
@@ -6365,6 +6361,11 @@ class _MySqlSession(_Session):
             raw.stopped = self.dialect.kill("CONNECTION", raw)
         return self.limited and bool(raw.stopped)
 
+    def cut(self) -> None:
+        if not self.timed_out():
+            with contextlib.suppress(Exception), _twin_socket(self.raw._sock) as twin:
+                twin.shutdown(socket.SHUT_RDWR)
+
     def is_autocommit(self) -> bool:
         return bool(self.raw.server_status & 2)
 
@@ -6786,6 +6787,10 @@ class _PostgresSession(_Session):
         finally:
             _watchdog.unwatch(self)
         raise _placeholder_error(sql, params, reason)
+
+    def cut(self) -> None:
+        with contextlib.suppress(Exception):  # the connection has just ended
+            _cancel(self.raw, _twin_socket(self.raw))
 
     def is_open(self) -> bool:
         return not self.raw.closed
@@ -19937,13 +19942,15 @@ class _MoveRun:
             raise
         if writing is not None:
             point = self._result(writing)
-        return locked(functools.partial(self._finish, point)).result() if self._is_read else point
+        if self._is_read:
+            return locked(functools.partial(self._finish, point)).result()
+        self._check_stop()
+        return point
 
     def _batches(self, point: _Checkpoint, reader: Executor) -> Iterator[_Portion]:
         source, read, position = self._move.source, point.counts.read, point.progress["position"]
         asked: Future[_Portion] | None = None
-        while not self._is_read and (size := self._size(read)):
-            self._check_stop()
+        while not self._is_read and (size := self._size(read)) and not self._stop.is_set():
             batch = asked.result() if asked else source._read(position, size)
             self._adapt_size(batch)
             read, position, self._is_read = read + batch.size, batch.position, batch.last
@@ -20686,7 +20693,7 @@ class Inbox:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditEntry(_ByValue):
-    """Who did what to what, and when. ``version`` is that of an event in its stream."""
+    """An action of an actor on a subject. ``version`` is that of an event in its stream."""
 
     id: int = FILLED  # made by the server
     created_at: datetime = FILLED
@@ -20773,6 +20780,11 @@ _SECRET_NAME = _lazy(
 _PHONE = _lazy(r"\+[1-9](?:[ .()-]{0,3}[0-9]){6,14}(?![0-9])")
 
 
+def _masked(found: re.Match[str]) -> str:
+    """Return what ``mask_phone`` does. That refuses "+49 (0)30 …", which may be in a text."""
+    return "***" + re.sub(r"\D", "", found[0])[-4:]
+
+
 @functools.lru_cache(1000)
 def _redacted_name(name: str) -> tuple[str, bool]:
     """Return a key of a document as it may be stored, and whether its value is secret."""
@@ -20787,7 +20799,7 @@ def redact_document(data: Any) -> Any:
     name ("accessToken", "pin_code", not "shipping"). Of phone numbers four digits remain.
     """
     if isinstance(data, str):
-        return _PHONE.sub(lambda found: mask_phone(found[0]), data) if "+" in data else data
+        return _PHONE.sub(_masked, data) if "+" in data else data
     if isinstance(data, dict):
         found = {}
         for key, value in data.items():

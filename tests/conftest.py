@@ -26,7 +26,7 @@ pytest_plugins = ["tests.contract.calls"]
 
 settings.register_profile(
     "machines",
-    max_examples=scaled(2000, 50),
+    max_examples=scaled(2000),
     stateful_step_count=40,
     deadline=None,
     derandomize=not PROVE,

@@ -1,4 +1,4 @@
-"""How much of the long runs a run does: all under PROVE=1 (`make prove`), else a small part."""
+"""How much of the long runs a run does: all under PROVE=1 (`make prove`), else a twentieth."""
 
 from __future__ import annotations
 

@@ -180,6 +180,7 @@ class AuditContract(Contract):
             "codec": 2, "called": "+90 532 123-45-67", "+905321234567": "verified",
             "list": [{"secret": None}, ["+905321234567"], 7],
             "text": "from +90 532 123 45 67, to +15550000 or +1234567890123456",
+            "german": "+49 (0)30 12345-67",
         }  # fmt: skip
         before = str(given)
         assert backend.log().record("a", "b", "c", given).data == {
@@ -189,6 +190,7 @@ class AuditContract(Contract):
             "note": "+1", "codec": 2, "called": "***4567",
             "list": [{"secret": "***"}, ["***4567"], 7], "***4567": "verified",
             "text": "from ***4567, to ***0000 or +1234567890123456",
+            "german": "***4567",
         }  # fmt: skip
         assert str(given) == before
         assert infra.redact_document({"a": ("+905321234567",)}) == {"a": ("+905321234567",)}

@@ -1053,10 +1053,43 @@ def test_the_second_ctrl_c_does_not_wait_for_a_batch_that_hangs(
         other.execute("INSERT INTO people VALUES (0, 'in the way', 0)")
         with pytest.raises(KeyboardInterrupt):
             move_of(old, new, transform=transform, batch=20).run()
+        # The server has stopped the statement: the move's lock is free.
+        again = move_of(old, new, batch=20, lock_timeout=3.0)
+        assert "begun by an earlier run" in str(refusal(lambda: again.run(resume=False)))
         other.execute("DELETE FROM people")
     assert move_of(old, new, batch=20).run().counts.written == 40
     assert people(new) == people(old)
     eventually(lambda: new.stats().in_use == 0)
+
+
+def test_the_first_ctrl_c_waits_for_a_batch_that_takes_long(
+    pools: Callable[[str], infra.ConnectionPool],
+) -> None:
+    import signal
+
+    old, new = pools("mariadb"), pools("postgres")
+    make_people(old, 60)
+    make_people(new)
+    is_blocked = threading.Event()
+
+    def block() -> None:
+        with new.transaction():
+            new.execute("INSERT INTO people VALUES (60, 'in the way', 0)")
+            is_blocked.set()
+            time.sleep(8)  # longer than the second Ctrl-C waits
+            new.execute("DELETE FROM people WHERE id = 60")
+
+    def transform(row: dict[str, Any]) -> dict[str, Any]:
+        if row["id"] == 3 * 20:
+            signal.raise_signal(signal.SIGINT)
+        return row
+
+    end = in_background(block)
+    assert is_blocked.wait(WAIT)
+    with pytest.raises(KeyboardInterrupt, match="people stopped: run it again to go on"):
+        move_of(old, new, transform=transform, batch=20).run()
+    assert end() is None
+    assert len(people(new)) == 40
 
 
 @pytest.mark.parametrize("engine", ["mariadb", "postgres"])
