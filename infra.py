@@ -2099,17 +2099,13 @@ class Attempt:
         note: data of the adapter for its ``translate``.
     """
 
-    __slots__ = (
-        "__weakref__", "_monotonic", "_passes", "_periods", "deadline", "final", "note", "sent",
-        "shared",
-    )  # fmt: skip
+    sent = shared = final = _passes = False
+    note: Any = None
+    #: by breaker: its period when it let the attempt pass
+    _periods: Mapping[CircuitBreaker, int] = _NO_PERIODS
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
-        #: by breaker: its period when it let the attempt pass
-        self._periods: Mapping[CircuitBreaker, int] = _NO_PERIODS
         self.deadline = deadline
-        self.sent = self.shared = self.final = self._passes = False
-        self.note: Any = None
         self._monotonic = monotonic
 
     def now(self) -> float:
@@ -10576,6 +10572,7 @@ class SqlRepository(Repository[R]):
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts = _Texts()
+        self._has_uuids = "id" in self._held and self._held["id"].kind is uuid.UUID
         #: what makes a field's value of the driver's, in this order
         self._row_readers = [
             (name, dialect.readers[held.stored])
@@ -10587,16 +10584,32 @@ class SqlRepository(Repository[R]):
             self._row_readers.append((name, read))
         self._row_readers += self._readers.items()
 
+    def find_by_id(self, id: uuid.UUID) -> R | None:
+        if id.__class__ is uuid.UUID and self._has_uuids:  # the most frequent statement
+            return self._find("find_by_id", "id", [id])
+        return super().find_by_id(id)
+
     def _first(
         self, operation: str, where: _ByColumn, order: _Order = (), *, lock: bool = False
     ) -> R | None:
         if order or lock:
             return super()._first(operation, where, order, lock=lock)
-        condition, params = self._condition(where)  # most lookups: ``_rows`` takes longer
-        found = self._texts.get(condition)
+        params = [*where.values()]
+        if len(params) == 1 and params[0].__class__ in _VALUE_TYPES:
+            (name,) = where
+            return self._find(operation, name, params)
+        condition, params = self._condition(where)
+        return self._find(operation, condition, params, where)
+
+    def _find(
+        self, operation: str, shape: str, params: list[Any], where: _ByColumn | None = None
+    ) -> R | None:
+        """Return the first record. ``shape``: the one field that has a value, or the condition."""
+        found = self._texts.get(shape)  # most lookups: ``_rows`` takes longer
         if found is None:
+            condition, _ = self._condition({shape: params[0]} if where is None else where)
             sql = self._selection(self._shown, condition, ()) + " LIMIT 1"
-            found = self._texts[condition] = sql, self._fetcher(self._shown)
+            found = self._texts[shape] = sql, self._fetcher(self._shown)
         sql, fetch = found
         rows: Any = self.database._statement(operation, sql, params, fetch, repeatable=True)
         return self._make(rows[0]) if rows else None
