@@ -9671,6 +9671,15 @@ class _FieldColumn:
         return ValidationError(f"{self._name} should {rule}")
 
 
+# Remembered: a bundle of fakes, which each of a user's tests may make, would take twice as long.
+@functools.lru_cache(maxsize=500)
+def _record_shape(record: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the types of a record's fields, and the parameters that it takes by position."""
+    taken = inspect.signature(record).parameters.values()
+    names = [each.name for each in taken if each.kind is each.POSITIONAL_OR_KEYWORD]
+    return get_type_hints(record), names
+
+
 class _RecordSchema(ABC, Generic[R]):
     """The columns of a repository's table, from the attributes of its class."""
 
@@ -9742,10 +9751,9 @@ class _RecordSchema(ABC, Generic[R]):
         self._shown = (*self._fields, *self.elsewhere)
         #: whether it is a record of this module, whose ``__init__`` only sets the fields
         self._is_plain = self.record.__module__ == __name__
-        taken = inspect.signature(self.record).parameters.values()
-        names = [each.name for each in taken if each.kind is each.POSITIONAL_OR_KEYWORD]
+        record: Any = self.record
         #: whether the record takes the fields by position, which is twice as fast as by name
-        self._in_order = names == [*self._shown]
+        self._in_order = _record_shape(record)[1] == [*self._shown]
         self._documents = [name for name in self._fields if self._held[name].stored in (dict, list)]
         #: the column whose values the server makes, or ""
         self._made = self._made_id(self._held)
@@ -9809,7 +9817,8 @@ class _RecordSchema(ABC, Generic[R]):
 
     @classmethod
     def _columns(cls) -> dict[str, _FieldColumn]:
-        hints = get_type_hints(cls.record)
+        record: Any = cls.record
+        hints = _record_shape(record)[0]
         hints = {name: hints[name] for name in cls._own_fields()} | {**cls.hidden}
         columns = {name: _FieldColumn(cls, name, hint) for name, hint in hints.items()}
         for name, sources in cls.folded.items():

@@ -80,6 +80,9 @@ def methods(port: type) -> set[Method]:
     }
 
 
+names_of = functools.cache(public_names)
+
+
 def with_subclasses(kind: type) -> list[type]:
     found: list[type[Any]] = [kind]
     for each in found:
@@ -120,14 +123,14 @@ def noted(port: type, called: set[Method]) -> Iterator[None]:
     """
     changes = []
     for kind in (port, *COMPANIONS.get(port, ())):
-        for name in public_names(kind):
-            if (kind.__name__, name) in called:
-                continue
+        wanted = [name for name in names_of(kind) if (kind.__name__, name) not in called]
+        kinds = with_subclasses(kind) if wanted else ()
+        for name in wanted:
             note = functools.partial(called.add, (kind.__name__, name))
             refusals = (infra.ConfigurationError,) if name in REFUSED.get(kind, ()) else ()
             general = inspect.getattr_static(kind, name)
-            for each in with_subclasses(kind):
-                own = inspect.getattr_static(each, name)
+            for each in kinds:
+                own = next(vars(base)[name] for base in each.__mro__ if name in vars(base))
                 # One that inherits it stays as it is: in classes that a case makes of it and of a
                 # port, it would hide the port's own method.
                 if each is kind or own is not general:

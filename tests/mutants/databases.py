@@ -739,7 +739,11 @@ return made
     OnFakes(
         "records: an __init__ takes its arguments in any order",
         INFRA,
-        Replace("_RecordSchema.__init__", "names == [*self._shown]", "{*names} == {*self._shown}"),
+        Replace(
+            "_RecordSchema.__init__",
+            "_record_shape(record)[1] == [*self._shown]",
+            "{*_record_shape(record)[1]} == {*self._shown}",
+        ),
         RECORDS,
     ),
     OnFakes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import uuid
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, timezone
@@ -210,6 +211,7 @@ def changed(sample: Sample, state: State, day: date, *changes: dict[str, Any]) -
     return replace(sample, state=state, day=day, **values)
 
 
+@functools.cache  # to make and to check a strategy takes longer than to draw from it
 def one_field(name: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({name: field_values(name)})
 

@@ -97,8 +97,9 @@ def conditions(name: str) -> st.SearchStrategy[Any]:
     return conditions_on(values, text=name in TEXT_FIELDS)
 
 
+@functools.cache
 def dict_of(
-    strategy: Callable[[str], st.SearchStrategy[Any]], names: list[str]
+    strategy: Callable[[str], st.SearchStrategy[Any]], names: tuple[str, ...]
 ) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({name: strategy(name) for name in names})
 
@@ -109,7 +110,7 @@ def where_of(
     """A condition on one field, often, or conditions on two or none."""
     one, some_names = st.sampled_from(names), st.lists(st.sampled_from(names), max_size=2)
     chosen = one.map(lambda name: [name]) | some_names
-    return chosen.flatmap(functools.partial(dict_of, strategy))
+    return chosen.map(tuple).flatmap(functools.partial(dict_of, strategy))
 
 
 def wrapped(change: dict[str, Any]) -> dict[str, Any]:
