@@ -94,6 +94,21 @@ def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
             sql(server, f"DROP DATABASE IF EXISTS {made_name}")
 
 
+@pytest.fixture(scope="session")
+def shared_pool(database: object) -> Iterator[Callable[[str], infra.ConnectionPool]]:
+    """Return a function that gives the pool of a database: logins would take longer."""
+    pools: dict[str, infra.ConnectionPool] = {}
+
+    def pool(url: str) -> infra.ConnectionPool:
+        if url not in pools:
+            pools[url] = infra.create_pool(infra.DatabaseConfig(url=url))
+        return pools[url]
+
+    yield pool
+    for made in pools.values():
+        made.close()
+
+
 def sql(url: str, statement: str) -> None:
     """Execute one statement on a new connection."""
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:

@@ -437,13 +437,13 @@ def migrated(database: Callable[[str], str], name: str) -> str:
 
 def on_real_accounts(name: str) -> Any:
     @pytest.fixture
-    def backend(self: object, database: Callable[[str], str]) -> Iterator[AccountsBackend]:
-        clock = fakes.FakeClock()
-        with infra.create_pool(infra.DatabaseConfig(url=migrated(database, name))) as pool:
-            pool.execute("DELETE FROM phone_users")
-            users = ENGINES[pool.engine].phone_users(pool, HASH_KEY, clock=clock)
-            tokens = ENGINES[pool.engine].tokens(pool, clock=clock)
-            yield AccountsBackend(pool, users, tokens, clock)
+    def backend(
+        self: object, database: Callable[[str], str], shared_pool: Callable[[str], Any]
+    ) -> AccountsBackend:
+        pool, clock = shared_pool(migrated(database, name)), fakes.FakeClock()
+        pool.execute("DELETE FROM phone_users")
+        users = ENGINES[pool.engine].phone_users(pool, HASH_KEY, clock=clock)
+        return AccountsBackend(pool, users, ENGINES[pool.engine].tokens(pool, clock=clock), clock)
 
     return backend
 
@@ -552,7 +552,11 @@ def real_exchange(
 ) -> ExchangeBackend:
     """With empty tables."""
     pool = infra.create_pool(infra.DatabaseConfig(url=url), observer=observer)
-    clock = clock or fakes.FakeClock()
+    return exchange_on(pool, clock or fakes.FakeClock())
+
+
+def exchange_on(pool: infra.ConnectionPool, clock: fakes.FakeClock) -> ExchangeBackend:
+    """With empty tables."""
     empty_exchange(pool)
     classes = ENGINES[pool.engine]
     return ExchangeBackend(
@@ -575,9 +579,9 @@ def on_fake_exchange(dialect: str) -> Any:
 
 def on_real_exchange(name: str) -> Any:
     @pytest.fixture
-    def backend(self: object, database: Callable[[str], str]) -> Iterator[ExchangeBackend]:
-        found = real_exchange(migrated(database, name))
-        yield found
-        found.database.close()
+    def backend(
+        self: object, database: Callable[[str], str], shared_pool: Callable[[str], Any]
+    ) -> ExchangeBackend:
+        return exchange_on(shared_pool(migrated(database, name)), fakes.FakeClock())
 
     return backend

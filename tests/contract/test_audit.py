@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
@@ -612,9 +612,10 @@ def by_hand(pool: infra.ConnectionPool) -> AuditBackend:
 
 def on_real(name: str) -> Any:
     @pytest.fixture
-    def backend(self: object, database: Callable[[str], str]) -> Iterator[AuditBackend]:
-        with infra.create_pool(infra.DatabaseConfig(url=migrated(database, name))) as pool:
-            yield by_hand(pool)
+    def backend(
+        self: object, database: Callable[[str], str], shared_pool: Callable[[str], Any]
+    ) -> AuditBackend:
+        return by_hand(shared_pool(migrated(database, name)))
 
     return backend
 

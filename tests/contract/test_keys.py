@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -274,10 +274,10 @@ def on_fake_keys(dialect: str) -> Any:
 
 def on_real_keys(name: str) -> Any:
     @pytest.fixture
-    def backend(self: object, database: Callable[[str], str]) -> Iterator[Keys]:
-        url = with_key_tables(database, name)
-        with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
-            yield real_keys(pool)
+    def backend(
+        self: object, database: Callable[[str], str], shared_pool: Callable[[str], Any]
+    ) -> Keys:
+        return real_keys(shared_pool(with_key_tables(database, name)))
 
     return backend
 

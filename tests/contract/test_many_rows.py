@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, ClassVar
@@ -671,14 +671,15 @@ class Server(Cases):
     name: ClassVar[str]
 
     @pytest.fixture
-    def pool(self, database: Callable[[str], str]) -> Iterator[infra.ConnectionPool]:
-        is_new = self.name not in _made
-        if is_new:
-            _made[self.name] = database(self.name)
-        with infra.create_pool(infra.DatabaseConfig(url=_made[self.name])) as pool:
-            if is_new:
-                create_tables(pool, *PORTS)
-            yield pool
+    def pool(
+        self, database: Callable[[str], str], shared_pool: Callable[[str], infra.ConnectionPool]
+    ) -> infra.ConnectionPool:
+        if self.name in _made:
+            return shared_pool(_made[self.name])
+        _made[self.name] = database(self.name)
+        pool = shared_pool(_made[self.name])
+        create_tables(pool, *PORTS)
+        return pool
 
     @pytest.fixture
     def backend(self, pool: infra.ConnectionPool) -> Backend:
