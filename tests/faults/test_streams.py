@@ -29,24 +29,55 @@ from tests.contract.test_outbox import TABLES, Target
 from tests.faults.proxy import Proxy
 from tests.faults.stream_worker import CHANNEL, CREATE, GROUP, services_at
 from tests.scale import PROVE, scaled
-from tests.services import Server
+from tests.services import RabbitServer, Server
 
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KINDS = ["redis", "nats"]
+KINDS = ["redis", "nats", "rabbitmq"]
 EVENTS = 5000 if PROVE else 500
 SLACK = 10.0  # seconds that a busy machine may add to a deadline
 
 
 @pytest.fixture(params=KINDS)
-def server(request: Any, private_server: Callable[[str], Server]) -> Server:
+def server(
+    request: Any,
+    private_server: Callable[[str], Server],
+    rabbit_server: Callable[[], RabbitServer],
+) -> Iterator[Server]:
+    if request.param == "rabbitmq":
+        rabbit = rabbit_server()
+        yield rabbit
+        delete_queues(rabbit)
+        return
     server = private_server(request.param)
     if request.param == "redis":
         server.durable = True
         server.kill()
         server.start()
-    return server
+    yield server
+
+
+@pytest.fixture
+def rabbit(rabbit_server: Callable[[], RabbitServer]) -> Iterator[RabbitServer]:
+    server = rabbit_server()
+    yield server
+    delete_queues(server)
+
+
+def delete_queues(server: RabbitServer) -> None:
+    """Delete what these tests have declared, also with a client other than ours."""
+    import pika
+
+    with pika.BlockingConnection(pika.URLParameters(f"{server.url}/%2F")) as connection:
+        channel = connection.channel()
+        for name in server.queues():
+            channel.queue_delete(name)
+        channel.exchange_delete(f"infra-{CHANNEL}")
+
+
+#: tests of what happens once ``visibility`` has passed
+takeover = pytest.mark.parametrize("server", ["redis", "nats"], indirect=True)
 
 
 @pytest.fixture
@@ -136,6 +167,7 @@ def test_an_event_that_kills_its_process(
         assert workers.effects() == {"1": 1, "2": 1}
 
 
+@takeover
 def test_a_consumer_that_is_slower_than_its_visibility(stream: infra.EventStream) -> None:
     begun, notes = threading.Event(), list[str]()
     release = threading.Event()
@@ -156,6 +188,7 @@ def test_a_consumer_that_is_slower_than_its_visibility(stream: infra.EventStream
     assert stream.dead_letters(CHANNEL, GROUP) == []
 
 
+@takeover
 def test_a_slow_worker_fails_after_it_has_lost_its_event(stream: infra.EventStream) -> None:
     """Its failure postpones nothing: it is another worker's event now."""
     calls = [threading.Event() for _ in range(3)]
@@ -347,7 +380,7 @@ def test_a_handler_closes_its_stream(stream: infra.EventStream) -> None:
     stream.append(CHANNEL, note(1))
     eventually(lambda: notes)
     consumer.join(WAIT)
-    own = ("infra-nats", "infra-consumer")
+    own = ("infra-nats", "infra-rabbitmq", "infra-consumer")
     eventually(
         lambda: (
             not [each for each in {*threading.enumerate()} - before if each.name.startswith(own)]
