@@ -17955,9 +17955,9 @@ class RabbitMQEventStream(_LoopStream):
 
     ``append`` raises MessagingError if the channel has no group, and while an alarm of the broker
     (memory, disk) blocks publishers. A slow handler keeps its event until the broker's
-    ``consumer_timeout``, whatever ``visibility`` is. Delays and pauses are up to 3 % longer, and at
-    most 49 days. An ordered group forgets the failures of an event if its process ends. Raises
-    ConfigurationError if ``pika`` is missing.
+    ``consumer_timeout``, whatever ``visibility`` is. Delays and pauses are up to 3 % longer. An
+    ordered group forgets the failures of an event if its process ends. Raises ConfigurationError
+    if ``pika`` is missing.
     """
 
     capabilities = frozenset[str]()
@@ -18021,9 +18021,11 @@ class RabbitMQEventStream(_LoopStream):
         import asyncio
 
         for connection in self._connections.values():
-            if connection.is_open:
+            if not (connection.is_closing or connection.is_closed):
                 connection.close()
-        while any(not connection.is_closed for connection in self._connections.values()):
+        for _ in range(100):  # a silent broker does not agree
+            if all(connection.is_closed for connection in self._connections.values()):
+                return
             await asyncio.sleep(0.01)
 
     async def _connect(self, name: str) -> Any:
@@ -18139,12 +18141,12 @@ class RabbitMQEventStream(_LoopStream):
         limit = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, **_MOVES}
         queues: dict[str, Any] = {dead: alone, ordered: {**limit, **alone}, name: limit}
         async with self._channel() as opened:
-            for each, more in exchanges.items():
+            for exchange, more in exchanges.items():
                 options = {"exchange_type": "fanout", "durable": True, "arguments": more}
-                await opened.ask("exchange_declare", exchange=each, **options)
-            for each, more in queues.items():
+                await opened.ask("exchange_declare", exchange=exchange, **options)
+            for queue, more in queues.items():
                 arguments = {**_QUORUM, **more}
-                await opened.ask("queue_declare", queue=each, durable=True, arguments=arguments)
+                await opened.ask("queue_declare", queue=queue, durable=True, arguments=arguments)
             await opened.ask("queue_bind", queue=ordered, exchange=rest)
             if task is not None:
                 bind = "queue_unbind" if task.ordered else "queue_bind"
@@ -18201,8 +18203,8 @@ class RabbitMQEventStream(_LoopStream):
             receive = functools.partial(self._receive, task.state["events"], channel)
             try:
                 await channel.ask("basic_qos", prefetch_count=1 if task.ordered else task.workers)
-                for each in (f"{name}.ordered", name):
-                    await channel.ask("basic_consume", queue=each, on_message_callback=receive)
+                for queue in (f"{name}.ordered", name):
+                    await channel.ask("basic_consume", queue=queue, on_message_callback=receive)
                 task.state["channel"] = channel
             finally:
                 if task.state["channel"] is not channel and channel.raw.is_open:
@@ -18225,13 +18227,13 @@ class RabbitMQEventStream(_LoopStream):
         channel, tag, id = event.ref
         if not channel.raw.is_open:
             return  # another worker has the event
-        if not take:
-            channel.cancel()  # first: an acknowledgement asks for the next event
         name, payload = self._name(task.channel, task.group), event.payload
         if event.pause is not None and task.ordered:
             again = replace(event, error="", pause=None)
             self._loop.call_later(event.pause, task.state["events"].put, again)
             return
+        if not take:
+            channel.cancel()  # first: an acknowledgement asks for the next event
         try:
             if event.pause is not None:
                 later = await self._later(name, event.pause)
@@ -18251,11 +18253,18 @@ class RabbitMQEventStream(_LoopStream):
 
     async def _unsubscribe(self, attempt: Attempt, task: _GroupTask) -> None:
         task.state["left"] += 1
-        channel = task.state["channel"]
-        if channel is not None:
+        channel, is_last = task.state["channel"], task.state["left"] == task.workers
+        if channel is None or not channel.raw.is_open:
+            return
+        if not task.ordered:
             channel.cancel()
-            if task.state["left"] == task.workers:
+            if is_last:
                 await channel.close()
+        elif is_last:
+            # pika would cancel first, and then another consumer gets the next event before ours
+            # has come back. So let the broker close the channel.
+            with contextlib.suppress(self._driver.exceptions.ChannelClosedByBroker):
+                await channel.ask("queue_declare", queue=f"{self._prefix}.absent", passive=True)
 
     def _dead(self, channel: str, group: str, limit: int | None) -> list[DeadLetter]:
         found = self._call("dead_letters", self._letters, channel, group)

@@ -326,9 +326,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The long tests first, so that no process waits for another's at the end of the run.
     items.sort(key=lambda item: item.path.parent.name != "properties")
     for item in items:
-        if {"service", "private_server", "rabbit_server", "database", "no_aws", "s3", "flask"} & set(
-            getattr(item, "fixturenames", ())
-        ):
+        if {
+            "service",
+            "private_server",
+            "rabbit_server",
+            "database",
+            "no_aws",
+            "s3",
+            "flask",
+        } & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
 
 

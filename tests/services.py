@@ -454,10 +454,19 @@ class RabbitServer(Server):
             command, capture_output=True, text=True, check=False, cwd=self.folder, **self.identity()
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return str(done.stdout)
 
     def queues(self) -> list[str]:
-        return self.control("list_queues", "--no-table-headers", "--silent", "name").split("\n")[:-1]
+        return self.control("list_queues", "--no-table-headers", "--silent", "name").split()
+
+    def knows(self, queue: str) -> bool:
+        """Return whether the name of the quorum queue is on the disk: it is there after a moment.
+
+        A node that is killed before forgets all that the queue has, and gives it no leader.
+        """
+        names = self.folder / "mnesia" / self.node / "quorum" / self.node / "names.dets"
+        word = f"%2F_{queue}".encode()  # its length precedes it
+        return bytes([len(word)]) + word in names.read_bytes()
 
     def is_ready(self) -> bool:
         return answers("127.0.0.1", self.port, self.question)
