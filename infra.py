@@ -18027,6 +18027,10 @@ class RabbitMQEventStream(_LoopStream):
             if all(connection.is_closed for connection in self._connections.values()):
                 return
             await asyncio.sleep(0.01)
+        for connection in self._connections.values():
+            if not connection.is_closed:
+                connection._transport.abort()  # pika 1.3 and 1.4 have no public way
+        await asyncio.sleep(0.01)
 
     async def _connect(self, name: str) -> Any:
         """Return the open connection of that name."""
@@ -18045,7 +18049,12 @@ class RabbitMQEventStream(_LoopStream):
                 self._is_blocked = False
                 found.add_on_connection_blocked_callback(self._on_blocked)
                 found.add_on_connection_unblocked_callback(self._on_blocked)
-            return await opened
+            try:
+                return await opened
+            except BaseException:  # too late, perhaps: it may open yet
+                if not found.is_closed:
+                    found.close()
+                raise
 
     def _on_blocked(self, _: Any, frame: Any) -> None:
         self._is_blocked = frame.method.NAME == "Connection.Blocked"
@@ -18057,7 +18066,12 @@ class RabbitMQEventStream(_LoopStream):
             self._loop, connection.channel(on_open_callback=functools.partial(_resolve, opened))
         )
         channel.raw.add_on_close_callback(lambda _, error: _resolve(opened, error=error))
-        await opened
+        try:
+            await opened
+        except BaseException:
+            if not (channel.raw.is_closing or channel.raw.is_closed):
+                channel.raw.close()
+            raise
         return channel
 
     @contextlib.asynccontextmanager
@@ -18214,12 +18228,12 @@ class RabbitMQEventStream(_LoopStream):
     def _receive(
         events: Any, channel: _RabbitChannel, _: Any, method: Any, properties: Any, payload: bytes
     ) -> None:
-        headers = properties.headers or {}
         # RabbitMQ 4.3 has the second count for what the first one was before.
-        died = max(int(headers.get(f"x-{word}-count", 0)) for word in ("delivery", "acquired"))
-        failures, deaths = (int(headers.get(f"infra-{word}", 0)) for word in ("failures", "deaths"))
+        names = ("x-delivery-count", "x-acquired-count", "infra-failures", "infra-deaths")
+        found = [(properties.headers or {}).get(name) for name in names]
+        died, taken, failures, deaths = (x if isinstance(x, int) else 0 for x in found)
         ref = channel, method.delivery_tag, properties.message_id or new_id()
-        events.put(_Delivery(ref, payload, failures, deaths + died))
+        events.put(_Delivery(ref, payload, failures, deaths + max(died, taken)))
 
     async def _settle(
         self, attempt: Attempt, task: _GroupTask, event: _Delivery, take: bool
@@ -18264,7 +18278,7 @@ class RabbitMQEventStream(_LoopStream):
             # pika would cancel first, and then another consumer gets the next event before ours
             # has come back. So let the broker close the channel.
             with contextlib.suppress(self._driver.exceptions.ChannelClosedByBroker):
-                await channel.ask("queue_declare", queue=f"{self._prefix}.absent", passive=True)
+                await channel.ask("queue_declare", queue=f"{self._name()}.absent", passive=True)
 
     def _dead(self, channel: str, group: str, limit: int | None) -> list[DeadLetter]:
         found = self._call("dead_letters", self._letters, channel, group)
@@ -18273,12 +18287,13 @@ class RabbitMQEventStream(_LoopStream):
         return sorted(letters, key=operator.attrgetter("at"))[:limit]
 
     def _dead_letter(self, channel: str, id: str, properties: Any, payload: bytes) -> DeadLetter:
-        headers = properties.headers or {}
-        notes = headers.get("infra-notes")
-        if notes is None:  # a policy of the broker has moved it
-            at = _to_utc(headers["x-death"][0]["time"]).isoformat()
-            notes = f"{headers.get('infra-failures', 0)} 1 {at} ConsumerDied"
-        return self._letter(channel, id, notes, payload.decode(errors="replace"))
+        headers, text = properties.headers or {}, payload.decode(errors="replace")
+        try:
+            return self._letter(channel, id, str(headers.get("infra-notes")), text)
+        except ValueError:  # a policy of the broker, or another program, has put it there
+            unknown = [{"time": datetime.fromtimestamp(0, timezone.utc)}]
+            at = (headers.get("x-death") or unknown)[0]["time"]
+            return self._letter(channel, id, f"0 1 {_to_utc(at).isoformat()} ConsumerDied", text)
 
     def _bring_back(self, channel: str, group: str, ids: Sequence[str], again: bool) -> int:
         found = self._call("retry_dead", self._letters, channel, group, ids, again)

@@ -190,10 +190,10 @@ class BarePika:
     """A program on pika's SelectConnection, which waits for the confirms; all in this thread."""
 
     QUORUM = {"x-queue-type": "quorum"}  # noqa: RUF012
+    _loop: Any
 
     def __init__(self, url: str) -> None:
         self._left, self._unconfirmed = 0, 0
-        self._loop: Any = None
         self._connection = pika.SelectConnection(
             pika.URLParameters(f"{url}/%2F"),
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._declare),
