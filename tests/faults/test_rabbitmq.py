@@ -109,6 +109,7 @@ def test_deleted_queues(stream: infra.RabbitMQEventStream, channel: Any) -> None
         deleted.set()
         eventually(lambda: [each.error for each in stream.dead_letters(CHANNEL, GROUP)])
         channel.queue_delete(QUEUE)
+        channel.queue_delete(f"{QUEUE}.ordered")
         eventually(lambda: stored(stream))
         eventually(lambda: "2" in worker.notes)
 

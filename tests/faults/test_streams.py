@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -249,7 +250,9 @@ def test_a_broker_is_killed_and_restarted(stream: infra.EventStream, server: Ser
 
     with stream.consume(CHANNEL, GROUP, worker, workers=2, visibility=2):
         if isinstance(server, RabbitServer):
-            eventually(lambda: server.knows(f"infra-{CHANNEL}-{GROUP}"))
+            last = f"last{uuid.uuid4().hex}"  # declared after the consumer's group
+            stream.declare(CHANNEL, last)
+            eventually(lambda: server.knows(f"infra-{CHANNEL}-{last}"))
         join = in_background(produce)
         for _ in range(scaled(20, 10)):
             before = len(stored)
