@@ -17944,6 +17944,7 @@ def _resolve(answer: Any, result: Any = None, error: Exception | None = None) ->
         answer.set_result(result)
     else:
         answer.set_exception(error)
+        answer.exception()  # nobody may wait for it; asyncio would complain
 
 
 class RabbitMQEventStream(_LoopStream):
@@ -18096,7 +18097,8 @@ class RabbitMQEventStream(_LoopStream):
             raise MessagingError(alarm, retryable=True)
         attempt.sent, publish = True, self._publisher.publish
         try:
-            await asyncio.gather(*[publish(*message) for message in messages])
+            for answer in [publish(*message) for message in messages]:
+                await answer
         except asyncio.CancelledError:
             if not self._is_blocked:
                 raise
@@ -18291,9 +18293,8 @@ class RabbitMQEventStream(_LoopStream):
         try:
             return self._letter(channel, id, str(headers.get("infra-notes")), text)
         except ValueError:  # a policy of the broker, or another program, has put it there
-            unknown = [{"time": datetime.fromtimestamp(0, timezone.utc)}]
-            at = (headers.get("x-death") or unknown)[0]["time"]
-            return self._letter(channel, id, f"0 1 {_to_utc(at).isoformat()} ConsumerDied", text)
+            at = Message(channel, None, text).at or datetime.fromtimestamp(0, timezone.utc)
+            return self._letter(channel, id, f"0 1 {at.isoformat()} ConsumerDied", text)
 
     def _bring_back(self, channel: str, group: str, ids: Sequence[str], again: bool) -> int:
         found = self._call("retry_dead", self._letters, channel, group, ids, again)
