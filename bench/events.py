@@ -1,4 +1,4 @@
-"""Compare event streams with bare redis-py and nats-py, and a relay with the statements by hand."""
+"""Compare event streams with bare redis-py, nats-py and pika, and a relay with plain statements."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ sys.path[:] = [str(ROOT)] + [
 ]
 
 import nats
+import pika
 import redis
 
 import infra
@@ -185,6 +186,80 @@ def on_nats(bench: Bench, url: str) -> list[Ratio]:
         ]
 
 
+class BarePika:
+    """A program on pika's SelectConnection, which waits for the confirms; all in this thread."""
+
+    QUORUM = {"x-queue-type": "quorum"}  # noqa: RUF012
+    _loop: Any
+
+    def __init__(self, url: str) -> None:
+        self._left, self._unconfirmed = 0, 0
+        self._connection = pika.SelectConnection(
+            pika.URLParameters(f"{url}/%2F"),
+            on_open_callback=lambda connection: connection.channel(on_open_callback=self._declare),
+            on_close_callback=lambda *_: self._loop.stop(),
+        )
+        self._loop = self._connection.ioloop
+        self._loop.start()
+
+    def _declare(self, channel: Any) -> None:
+        self._channel = channel
+        channel.exchange_declare("theirs", "fanout", durable=True)
+        channel.queue_declare("theirs", durable=True, arguments=self.QUORUM)
+        channel.queue_bind("theirs", "theirs")
+        channel.confirm_delivery(self._confirm, callback=lambda _: self._loop.stop())
+
+    def _publish(self) -> None:
+        self._left -= 1
+        self._unconfirmed += 1
+        properties = pika.BasicProperties(delivery_mode=2, message_id=str(uuid.uuid4()))
+        self._channel.basic_publish("theirs", "", text().encode(), properties, mandatory=True)
+
+    def _confirm(self, frame: Any) -> None:
+        self._last = frame.method.delivery_tag
+        if self._left and not self._all_at_once:
+            self._publish()
+        elif self._last == self._target:
+            self._loop.stop()
+
+    def append(self, number: int, *, all_at_once: bool = False) -> None:
+        """Publish so many events, each when the one before is confirmed, or all at once."""
+        self._left, self._all_at_once = number, all_at_once
+        self._target = self._unconfirmed + number
+        for _ in range(number if all_at_once else 1):
+            self._publish()
+        self._loop.start()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._loop.start()
+
+
+def on_rabbitmq(bench: Bench, url: str) -> list[Ratio]:
+    def append() -> None:
+        for _ in range(100):
+            stream.append("ours", EVENT)
+
+    with (
+        infra.RabbitMQEventStream(infra.RabbitMQConfig(url=url)) as stream,
+        contextlib.closing(BarePika(url)) as bare,
+    ):
+        stream.declare("ours", "g")
+        return [
+            bench.compare(
+                "append", append, lambda: bare.append(100), target=0.7, rounds=31, number=1
+            ),
+            bench.compare(
+                f"append_many of {EVENTS}",
+                lambda: stream.append_many("ours", [EVENT] * EVENTS),
+                lambda: bare.append(EVENTS, all_at_once=True),
+                target=0.7,
+                rounds=31,
+                number=1,
+            ),
+        ]
+
+
 @contextlib.contextmanager
 def outbox_on(server: str, size: int) -> Iterator[infra.ConnectionPool]:
     """Make a database with an outbox of so many events."""
@@ -262,6 +337,8 @@ def main() -> int:
         bench.report("Redis Streams, times as fast as redis-py", on_redis(bench, url))
         found = on_nats(bench, services.shared("nats"))
         bench.report("NATS JetStream, times as fast as nats-py", found)
+        found = on_rabbitmq(bench, services.shared("rabbitmq"))
+        bench.report("RabbitMQ, times as fast as pika's SelectConnection", found)
         measured = [relays(bench, name, url) for name in ("postgres", "mariadb")]
         title = "Outbox.relay to Redis, times as fast as the statements by hand"
         bench.report(title, [ratio for ratio, _ in measured])

@@ -131,6 +131,27 @@ def private_server() -> Iterator[Callable[[str], services.Server]]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def rabbit_server() -> Iterator[Callable[[], services.RabbitServer]]:
+    """Return a function that gives a RabbitMQ to kill and pause, which takes ten seconds to start.
+
+    The tests of a process share it: each leaves it running, and without queues.
+    """
+    started: list[services.Server] = []
+
+    def start() -> services.RabbitServer:
+        if not started:
+            started.append(_or_skip(lambda: services.private("rabbitmq")))
+            _note_version("rabbitmq", started[0].url)
+        server = started[0]
+        assert isinstance(server, services.RabbitServer)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
 def _check_flask() -> None:
     if importlib.util.find_spec("flask") is None:
         raise services.Missing("Flask is not installed: pip install flask")
@@ -308,6 +329,8 @@ def _note_version(name: str, url: str) -> None:
             client = infra.RedisClient(infra.CacheConfig(url=url))
         elif url.startswith("nats"):
             client = infra.NatsEventStream(infra.NatsConfig(url=url))
+        elif url.startswith("amqp"):
+            client = infra.RabbitMQEventStream(infra.RabbitMQConfig(url=url))
         else:
             client = infra.create_pool(infra.DatabaseConfig(url=url))
         with client:
@@ -318,9 +341,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The long tests first, so that no process waits for another's at the end of the run.
     items.sort(key=lambda item: item.path.parent.name != "properties")
     for item in items:
-        if {"service", "private_server", "database", "no_aws", "s3", "flask"} & set(
-            getattr(item, "fixturenames", ())
-        ):
+        if {
+            "service",
+            "private_server",
+            "rabbit_server",
+            "database",
+            "no_aws",
+            "s3",
+            "flask",
+        } & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
 
 

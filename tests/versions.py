@@ -37,6 +37,11 @@ DRIVERS: dict[str, tuple[list[str], list[str], str]] = {
         ],
         "not fake",
     ),
+    "pika": (
+        ["1.3.0", "1.4.4"],
+        [f"{CONTRACT}event_stream.py", f"{FAULTS}rabbitmq.py"],
+        "rabbit and not fake",
+    ),
     "prometheus_client": (["0.20.0", "0.26.0"], ["tests/unit/test_observability.py"], ""),
     "redis": (
         ["5.0.0", "5.3.1", "6.4.0", "7.4.1", "8.1.0", "8.1.0 hiredis"],  # hiredis: the parser in C

@@ -40,6 +40,7 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.RedisEventBus, fakes.FakeEventBus, set()),
     (infra.RedisEventStream, fakes.FakeEventStream, {"deliver"}),
     (infra.NatsEventStream, fakes.FakeEventStream, {"deliver"}),
+    (infra.RabbitMQEventStream, fakes.FakeEventStream, {"deliver"}),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
     (infra.TwilioSmsService, fakes.FakeSmsService, set()),
     (infra.SnsSmsService, fakes.FakeSmsService, set()),

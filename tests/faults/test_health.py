@@ -264,7 +264,10 @@ def test_a_closed_bundle(database: Callable[[str], str]) -> None:
     assert (found.error, found.reason) == ("ConnectionError", "the bundle is closed")
 
 
-@pytest.mark.parametrize(("name", "version"), [("nats", "NATS 2"), ("redis-6.2", "Redis 6.2")])
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("nats", "NATS 2"), ("redis-6.2", "Redis 6.2"), ("rabbitmq", "RabbitMQ ")],
+)
 def test_the_event_stream_is_asked(service: Callable[[str], str], name: str, version: str) -> None:
     with bundle(EVENTS_URL=service(name)) as services:
         found = services.health(deadline=WAIT).services

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,24 +30,58 @@ from tests.contract.test_outbox import TABLES, Target
 from tests.faults.proxy import Proxy
 from tests.faults.stream_worker import CHANNEL, CREATE, GROUP, services_at
 from tests.scale import PROVE, scaled
-from tests.services import Server
+from tests.services import RabbitServer, Server
 
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KINDS = ["redis", "nats"]
+KINDS = ["redis", "nats", "rabbitmq"]
 EVENTS = 5000 if PROVE else 500
 SLACK = 10.0  # seconds that a busy machine may add to a deadline
 
 
 @pytest.fixture(params=KINDS)
-def server(request: Any, private_server: Callable[[str], Server]) -> Server:
+def server(
+    request: Any,
+    private_server: Callable[[str], Server],
+    rabbit_server: Callable[[], RabbitServer],
+) -> Iterator[Server]:
+    if request.param == "rabbitmq":
+        rabbit = rabbit_server()
+        yield rabbit
+        delete_queues(rabbit)
+        return
     server = private_server(request.param)
     if request.param == "redis":
         server.durable = True
         server.kill()
         server.start()
-    return server
+    yield server
+
+
+@pytest.fixture
+def rabbit(rabbit_server: Callable[[], RabbitServer]) -> Iterator[RabbitServer]:
+    server = rabbit_server()
+    yield server
+    delete_queues(server)
+
+
+def delete_queues(server: RabbitServer) -> None:
+    """Delete what these tests have declared, also with a client other than ours."""
+    import pika
+
+    if server.process is None or server.process.poll() is not None:
+        server.start()
+    with pika.BlockingConnection(pika.URLParameters(f"{server.url}/%2F")) as connection:
+        channel = connection.channel()
+        for name in server.queues():
+            channel.queue_delete(name)
+        for name in (CHANNEL, "other"):
+            channel.exchange_delete(f"infra-{name}")
+
+
+#: tests of what happens once ``visibility`` has passed
+takeover = pytest.mark.parametrize("server", ["redis", "nats"], indirect=True)
 
 
 @pytest.fixture
@@ -136,6 +171,7 @@ def test_an_event_that_kills_its_process(
         assert workers.effects() == {"1": 1, "2": 1}
 
 
+@takeover
 def test_a_consumer_that_is_slower_than_its_visibility(stream: infra.EventStream) -> None:
     begun, notes = threading.Event(), list[str]()
     release = threading.Event()
@@ -156,6 +192,7 @@ def test_a_consumer_that_is_slower_than_its_visibility(stream: infra.EventStream
     assert stream.dead_letters(CHANNEL, GROUP) == []
 
 
+@takeover
 def test_a_slow_worker_fails_after_it_has_lost_its_event(stream: infra.EventStream) -> None:
     """Its failure postpones nothing: it is another worker's event now."""
     calls = [threading.Event() for _ in range(3)]
@@ -208,10 +245,14 @@ def test_a_broker_is_killed_and_restarted(stream: infra.EventStream, server: Ser
                 stored.append(text)
             except infra.MessagingError as error:
                 unknown += 1 if error.outcome == "unknown" else 10**9
-            except infra.ConnectionError:
+            except (infra.ConnectionError, infra.TimeoutError):
                 pass  # nothing was sent
 
     with stream.consume(CHANNEL, GROUP, worker, workers=2, visibility=2):
+        if isinstance(server, RabbitServer):
+            last = f"last{uuid.uuid4().hex}"  # declared after the consumer's group
+            stream.declare(CHANNEL, last)
+            eventually(lambda: server.knows(f"infra-{CHANNEL}-{last}"))
         join = in_background(produce)
         for _ in range(scaled(20, 10)):
             before = len(stored)
@@ -274,6 +315,7 @@ def test_a_connection_is_cut_under_an_append(server: Server) -> None:
     sure, never = list[str](), list[str]()
     with services_at(server.url) as services, Cutting(server.port) as proxy:
         services.stream.declare(CHANNEL, GROUP)
+        services.stream.declare("other", GROUP)
         url = server.url.replace(str(server.port), str(proxy.port))
         for place in range(1, 2000, 13 if PROVE else 133):
             proxy.left = 10**9
@@ -322,6 +364,7 @@ def test_a_broker_vanishes_before_it_answers(server: Server) -> None:
     worker = Worker()
     with services_at(server.url) as services, Vanishing(server.port) as proxy:
         services.stream.declare(CHANNEL, GROUP)
+        services.stream.declare("other", GROUP)
         url = server.url.replace(str(server.port), str(proxy.port))
         with services_at(url) as cut:
             cut.stream.append("other", note("opens a connection"))
@@ -347,7 +390,7 @@ def test_a_handler_closes_its_stream(stream: infra.EventStream) -> None:
     stream.append(CHANNEL, note(1))
     eventually(lambda: notes)
     consumer.join(WAIT)
-    own = ("infra-nats", "infra-consumer")
+    own = ("infra-nats", "infra-rabbitmq", "infra-consumer")
     eventually(
         lambda: (
             not [each for each in {*threading.enumerate()} - before if each.name.startswith(own)]

@@ -27,6 +27,20 @@ def on_nats(name: str, edit: Edit, case: str) -> Mutant:
     return OnServers(f"streams: {name}", INFRA, edit, cases)
 
 
+def on_rabbit(name: str, edit: Edit, case: str) -> Mutant:
+    file = "faults/test_rabbitmq.py" if case in RABBIT_FAULTS else "contract/test_event_stream.py"
+    cases = (f"{file}::{case}" if case in RABBIT_FAULTS else f"{file}::TestRabbit::{case}",)
+    return OnServers(f"rabbitmq: {name}", INFRA, edit, cases)
+
+
+RABBIT_FAULTS = {
+    "test_a_limit_of_the_operator",
+    "test_an_alarm",
+    "test_an_ordered_group_of_two_processes",
+    "test_deleted_queues",
+}
+
+
 def outbox(name: str, edit: Edit) -> Mutant:
     return OnFakes(f"outbox: {name}", INFRA, edit, OUTBOX)
 
@@ -173,6 +187,81 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace("NatsEventStream.RESERVED", "1000", "0"),
         ("faults/test_streams.py::test_the_largest_event_of_nats",),
+    ),
+    on_rabbit(
+        "a dead letter goes to all groups again",
+        Replace(
+            "RabbitMQEventStream._letters",
+            "self._message(name, '', payload, id)",
+            "self._message(self._name(channel), '', payload, id)",
+        ),
+        "test_dead_letters_are_given_once_more",
+    ),
+    on_rabbit(
+        "it is forgotten how often an event has failed",
+        Replace(
+            "RabbitMQEventStream._settle",
+            "{'failures': event.failures, 'deaths': event.deaths}",
+            "{}",
+        ),
+        "test_retries_end_in_the_dead_letters",
+    ),
+    on_rabbit(
+        "an ordered group does not wait",
+        Never("RabbitMQEventStream._settle", "event.pause is not None and task.ordered"),
+        "test_an_ordered_group_waits_for_a_failed_event",
+    ),
+    on_rabbit(
+        "an ordered group has several events at a time",
+        Replace("RabbitMQEventStream._subscribe", "1 if task.ordered else task.workers", "9"),
+        "test_an_ordered_group_waits_for_a_failed_event",
+    ),
+    on_rabbit(
+        "an event without a queue is no error",
+        Replace(
+            "_RabbitChannel.publish",
+            "self.raw.basic_publish(exchange, key, payload, properties, mandatory=True)",
+            "self.raw.basic_publish(exchange, key, payload, properties)",
+        ),
+        "test_a_new_group_gets_what_comes",
+    ),
+    on_rabbit(
+        "a group gets an event in both of its queues",
+        Replace(
+            "RabbitMQEventStream._make_group",
+            "opened.ask('queue_bind', queue=ordered, exchange=rest)",
+            "opened.ask('queue_bind', queue=ordered, exchange=name)",
+        ),
+        "test_a_group_shares_its_events",
+    ),
+    on_rabbit(
+        "all delays share a queue",
+        Replace("RabbitMQEventStream._later", "math.ceil(time / step) * step", "3_600_000", nth=1),
+        "test_a_delayed_event",
+    ),
+    on_rabbit(
+        "an alarm is not asked for",
+        Never("RabbitMQEventStream._publish", "self._is_blocked"),
+        "test_an_alarm",
+    ),
+    on_rabbit(
+        "a consumer stays without its queue",
+        Drop("_RabbitChannel.__init__", "raw.add_on_cancel_callback(lambda _: raw.close())"),
+        "test_deleted_queues",
+    ),
+    on_rabbit(
+        "what the broker gives up is lost",
+        Replace(
+            "RabbitMQEventStream._make_group",
+            "{'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead, **_MOVES}",
+            "{}",
+        ),
+        "test_a_limit_of_the_operator",
+    ),
+    on_rabbit(
+        "the next consumer begins before an event is back",
+        Replace("RabbitMQEventStream._unsubscribe", "not task.ordered", "True"),
+        "test_an_ordered_group_of_two_processes",
     ),
     on_redis(
         "pending counts one page",

@@ -214,3 +214,14 @@ def test_fake_and_nats_agree(service: Callable[[str], str]) -> None:
         return stream
 
     run("nats", make)
+
+
+def test_fake_and_rabbitmq_agree(service: Callable[[str], str]) -> None:
+    config = infra.RabbitMQConfig(url=service("rabbitmq"))
+
+    def make() -> infra.EventStream:
+        stream = infra.RabbitMQEventStream(config)
+        stream.BLOCK = 0.01
+        return stream
+
+    run("rabbitmq", make)

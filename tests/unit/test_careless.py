@@ -46,6 +46,7 @@ BAD: Mapping[str, Any] = {
 NO_DATABASE = infra.DatabaseConfig(url="postgresql://u:p@127.0.0.1:1/db", acquire_timeout=0.1)
 NO_REDIS = infra.CacheConfig(url="redis://127.0.0.1:1/0", retries=0, deadline=0.1)
 NO_NATS = infra.NatsConfig(url="nats://127.0.0.1:1", retries=0, deadline=0.1)
+NO_RABBIT = infra.RabbitMQConfig(url="amqp://127.0.0.1:1", retries=0, deadline=0.1)
 TWILIO = infra.SmsConfig(
     provider="twilio", account_sid="a", api_key="k", api_secret="s", sender="i"
 )
@@ -99,6 +100,7 @@ GOOD_OF: Mapping[str, Mapping[str, Any]] = {
     "RedisClient": {"config": NO_REDIS},
     "RedisEventStream": {"client": infra.RedisClient(NO_REDIS)},
     "NatsEventStream": {"config": NO_NATS},
+    "RabbitMQEventStream": {"config": NO_RABBIT},
     "TwilioSmsService": {"config": TWILIO},
     "create_sms_service": {"config": TWILIO},
     "Infrastructure": {"config": infra.Config()},

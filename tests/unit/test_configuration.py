@@ -54,6 +54,7 @@ def test_text_of_any_subclass(text: Text) -> None:
             phone_hash_key=text(SECRET), audit_key=text(SECRET), events_url=text("nats://:p@nats")
         ),
         infra.NatsConfig(text("tls://u:p@nats")),
+        infra.RabbitMQConfig(text("amqps://u:p@rabbit/%2Forders")),
     ]  # fmt: skip
     assert plain(made) == [
         infra.DatabaseConfig("mysql://u:p@db/accounts"),
@@ -64,6 +65,7 @@ def test_text_of_any_subclass(text: Text) -> None:
         infra.SmsConfig("twilio", "SK1", "secret", account, "+14155550100", region="eu-north-1"),
         infra.Config(phone_hash_key=SECRET, audit_key=SECRET, events_url="nats://:p@nats"),
         infra.NatsConfig("tls://u:p@nats"),
+        infra.RabbitMQConfig("amqps://u:p@rabbit/%2Forders"),
     ]
     assert made[0].engine == "mysql"  # type: ignore[attr-defined]
     env = {"MYSQL_URL": text("mysql://u:p@db/accounts"), "SMS_PROVIDER": text(" twilio ")}

@@ -270,7 +270,7 @@ def test_the_benchmark_exchange_is_the_same_on_real_servers(
     assert "2. engine-1 by ada\n   2. engine-3 by bob" in fake
 
 
-@pytest.mark.parametrize("events", ["redis", "nats"])
+@pytest.mark.parametrize("events", ["redis", "nats", "rabbitmq"])
 def test_the_orders_are_the_same_on_real_servers(
     service: Callable[[str], str], database: Callable[[str], str], events: str
 ) -> None:
