@@ -1549,7 +1549,7 @@ class _Settings(_ByValue):
     def _read(cls, env: Mapping[str, str], region: str = "") -> dict[str, Any]:
         """Return the parsed fields that ``env`` sets. An empty variable counts as unset.
 
-        ``region`` replaces S3_ and AWS_ at the beginning of a variable.
+        ``region`` stands for S3_ and AWS_ in the variables' names.
         """
         found = {}
         for setting in fields(cls):
@@ -1777,13 +1777,14 @@ class Config(_Settings):
                     f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
                 )
 
-        stores: Any = {} if self.regions is None else self.regions
-        if not isinstance(stores, Mapping) or len(stores) == 1:
-            raise ConfigurationError("Config.regions (S3_REGIONS) should have two regions or more")
-        for name, store in stores.items():
-            _REGION.require("names in Config.regions (S3_REGIONS)", name)
-            if not isinstance(store, S3StorageConfig):
-                raise ConfigurationError(f"Config.regions: {name} should be an S3StorageConfig")
+        stores: Any = self.regions
+        is_wrong = not isinstance(stores, Mapping) or len(stores) < 2
+        if stores is not None and (
+            is_wrong or not all(isinstance(one, S3StorageConfig) for one in stores.values())
+        ):
+            raise ConfigurationError(
+                "Config.regions (S3_REGIONS) should have two S3StorageConfigs or more by name"
+            )
 
     @classmethod
     def _parts(cls) -> dict[str, Any]:
@@ -21404,8 +21405,9 @@ class MultiRegionStorageProvider(StorageProvider):
         if method in ("GET", "HEAD"):
             return str(self._read(operation, *arguments))
         self._check_outside(operation)
+        url = str(self._ask(self._first, operation, *arguments))
         self._owe([place], seconds + 3600)  # the last request may take an hour
-        return str(self._ask(self._first, operation, *arguments))
+        return url
 
     def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
         if operation != "copy":  # the primary looks itself
@@ -22037,22 +22039,22 @@ class Infrastructure(_Closeable):
         """The object storage, S3 or compatible. With ``S3_REGIONS`` it is ``regions``."""
         if self.config.regions:
             return self.regions
-        return self._store(self.config.storage)
-
-    def _store(self, config: S3StorageConfig) -> StorageProvider:
-        return S3StorageProvider(config, clock=self.clock, observer=self.observer)
+        return S3StorageProvider(self.config.storage, clock=self.clock, observer=self.observer)
 
     def _stores(self) -> Mapping[str, StorageProvider]:
-        if not self.config.regions:
-            raise ConfigurationError("no regions are set: set S3_REGIONS")
-        return {name: self._store(config) for name, config in self.config.regions.items()}
+        options: Any = {"clock": self.clock, "observer": self.observer}
+        configs = self.config.regions or {}
+        return {name: S3StorageProvider(config, **options) for name, config in configs.items()}
 
     @provided
     def regions(self) -> MultiRegionStorageProvider:
         """The object storage in the regions of ``S3_REGIONS``. ``outbox`` has what is owed."""
-        outbox, stores = self.outbox, self._stores()
+        stores = self._stores()
+        if not stores:
+            raise ConfigurationError("no regions are set: set S3_REGIONS")
         suffixes = {name: each.bucket_suffix for name, each in (self.config.regions or {}).items()}
-        return MultiRegionStorageProvider(stores, next(iter(stores)), outbox, suffixes=suffixes)
+        first = next(iter(stores))
+        return MultiRegionStorageProvider(stores, first, self.outbox, suffixes=suffixes)
 
     @provided
     def bus(self) -> EventBus:

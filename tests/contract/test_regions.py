@@ -341,7 +341,9 @@ class RegionsContract(Contract):
         assert [*reports] == ["us"]
         assert reports["us"].counts == infra.MoveCounts(read=4, written=2, dropped=2)
         assert reports["us"].done
-        expected = {f"d/{name}": f"d/{name}".encode() for name in ("missing", "other", "same", "type")}
+        expected = {
+            f"d/{name}": f"d/{name}".encode() for name in ("missing", "other", "same", "type")
+        }
         assert backend.both() == [
             {**expected, "e/missing": b"e/missing"}, {**expected, "e/extra": b"1"},
         ]  # fmt: skip
