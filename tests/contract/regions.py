@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
@@ -178,12 +179,22 @@ def on_fakes(dialect: str) -> Any:
     return backend
 
 
+class Way(Proxy):
+    """Ends a connection if nobody listens behind it."""
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            super()._serve(client)
+        except OSError:
+            client.shutdown(socket.SHUT_RDWR)
+
+
 class Gate:
     """A way to a server, which can be shut: then nobody listens there."""
 
     def __init__(self, url: str) -> None:
         self._target = urllib.parse.urlsplit(url).port or 0
-        self.proxy = Proxy(self._target)
+        self.proxy = Way(self._target)
         self.port = self.proxy.port
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -191,7 +202,7 @@ class Gate:
         self.proxy.__exit__()
 
     def open(self) -> None:
-        self.proxy = Proxy(self._target, self.port)
+        self.proxy = Way(self._target, self.port)
 
 
 class Ways:

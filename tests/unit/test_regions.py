@@ -424,7 +424,7 @@ def nowhere(name: str, **options: Any) -> infra.S3StorageProvider:
     config = infra.S3StorageConfig(
         endpoint=f"http://127.0.0.1:{1 if name == 'eu' else 2}",
         access_key="a",
-        secret_key="tell-nobody",  # noqa: S106
+        secret_key="tell-nobody",
         **options,
     )
     return infra.S3StorageProvider(config, clock=fakes.FakeClock())
@@ -474,7 +474,7 @@ def test_settings() -> None:
         "eu-west": infra.S3StorageConfig(
             endpoint="http://127.0.0.1:1",
             access_key="first",
-            secret_key="tell-nobody",  # noqa: S106
+            secret_key="tell-nobody",
             breaker_failures=3,
         ),
         "us": infra.S3StorageConfig(
