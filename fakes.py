@@ -3761,7 +3761,7 @@ class FakeInfrastructure(infra.Infrastructure):
         """Close the fakes. Raises AssertionError for faults that were not used."""
         self.close()
         if exc_info[0] is None:
-            _refuse_unused(self._built.values())
+            _refuse_unused(self._built_by_name().values())
 
     @classmethod
     def from_env(

@@ -21139,20 +21139,21 @@ def _is_outage(error: InfrastructureError) -> bool:
 class MultiRegionStorageProvider(StorageProvider):
     """One store over those of several regions, which become equal to the primary.
 
-    Writes go to the primary. Before, the outbox gets a row for what each other region is owed, so a
-    crash loses nothing. ``relay`` pays it, also what presigned URLs change. A write raises
+    Before a write goes to the primary, the outbox gets a row for what each other region is owed, so
+    a crash loses nothing. ``relay`` pays it, also what presigned URLs change. A write raises
     DatabaseError inside a transaction of the outbox's database.
 
-    Reads ask the primary, and only if that is out (no answer, busy, an open breaker) the others, in
-    order, which may be behind. If none has the object, the primary's error is raised. A list and an
-    open reader stay with one region. A presigned URL asks nobody: it is another region's only if
-    the primary's breaker is open. ``close`` closes the providers.
+    Reads ask the primary; if that is out (no answer, busy, an open breaker), the others in order,
+    which may be behind. If none has the object, the primary's error is raised. A list and an open
+    reader stay with one region. A presigned URL asks nobody, and is the primary's unless its
+    breaker is open. ``close`` closes the providers.
 
     Args:
         regions: two providers or more, by name.
         primary: a name.
+        outbox: keeps what is owed; its own relays leave that alone.
         read_stale: reads ask the others also for what the primary does not have.
-        suffixes: by name, what ends the names of the region's buckets, which AWS has only once.
+        suffixes: by name, the ends of the region's bucket names, which are unique on AWS.
         name: another one for other stores with the same outbox.
 
     Raises ConfigurationError for an invalid argument.
@@ -21174,12 +21175,11 @@ class MultiRegionStorageProvider(StorageProvider):
         name: str = "storage",
     ) -> None:
         stores = _plain_keys(_MAPPING.require("regions", regions))
-        if len({*map(id, stores.values())}) < max(2, len(stores)):
-            raise ConfigurationError("regions should be two or more different providers by name")
-        for region, store in stores.items():
+        different = {id(store) for store in stores.values() if isinstance(store, StorageProvider)}
+        if len(different) < max(2, len(stores)):
+            raise ConfigurationError("regions should be different StorageProviders, two or more")
+        for region in stores:
             _REGION.require("names of regions", region)
-            if not isinstance(store, StorageProvider):
-                raise ConfigurationError(f"region {region} should be a StorageProvider")
         if not isinstance(outbox, Outbox):
             raise ConfigurationError("outbox should be an Outbox")
         self._first = _check_choice("primary", primary, *stores)
@@ -21326,8 +21326,8 @@ class MultiRegionStorageProvider(StorageProvider):
         for path in ("/".join(place.values()) for place in places):
             for channel in self._channels:
                 part = Outbox.BUCKETS + _crc32(f"{channel}/{path}") % Outbox.BUCKETS
-                time = f"{begun:.0f} {begun + longest:.0f}"
-                rows.append(_OutboxEvent(FILLED, part, channel, time, path, due))
+                span = f"{begun:.0f} {begun + longest:.0f}"
+                rows.append(_OutboxEvent(FILLED, part, channel, span, path, due))
         return [row.id for row in self._events.create_many(rows)]
 
     def _settle(self, operation: str, begun: Sequence[int], *, done: bool = True) -> None:
@@ -22164,6 +22164,9 @@ class Infrastructure(_Closeable):
             del known["storage"]
             known |= {f"storage {name}": f"regions {name}" for name in config.regions}
         built = self._built_by_name()
+        for part in ("storage", "regions"):  # each region is asked
+            if isinstance(built.get(part), MultiRegionStorageProvider):
+                del built[part]
         if not config.events_url:  # it is in redis
             built.pop("stream", None)
         asked = {
@@ -22171,8 +22174,7 @@ class Infrastructure(_Closeable):
         }
         seen = {id(built.get(part)) for part in asked.values()}
         for part, service in built.items():
-            is_known = id(service) in seen or isinstance(service, MultiRegionStorageProvider)
-            if not is_known and hasattr(service, "health_check"):
+            if id(service) not in seen and hasattr(service, "health_check"):
                 asked[part] = part
         return asked
 

@@ -212,7 +212,9 @@ class Ways:
         self.stores = stores
         self.gates = {name: Gate(str(store.config.endpoint)) for name, store in stores.items()}
         self.providers = {
-            name: infra.S3StorageProvider(s3_config(gate.url, **options), clock=fakes.FakeClock())
+            name: infra.S3StorageProvider(
+                s3_config(gate.url, keeps_folders=True, **options), clock=fakes.FakeClock()
+            )
             for name, gate in self.gates.items()
         }
 

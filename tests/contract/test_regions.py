@@ -64,7 +64,7 @@ class RegionsContract(Contract):
         assert storage.owed() == 5
         assert storage.relay() == 5
         assert backend.both() == [{"a": b"1"}, {"a": b"1"}]
-        copied = {"copy": (b"1", "binary/octet-stream", {})}
+        copied: dict[str, Any] = {"copy": (b"1", "binary/octet-stream", {})}
         assert [content(store, other) for store in backend.stores.values()] == [copied, copied]
 
     def test_the_bucket_comes_too(self, backend: RegionsBackend) -> None:
@@ -324,7 +324,9 @@ class RegionsContract(Contract):
         storage.stop()
         assert join() == 1
         assert backend.both() == [{"k": b"1"}, {"k": b"1"}]
-        assert backend.regions().relay() == 0  # the others go on
+        storage.upload(bucket, "k", b"2")
+        assert storage.relay() == 0
+        assert backend.regions().relay() == 1  # the others go on
 
     # --- repair
 
@@ -418,7 +420,7 @@ class RegionsContract(Contract):
             ("different", {"regions": {"eu": eu, "us": eu}}),
             ("names of regions", {"regions": {"EU": eu, "us": us}}),
             ("names of regions", {"regions": {5: eu, "us": us}}),
-            ("region us", {"regions": {"eu": eu, "us": "us"}}),
+            ("StorageProviders", {"regions": {"eu": eu, "us": "us"}}),
             ("primary", {"primary": "ap"}),
             ("primary", {"primary": None}),
             ("outbox", {"outbox": backend.database}),

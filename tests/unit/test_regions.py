@@ -117,10 +117,11 @@ def test_it_is_looked_at_ever_less_often_for_a_day() -> None:
 def test_an_outage_before_anything_was_sent_owes_nothing() -> None:
     scene = Scene()
     scene.eu.down = True
-    for call in (
+    calls: list[Do] = [
         lambda: scene.storage.upload(BUCKET, "k", b"1"),
         lambda: scene.storage.delete(BUCKET, "k"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(infra.ConnectionError):
             call()
     assert scene.storage.owed() == 0
@@ -289,7 +290,7 @@ def test_an_object_that_goes_between_two_questions() -> None:
         scene.eu.delete(BUCKET, "k")
         return seen(*place)
 
-    scene.us.get_metadata = vanish  # type: ignore[method-assign]
+    scene.us.get_metadata = vanish  # type: ignore[assignment, method-assign]
     assert scene.storage.relay() == 1
     assert (scene.both(), scene.storage.owed()) == ([{}, {}], 0)
 
@@ -304,7 +305,7 @@ def test_an_object_that_changes_all_the_time() -> None:
         scene.eu.upload(BUCKET, "k", str(numbers).encode())
         return seen(*place)
 
-    scene.us.get_metadata = change  # type: ignore[method-assign]
+    scene.us.get_metadata = change  # type: ignore[assignment, method-assign]
     assert (scene.storage.relay(), len(numbers), scene.storage.owed()) == (0, 5, 1)
     scene.us.get_metadata = seen  # type: ignore[method-assign]
     scene.clock.advance(60)
