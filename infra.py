@@ -21342,24 +21342,24 @@ class MultiRegionStorageProvider(StorageProvider):
             _warn("storage", operation, type(error).__name__, "a write is copied later: %s", error)
 
     def _align(self, region: str, path: str, alive: Callable[[], None]) -> None:
-        """Make a region's object equal the primary's; call ``alive`` now and then.
+        """Make a region's object equal the primary's; call ``alive`` until a copy has landed.
 
         It looks again after a copy. Else a relay that has stood still for a while could leave an
         old object there, after another relay has copied the new one.
         """
         bucket, _, key = path.partition("/")
+        alive()
         if not key:
             self._ask(region, "create_bucket", bucket)
             return
         copied: Any = ()
         for _ in range(5):
-            alive()
             found = self._look(self._first, bucket, key)
             if found == copied:
                 return
             try:
                 self._copy_to(region, bucket, key, found, alive)
-                copied = found
+                copied, alive = found, lambda: None  # without the lease it has to go on
             except NotFoundError as error:
                 if error.resource == "bucket":
                     self._ask(region, "create_bucket", bucket)

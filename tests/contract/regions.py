@@ -128,8 +128,8 @@ class RegionsBackend:
         self.outbox = infra.Outbox(self.database, clock=self.clock)
         self.storage = self.regions()
         self.bucket = self.new_bucket()
-        self.storage.create_bucket(self.bucket)
-        assert self.storage.relay() == 1
+        for store in self.stores.values():
+            store.create_bucket(self.bucket)
 
     def regions(self, primary: str = "eu", **options: Any) -> infra.MultiRegionStorageProvider:
         return infra.MultiRegionStorageProvider(self.providers, primary, self.outbox, **options)

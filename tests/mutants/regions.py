@@ -71,7 +71,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "an unfinished write is looked at for ever",
-        Replace(f"{RELAY}._pay", "now >= end", "end == 0"),
+        Replace(f"{PROVIDER}._owe", "begun + longest", "begun + 10 * longest"),
         f"{CASES}presigned_urls_that_change_something",
     ),
     mutant(
@@ -79,7 +79,7 @@ MUTANTS: list[Mutant] = [
         Replace(
             f"{RELAY}._put_off", "{'id': row.id, 'message_id': row.message_id}", "{'id': row.id}"
         ),
-        f"{UNIT}a_look_while_the_write_is_under_way",
+        f"{UNIT}a_write_that_ends_during_a_look",
     ),
     mutant(
         "a copy is not looked at again",
@@ -134,7 +134,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "relays take what others with the outbox are owed",
-        Replace(f"{RELAY}._due", "OneOf(here or [''])", "Not(None)"),
+        Replace(f"{PROVIDER}.__init__", "f'{self._name}/{region}'", "f'storage/{region}'"),
         f"{CASES}others_with_the_same_outbox",
     ),
     mutant(

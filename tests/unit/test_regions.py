@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,22 +12,25 @@ import pytest
 
 import fakes
 import infra
+from tests.contract.backends import WAIT, in_background
 
 BUCKET = "bucket"
 Do = Callable[[], object]
 
 
 class Store(fakes.FakeStorageProvider):
-    """Does something else before and after its next upload."""
+    """Does something else before its next upload, when it has all bytes, and after it."""
 
     before: Do = staticmethod(lambda: None)
     after: Do = staticmethod(lambda: None)
 
-    def upload(self, *arguments: Any, **more: Any) -> None:
+    def upload(self, bucket: str, key: str, data: Any, *more: Any) -> None:
         before, self.before = self.before, lambda: None
         after, self.after = self.after, lambda: None
+        read = getattr(data, "read", None)
+        received = data if read is None else b"".join(iter(lambda: read(1 << 20), b""))
         before()
-        super().upload(*arguments, **more)
+        super().upload(bucket, key, received, *more)
         after()
 
 
@@ -196,6 +200,32 @@ def test_a_look_while_the_write_is_under_way() -> None:
     assert scene.both() == [{"k": b"1"}, {"k": b"1"}]
 
 
+def test_a_write_that_ends_during_a_look() -> None:
+    """The look is of an unfinished write. It does not put off what is due since then."""
+    scene, begun, go = Scene(), threading.Event(), threading.Event()
+    scene.storage.upload(BUCKET, "k", b"old")
+    scene.storage.relay()
+
+    def wait() -> None:
+        begun.set()
+        assert go.wait(WAIT)
+
+    scene.eu.before = wait
+    join = in_background(lambda: scene.storage.upload(BUCKET, "k", b"new"))
+    assert begun.wait(WAIT)
+    scene.clock.advance(60)
+    seen = scene.us.get_metadata
+
+    def end(bucket: str, key: str) -> infra.ObjectMetadata:
+        go.set()
+        assert join() is None
+        return seen(bucket, key)
+
+    scene.us.get_metadata = end  # type: ignore[method-assign]
+    assert (scene.storage.relay(), scene.storage.owed()) == (2, 0)
+    assert scene.both() == [{"k": b"new"}, {"k": b"new"}]
+
+
 # ---------------------------------------------------------------- relays
 
 
@@ -215,14 +245,14 @@ def test_what_a_region_refuses_is_tried_again(caplog: pytest.LogCaptureFixture) 
 def test_a_region_that_is_out_is_asked_once() -> None:
     """Each call to it may take its whole deadline."""
     scene = Scene()
-    for number in range(20):
+    for number in range(100):
         scene.storage.upload(BUCKET, f"k{number}", b"1")
     scene.us.down = True
     scene.storage.relay()
     assert len(scene.looks) == 1
     scene.clock.advance(10)
     scene.us.down = False
-    assert scene.storage.relay() == 20
+    assert scene.storage.relay() == 100
 
 
 def test_a_relay_that_stood_still_leaves_no_old_object() -> None:
@@ -431,7 +461,7 @@ def nowhere(name: str, **options: Any) -> infra.S3StorageProvider:
     return infra.S3StorageProvider(config, clock=fakes.FakeClock())
 
 
-def test_presigned_urls_while_the_breaker_is_open(no_aws: None) -> None:
+def test_presigned_urls_while_the_breaker_is_open() -> None:
     """No URL asks a server: the library knows only what earlier calls have met."""
     stores = {name: nowhere(name, breaker_failures=1) for name in ("eu", "us")}
     outbox = infra.Outbox(fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES))
@@ -490,7 +520,7 @@ def test_settings() -> None:
     ("changes", "match"),
     [
         ({"S3_REGIONS": "eu"}, "S3_REGIONS"),
-        ({"S3_REGIONS": "eu,eu"}, "S3_REGIONS"),
+        ({"S3_REGIONS": "eu,us,eu"}, "S3_REGIONS"),
         ({"S3_REGIONS": "eu,"}, "S3_REGIONS"),
         ({"S3_REGIONS": "EU,us"}, "S3_REGIONS"),
         ({"S3_US_ENDPOINT": "ftp://x"}, "region us, S3_US_"),
@@ -510,8 +540,13 @@ def test_wrong_regions_of_a_config(regions: Any) -> None:
         infra.Config(regions=regions)
 
 
-def test_the_bundle(no_aws: None) -> None:
-    with infra.Infrastructure.from_env(SETTINGS) as services:
+def test_the_bundle() -> None:
+    here = {
+        "S3_US_ENDPOINT": "http://127.0.0.1:2",
+        "S3_US_ACCESS_KEY_ID": "second",
+        "S3_US_SECRET_ACCESS_KEY": "tell-nobody",
+    }
+    with infra.Infrastructure.from_env({**SETTINGS, **here}) as services:
         assert services.storage is services.regions
         assert [*services.regions.regions] == ["eu-west", "us"]
         assert {"regions eu-west", "regions us"} <= services.breakers.keys()
