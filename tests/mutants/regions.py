@@ -83,9 +83,14 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a copy is not looked at again",
-        Replace(f"{PROVIDER}._align", "copied = found", "return"),
+        Replace(f"{PROVIDER}._align", "copied, alive = found, lambda: None", "return"),
         f"{UNIT}a_relay_that_stood_still_leaves_no_old_object",
         f"{UNIT}a_deleted_object_is_not_revived_by_a_relay_that_stood_still",
+    ),
+    mutant(
+        "a relay without its lease leaves what it has copied",
+        Replace(f"{PROVIDER}._align", "copied, alive = found, lambda: None", "copied = found"),
+        f"{UNIT}a_relay_that_stood_still_leaves_no_old_object",
     ),
     mutant(
         "what is deleted stays in the other region",
