@@ -418,3 +418,32 @@ def test_killed_writers(ends: Ends) -> None:
             ends.storage.relay()
         ends.assert_equal()
         assert ends.storage.owed() == 0
+
+
+def test_the_commands(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`infra relay --regions` pays what is owed, and `infra health` asks each region."""
+    url, access, secret, bucket, eu, us = ends.arguments
+    settings = {"POSTGRES_URL": url, "S3_REGIONS": "eu,us"}
+    for name, endpoint in (("EU", eu), ("US", us)):
+        settings[f"S3_{name}_ENDPOINT"] = endpoint
+        settings[f"S3_{name}_ACCESS_KEY_ID"] = access
+        settings[f"S3_{name}_SECRET_ACCESS_KEY"] = secret
+    for variable, text in settings.items():
+        monkeypatch.setenv(variable, text)
+    with infra.Infrastructure.from_env() as services:
+        services.storage.upload(bucket, "k", b"1")
+    assert infra.main(["relay", "--regions", "--once"]) == 0
+    assert capsys.readouterr().out == "1 done, 0 owed\n"
+    assert [*ends.assert_equal()] == ["k"]
+    assert infra.main(["health"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.partition(" up ")[0].strip() for line in lines]
+    assert names == ["postgres", "storage eu", "storage us"]
+    monkeypatch.setenv("S3_US_ENDPOINT", "http://127.0.0.1:1")
+    assert infra.main(["health"]) == 1
+    assert "storage us down" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.delenv("S3_REGIONS")
+    assert infra.main(["relay", "--regions", "--once"]) == 2
+    assert "S3_REGIONS" in capsys.readouterr().err
