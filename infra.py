@@ -21226,14 +21226,12 @@ class MultiRegionStorageProvider(StorageProvider):
         self._check_outside("repair")
         if self._events.exists_where({"channel": f"{self._name}/{self._first}", "sent_at": None}):
             raise MoveError(f"{self._first} is owed objects: relay with the former primary first")
-        ends = [
-            (self.regions[name], _check_bucket(bucket) + end)
-            for name, end in self._suffixes.items()
-        ]
-        source, *targets = [_check_folder("bucket", (*end, prefix)) for end in ends]
-        found = {}
-        for region, target in zip(self._channels.values(), targets):
-            found[region] = self._repair(bucket, source, target)
+        ends = {}
+        for region, suffix in self._suffixes.items():
+            place = self.regions[region], _check_bucket(bucket) + suffix, prefix
+            ends[region] = _check_folder("bucket", place)
+        source = ends.pop(self._first)
+        found = {region: self._repair(bucket, source, target) for region, target in ends.items()}
         self.relay()
         return found
 
@@ -21268,13 +21266,6 @@ class MultiRegionStorageProvider(StorageProvider):
     def close(self) -> None:
         self.stop()
         _close_all(self.regions.values())
-
-    def _breakers(self) -> Mapping[str, CircuitBreaker]:
-        return {
-            f"{region} {part}".strip(): breaker
-            for region, store in self.regions.items()
-            for part, breaker in store._breakers().items()
-        }
 
     def _check_outside(self, operation: str) -> None:
         self._events.database._outside(operation, "commits what regions are owed")
