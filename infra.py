@@ -21219,7 +21219,7 @@ class MultiRegionStorageProvider(StorageProvider):
     def repair(self, bucket: str, prefix: str = "") -> dict[str, MoveReport]:
         """Make the other regions equal the primary; return a report for each by name.
 
-        An :class:`ObjectMove` copies what differs in the lists; "dropped" are equal. Then it calls
+        An :class:`ObjectMove` copies what differs in size or ETag; "dropped" do not. Then it calls
         ``relay``, which also deletes. A run that was killed continues. Raises MoveError while the
         primary is owed objects by a former one.
         """
@@ -21241,18 +21241,20 @@ class MultiRegionStorageProvider(StorageProvider):
             theirs = {one.key: one for one in target.objects()}
         except NotFoundError:
             target.storage.create_bucket(target.bucket)
-        equal = {
+        same = {
             key
             for key in mine.keys() & theirs.keys()
             if (mine[key].size, mine[key].etag) == (theirs[key].size, theirs[key].etag)
-            and mine[key].last_modified <= theirs[key].last_modified
         }
+        # A list does not tell content types. A copy that is older may have another one.
+        older = {key for key in same if mine[key].last_modified > theirs[key].last_modified}
 
         def differing(rest: str) -> str | None:
-            return None if source.prefix + rest in equal else rest
+            return None if source.prefix + rest in same else rest
 
         move = ObjectMove(f"repair-{self._name}", source=source, target=target, rename=differing)
-        begun = self._owe([_check_place(bucket, key) for key in mine | theirs if key not in equal])
+        owed = (mine.keys() | theirs.keys()) - same | older
+        begun = self._owe([{"Bucket": bucket, "Key": key} for key in sorted(owed)])
         report = move.run()
         self._settle("repair", begun)
         parts = target.storage.list_objects(target.bucket, move._manifest)

@@ -204,7 +204,7 @@ MUTANTS: list[Mutant] = [
     mutant(
         "a repair does not see an older copy",
         Replace(
-            f"{PROVIDER}._repair", "mine[key].last_modified <= theirs[key].last_modified", "True"
+            f"{PROVIDER}._repair", "mine[key].last_modified > theirs[key].last_modified", "False"
         ),
         f"{UNIT}an_older_copy_with_the_same_bytes",
     ),
