@@ -371,6 +371,8 @@ class Faults:
             finally:
                 _failing_fakes.reset(token)
         error = fault.fresh_error()
+        if isinstance(error, infra.InfrastructureError):
+            error._unsure = fault.after_apply
         if self._reports:
             self._report(name, error)
         self._apply_fault(error)
@@ -391,6 +393,7 @@ class Faults:
                 operation=name,
                 retryable=not self._closed,
             )
+            error._unsure = False
             self._apply_fault(error)
             raise error
 
@@ -3737,6 +3740,10 @@ class FakeInfrastructure(infra.Infrastructure):
         """The object storage."""
         return FakeStorageProvider(clock=self.clock, observer=self.observer)
 
+    def _stores(self) -> Mapping[str, infra.StorageProvider]:
+        other = FakeStorageProvider(clock=self.clock, observer=self.observer)
+        return {"eu": self.storage, "us": other}
+
     @infra.provided
     def bus(self) -> FakeEventBus:
         """The event bus on ``redis``."""
@@ -3757,7 +3764,7 @@ class FakeInfrastructure(infra.Infrastructure):
         """Close the fakes. Raises AssertionError for faults that were not used."""
         self.close()
         if exc_info[0] is None:
-            _refuse_unused(self._built.values())
+            _refuse_unused(self._built_by_name().values())
 
     @classmethod
     def from_env(

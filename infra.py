@@ -47,6 +47,7 @@ data moves         Move, RowMove, ObjectMove, MoveReport, Verification; TableSou
                    SqliteSource, CsvSource, JsonLinesSource, IterableSource; TableTarget,
                    RepositoryTarget, Replace; table_ddl
 outbox and audit   Outbox, Inbox; AuditLog, AuditEntry, AuditReport, redact_document
+regions            MultiRegionStorageProvider
 observability      PrometheusObserver, OpenTelemetryObserver
 infrastructure     Infrastructure, the bundle; ServiceHealth, HealthReport
 command line       main: python -m infra
@@ -144,12 +145,12 @@ __all__ = [
     "Infrastructure", "InfrastructureError", "Issued", "IterableSource", "JsonLinesSource",
     "KeyValueClient", "LeaderboardEntry", "Listener", "Member", "Membership", "Message",
     "MessagingError", "Migration", "MigrationStatus", "Migrator", "MockSmsService", "Move",
-    "MoveCounts", "MoveError", "MoveReport", "MySQLBenchmarkRepository",
-    "MySQLOrganizationRepository", "MySQLPhoneUserRepository", "MySQLSubmissionRepository",
-    "MySQLTokenRepository", "MySQLUserRepository", "NatsConfig", "NatsEventStream", "Not",
-    "NotFoundError", "ObjectMetadata", "ObjectMove", "ObjectSummary", "Observer", "OneOf",
-    "OpenTelemetryObserver", "Organization", "OrganizationRepository", "Outbox", "Page",
-    "PhoneUser", "PhoneUserRepository", "PoolStats", "PoolTimeoutError",
+    "MoveCounts", "MoveError", "MoveReport", "MultiRegionStorageProvider",
+    "MySQLBenchmarkRepository", "MySQLOrganizationRepository", "MySQLPhoneUserRepository",
+    "MySQLSubmissionRepository", "MySQLTokenRepository", "MySQLUserRepository", "NatsConfig",
+    "NatsEventStream", "Not", "NotFoundError", "ObjectMetadata", "ObjectMove", "ObjectSummary",
+    "Observer", "OneOf", "OpenTelemetryObserver", "Organization", "OrganizationRepository",
+    "Outbox", "Page", "PhoneUser", "PhoneUserRepository", "PoolStats", "PoolTimeoutError",
     "PostgresBenchmarkRepository", "PostgresOrganizationRepository", "PostgresPhoneUserRepository",
     "PostgresSubmissionRepository", "PostgresTokenRepository", "PostgresUserRepository",
     "PrometheusObserver", "Query", "QuerySource", "RabbitMQConfig", "RabbitMQEventStream",
@@ -205,6 +206,8 @@ class InfrastructureError(Exception):
     _unanswered = False
     #: whether the service may have acted on the call
     _sent = False
+    #: whether the service may have acted, although no answer says so; None: nobody knows
+    _unsure: bool | None = None
 
     def __init__(
         self,
@@ -1506,6 +1509,10 @@ _S3_ENDPOINT = _url_validator(
     "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], "
     "without a path and without the bucket",
 )
+_REGION = _Validator(
+    "lower-case letters, digits and hyphens, a letter first",
+    lambda v: isinstance(v, str) and re.fullmatch("[a-z][a-z0-9-]{0,30}", v) is not None,
+)
 _AWS_HOST = _lazy(r"\.amazonaws\.com(?:\.cn)?$")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _HOST_OF_BUCKET = _lazy(
@@ -1554,11 +1561,15 @@ class _Settings(_ByValue):
         return repr(value)
 
     @classmethod
-    def _read(cls, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return the parsed fields that ``env`` sets. An empty variable counts as unset."""
+    def _read(cls, env: Mapping[str, str], region: str = "") -> dict[str, Any]:
+        """Return the parsed fields that ``env`` sets. An empty variable counts as unset.
+
+        ``region`` stands for S3_ and AWS_ in the variables' names.
+        """
         found = {}
         for setting in fields(cls):
             for variable in setting.metadata.get("variables", ()):
+                variable = re.sub("^(?:S3|AWS)_", region, variable) if region else variable
                 if text := _variable(env, variable):
                     found[setting.name] = setting.metadata["validator"].read(variable, text)
                     break
@@ -1725,6 +1736,7 @@ class S3StorageConfig(_CallSettings):
         keeps_folders: whether the store keeps objects as files in folders, as MinIO's gateway to a
             file system does. ``delete_batch`` then also removes each folder that it emptied, which
             the store would still list, with one or two requests.
+        bucket_suffix: ends the names of the buckets, if this is one of several regions.
     """
 
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
@@ -1736,6 +1748,7 @@ class S3StorageConfig(_CallSettings):
     connect_timeout: float = _setting(5.0, _WAIT)
     read_timeout: float = _setting(30.0, _WAIT)
     keeps_folders: bool = _setting(False, _SWITCH, "S3_KEEPS_FOLDERS")
+    bucket_suffix: str = _setting("", _PREFIX, "S3_BUCKET_SUFFIX")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -1774,6 +1787,8 @@ class Config(_Settings):
     postgres: DatabaseConfig | None = None
     cache: CacheConfig = field(default_factory=CacheConfig)
     storage: S3StorageConfig = field(default_factory=S3StorageConfig)
+    #: of several regions by name, the primary first
+    regions: Mapping[str, S3StorageConfig] | None = None
     sms: SmsConfig = field(default_factory=SmsConfig)
     phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
     audit_key: str | None = _setting(None, _HASH_KEY, "AUDIT_KEY", secret=True)
@@ -1794,6 +1809,15 @@ class Config(_Settings):
                     f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
                 )
 
+        stores: Any = self.regions
+        is_wrong = not isinstance(stores, Mapping) or len(stores) < 2
+        if stores is not None and (
+            is_wrong or not all(isinstance(one, S3StorageConfig) for one in stores.values())
+        ):
+            raise ConfigurationError(
+                "Config.regions (S3_REGIONS) should have two S3StorageConfigs or more by name"
+            )
+
     @classmethod
     def _parts(cls) -> dict[str, Any]:
         """Return the class of the settings of each service that has defaults."""
@@ -1812,7 +1836,23 @@ class Config(_Settings):
         parts = cls._databases(env)
         for name, part in cls._parts().items():
             parts[name] = part(**part._read(env))
+        parts["regions"] = cls._regions(env)
         return cls(**cls._read(env), **parts)
+
+    @classmethod
+    def _regions(cls, env: Mapping[str, str]) -> dict[str, S3StorageConfig] | None:
+        names = [name.strip() for name in _variable(env, "S3_REGIONS").split(",")]
+        found = {}
+        for name in names if any(names) else ():
+            _REGION.require("names in S3_REGIONS", name)
+            own = f"S3_{name.upper().replace('-', '_')}_"
+            try:
+                found[name] = S3StorageConfig(**S3StorageConfig._read(env, own))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"region {name}, {own}…: {error}") from None
+        if found and len(found) < len(names):
+            raise ConfigurationError("S3_REGIONS should name each region once")
+        return found or None
 
     @classmethod
     def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
@@ -2491,7 +2531,7 @@ class CallPolicy:
         """Return the error, or the previous one if this attempt ran out of time unsent."""
         if last is None:
             return error
-        error._sent = error._sent or last._sent
+        error._sent, error._unsure = error._sent or last._sent, error._unsure or last._unsure
         if isinstance(error, CircuitOpenError):  # another call has opened the breaker meanwhile
             error.__cause__ = last
         is_late = attempt.now() >= attempt.deadline and isinstance(error, TimeoutError)
@@ -2537,6 +2577,7 @@ class CallPolicy:
         error.service = error.service or self.service
         error.operation = error.operation or operation
         error._sent = attempt.sent
+        error._unsure = attempt.sent and error.retryable
         return error
 
     def _forget_variables(self, failure: BaseException) -> None:
@@ -21124,7 +21165,11 @@ class Outbox:
 
     def unsent(self) -> int:
         """Return the number of events that are not marked as sent."""
-        return self._events.count({"sent_at": None})
+        return self._events.count(_UNSENT)
+
+
+#: the buckets above are those of ``MultiRegionStorageProvider``
+_UNSENT: Mapping[str, Any] = {"sent_at": None, "bucket": Below(Outbox.BUCKETS)}
 
 
 class _LostLeaseError(Exception):
@@ -21139,7 +21184,9 @@ class _Relay:
     clock: no wall clock counts, neither a relay's nor the server's.
     """
 
-    def __init__(self, outbox: Outbox, target: EventStream | RedisEventBus, batch: int) -> None:
+    _buckets = range(Outbox.BUCKETS)
+
+    def __init__(self, outbox: Outbox, target: Any, batch: int) -> None:
         self._outbox, self._target, self._batch = outbox, target, batch
         self._events, self._leases = outbox._events, outbox._leases
         self._monotonic = outbox._clock.monotonic
@@ -21152,7 +21199,7 @@ class _Relay:
         outbox, total, failures = self._outbox, 0, 0
         while not outbox._stopped:
             try:
-                is_idle = not self._events.exists_where({"sent_at": None})
+                is_idle = not self._events.exists_where(self._due())
                 sent = 0 if is_idle else self._pass()
                 self._tidy()
             except InfrastructureError as error:
@@ -21170,14 +21217,18 @@ class _Relay:
                 outbox._clock.sleep(outbox.POLL)
         return total
 
+    def _due(self) -> Mapping[str, Any]:
+        """Return the conditions of the rows to work off."""
+        return _UNSENT
+
     def _pass(self) -> int:
         import random
 
         sent = 0
-        for bucket in random.sample(range(Outbox.BUCKETS), Outbox.BUCKETS):
+        for bucket in random.sample(self._buckets, len(self._buckets)):
             if self._outbox._stopped:
                 break
-            if self._events.exists_where({"bucket": bucket, "sent_at": None}):
+            if self._events.exists_where({**self._due(), "bucket": bucket}):
                 sent += self._send_bucket(bucket)
         return sent
 
@@ -21221,7 +21272,7 @@ class _Relay:
 
     def _send_batch(self, bucket: int) -> int:
         """Send a batch, outside a transaction; then mark what was sent."""
-        where = {"bucket": bucket, "sent_at": None}
+        where = {**self._due(), "bucket": bucket}
         events = self._events.select(where, sort="id", limit=self._batch)
         until, sent = self._monotonic() + self._outbox._lease / 2, list[_OutboxEvent]()
         try:
@@ -21672,6 +21723,356 @@ class AuditLog:
         except SerializationError:
             half = len(ids) // 2
         return {**self._read(ids[:half]), **self._read(ids[half:])} if half else {}
+
+
+# === regions ======================================================================================
+
+
+def _is_outage(error: InfrastructureError) -> bool:
+    return error.retryable or isinstance(error, CircuitOpenError)
+
+
+class MultiRegionStorageProvider(StorageProvider):
+    """One store over those of several regions, which become equal to the primary.
+
+    Before a write goes to the primary, the outbox gets a row for what each other region is owed, so
+    a crash loses nothing. ``relay`` pays it, also what presigned URLs change. A write raises
+    DatabaseError inside a transaction of the outbox's database.
+
+    Reads ask the primary; if that is out (no answer, busy, an open breaker), the others in order,
+    which may be behind. If none has the object, the primary's error is raised. A list and an open
+    reader stay with one region. A presigned URL asks nobody, and is the primary's unless its
+    breaker is open. ``close`` closes the providers.
+
+    Args:
+        regions: two providers or more, by name.
+        primary: a name.
+        outbox: keeps what is owed; its own relays leave that alone.
+        read_stale: reads ask the others also for what the primary does not have.
+        suffixes: by name, the ends of the region's bucket names, which are unique on AWS.
+        name: another one for other stores with the same outbox.
+
+    Raises ConfigurationError for an invalid argument.
+    """
+
+    SETTLE = 60.0  # seconds after which to look what an unfinished write has done
+    LONGEST = 86400.0  # seconds until the last such look
+    PAUSE = 10.0  # seconds for which a relay does not ask a region that is out
+    RETRY = 60.0  # seconds after which a relay repeats what a region has refused
+
+    def __init__(
+        self,
+        regions: Mapping[str, StorageProvider],
+        primary: str,
+        outbox: Outbox,
+        *,
+        read_stale: bool = False,
+        suffixes: Mapping[str, str] | None = None,
+        name: str = "storage",
+    ) -> None:
+        stores = _plain_keys(_MAPPING.require("regions", regions))
+        different = {id(store) for store in stores.values() if isinstance(store, StorageProvider)}
+        if len(different) < max(2, len(stores)):
+            raise ConfigurationError("regions should be different StorageProviders, two or more")
+        for region in stores:
+            _REGION.require("names of regions", region)
+        if not isinstance(outbox, Outbox):
+            raise ConfigurationError("outbox should be an Outbox")
+        self._first = _check_choice("primary", primary, *stores)
+        #: by name, the primary first
+        self.regions: Mapping[str, StorageProvider] = {self._first: stores[self._first], **stores}
+        first = stores.pop(self._first)
+        super().__init__(first._part_size, first._copy_part_size)
+        self._read_stale = _FLAG.require("read_stale", read_stale)
+        self._suffixes = dict.fromkeys(self.regions, "")
+        for region, suffix in _MAPPING.require("suffixes", suffixes or {}).items():
+            region = _check_choice("names in suffixes", region, *self.regions)
+            self._suffixes[region] = _PREFIX.require("suffixes", _plain(suffix))
+        self._name = _REGION.require("name", _plain(name))
+        self._channels = {f"{self._name}/{region}": region for region in stores}
+        self._outbox = copy.copy(outbox)  # its relays are stopped apart
+        self._events, self._clock = outbox._events, outbox._clock
+
+    def relay(self, *, once: bool = True) -> int:
+        """Copy and delete what is owed; return how many rows were worked off.
+
+        Without ``once`` it works until ``stop``. Several relays may run at a time. A region that is
+        out does not delay the others. Raises DatabaseError inside a transaction, and with ``once``
+        what the database raises.
+        """
+        _FLAG.check("once", once)
+        self._check_outside("relay")
+        return _RegionRelay(self._outbox, self, 100).run(once=once)
+
+    def stop(self) -> None:
+        """End ``relay`` after the batch at work, for good. A signal handler may call it."""
+        self._outbox.stop()
+
+    def owed(self) -> int:
+        """Return how many copies and deletes may be owed. A write of unknown end counts."""
+        return self._events.count({"channel": OneOf(self._channels), "sent_at": None})
+
+    def repair(self, bucket: str, prefix: str = "") -> dict[str, MoveReport]:
+        """Make the other regions equal the primary; return a report for each by name.
+
+        An :class:`ObjectMove` copies what differs in size or ETag; "dropped" do not. Then it calls
+        ``relay``, which also deletes. A run that was killed continues. Raises MoveError while the
+        primary is owed objects by a former one.
+        """
+        self._check_outside("repair")
+        if self._events.exists_where({"channel": f"{self._name}/{self._first}", "sent_at": None}):
+            raise MoveError(f"{self._first} is owed objects: relay with the former primary first")
+        ends = {}
+        for region, suffix in self._suffixes.items():
+            place = self.regions[region], _check_bucket(bucket) + suffix, prefix
+            ends[region] = _check_folder("bucket", place)
+        source = ends.pop(self._first)
+        found = {region: self._repair(bucket, source, target) for region, target in ends.items()}
+        self.relay()
+        return found
+
+    def _repair(self, bucket: str, source: _Folder, target: _Folder) -> MoveReport:
+        mine, theirs = {one.key: one for one in source.objects()}, dict[str, ObjectSummary]()
+        try:
+            theirs = {one.key: one for one in target.objects()}
+        except NotFoundError:
+            target.storage.create_bucket(target.bucket)
+        same = {
+            key
+            for key in mine.keys() & theirs.keys()
+            if (mine[key].size, mine[key].etag) == (theirs[key].size, theirs[key].etag)
+        }
+        # A list does not tell content types. A copy that is older may have another one.
+        older = {key for key in same if mine[key].last_modified > theirs[key].last_modified}
+
+        def differing(rest: str) -> str | None:
+            return None if source.prefix + rest in same else rest
+
+        move = ObjectMove(f"repair-{self._name}", source=source, target=target, rename=differing)
+        owed = (mine.keys() | theirs.keys()) - same | older
+        begun = self._owe([{"Bucket": bucket, "Key": key} for key in sorted(owed)])
+        report = move.run()
+        self._settle("repair", begun)
+        parts = target.storage.list_objects(target.bucket, move._manifest)
+        target.storage.delete_batch(target.bucket, [part.key for part in parts])
+        return report
+
+    def health_check(self) -> Health:
+        """Ask the primary. The bundle's ``health`` asks each region."""
+        return self.regions[self._first].health_check()
+
+    def close(self) -> None:
+        self.stop()
+        _close_all(self.regions.values())
+
+    def _check_outside(self, operation: str) -> None:
+        self._events.database._outside(operation, "commits what regions are owed")
+
+    def _ask(self, region: str, method: str, bucket: Any, *arguments: Any) -> Any:
+        bucket += self._suffixes[region]
+        return getattr(self.regions[region], method)(bucket, *arguments)
+
+    def _read(self, method: str, *arguments: Any, operation: str = "") -> Any:
+        """Return the answer of the first region that has one and may be asked."""
+        failure: InfrastructureError | None = None
+        for region in self.regions:
+            try:
+                return self._ask(region, method, *arguments)
+            except InfrastructureError as error:
+                error.operation = operation or method
+                if _is_outage(error):
+                    _warn("storage", method, type(error).__name__, "region %s is out", region)
+                elif not (failure or (self._read_stale and isinstance(error, NotFoundError))):
+                    raise
+                failure = failure or error
+        raise failure or AssertionError
+
+    def _write(self, method: str, places: Sequence[_Place], *arguments: Any) -> Any:
+        """Change the primary. What is owed is stored before, and due once that has ended."""
+        self._check_outside(method)
+        begun = self._owe(places)
+        try:
+            result = self._ask(self._first, method, *arguments)
+        except InfrastructureError as error:
+            is_unsure = error._unsure
+            if is_unsure is None:  # of a provider without a call policy
+                is_unsure = isinstance(error, (ConnectionError, TimeoutError)) or error.retryable
+            if not is_unsure and method != "delete_batch":  # which may be done in part
+                self._settle(method, begun, done=False)
+            raise
+        self._settle(method, begun)
+        return result
+
+    def _owe(self, places: Iterable[_Place], longest: float = LONGEST) -> list[int]:
+        """Store that each other region is owed these objects; return the ids of the rows.
+
+        A row says: make the object equal the primary's. ``created_at`` is when it is due, and
+        ``message_id`` when the write has begun and will have ended. Until then the row comes again,
+        each time after twice as long.
+        """
+        now, rows = self._clock.now(), []
+        begun, due = now.timestamp(), now + timedelta(seconds=self.SETTLE)
+        for path in ("/".join(place.values()) for place in places):
+            for channel in self._channels:
+                part = Outbox.BUCKETS + _crc32(f"{channel}/{path}") % Outbox.BUCKETS
+                span = f"{begun:.0f} {begun + longest:.0f}"
+                rows.append(_OutboxEvent(FILLED, part, channel, span, path, due))
+        return [row.id for row in self._events.create_many(rows)]
+
+    def _settle(self, operation: str, begun: Sequence[int], *, done: bool = True) -> None:
+        """Make the rows of a write due, or delete them. Without the database they stay."""
+        where = {"id": OneOf([*begun, 0])}
+        try:
+            if done:
+                self._events.update_where(where, created_at=self._clock.now(), message_id="0 0")
+            else:
+                self._events.delete_where(where)
+        except InfrastructureError as error:
+            _warn("storage", operation, type(error).__name__, "a write is copied later: %s", error)
+
+    def _align(self, region: str, path: str, alive: Callable[[], None]) -> None:
+        """Make a region's object equal the primary's; call ``alive`` until a copy has landed.
+
+        It looks again after a copy. Else a relay that has stood still for a while could leave an
+        old object there, after another relay has copied the new one.
+        """
+        bucket, _, key = path.partition("/")
+        alive()
+        if not key:
+            self._ask(region, "create_bucket", bucket)
+            return
+        copied: Any = ()
+        for _ in range(5):
+            found = self._look(self._first, bucket, key)
+            if found == copied:
+                return
+            try:
+                self._copy_to(region, bucket, key, found, alive)
+                copied, alive = found, lambda: None  # without the lease it has to go on
+            except NotFoundError as error:
+                if error.resource == "bucket":
+                    self._ask(region, "create_bucket", bucket)
+        raise StorageError("the object changes all the time")
+
+    def _copy_to(self, region: str, bucket: str, key: str, found: Any, alive: Any) -> None:
+        def read(size: int) -> Any:
+            alive()
+            return file.read(size)
+
+        if not found:
+            with contextlib.suppress(NotFoundError):  # the bucket
+                self._ask(region, "delete", bucket, key)
+            return
+        held = self._look(region, bucket, key)
+        if held and held.etag and replace(held, last_modified=found.last_modified) == found:
+            return
+        more = types.SimpleNamespace(read=read), found.content_type, found.metadata
+        with self._ask(self._first, "open", bucket, key) as file:
+            self._ask(region, "upload", bucket, key, *more)
+
+    def _look(self, region: str, bucket: str, key: str) -> ObjectMetadata | None:
+        with contextlib.suppress(NotFoundError):
+            return cast("ObjectMetadata", self._ask(region, "get_metadata", bucket, key))
+        return None
+
+    def _put(self, place: _Place, data: Any, headers: dict[str, Any]) -> None:
+        self._write("upload", [place], *place.values(), data, *headers.values())
+
+    def _put_parts(self, place: _Place, parts: Iterator[bytes], headers: dict[str, Any]) -> None:
+        # The primary reads blocks of the same size.
+        self._put(place, types.SimpleNamespace(read=lambda size: next(parts, b"")), headers)
+
+    def _get(self, place: _Place) -> bytes:
+        return cast("bytes", self._read("download", *place.values()))
+
+    def _reader(self, operation: str, place: _Place) -> _ObjectReader:
+        file = self._read("open", *place.values(), operation=operation)
+        return cast("_ObjectReader", file.detach())
+
+    def _presign(self, place: _Place, seconds: int, method: str) -> str:
+        operation, arguments = "get_presigned_url", (*place.values(), seconds, method)
+        if method in ("GET", "HEAD"):
+            return str(self._read(operation, *arguments))
+        self._check_outside(operation)
+        url = str(self._ask(self._first, operation, *arguments))
+        self._owe([place], seconds + 3600)  # the last request may take an hour
+        return url
+
+    def _head(self, operation: str, place: _Place) -> ObjectMetadata | None:
+        if operation != "copy":  # the primary looks itself
+            with contextlib.suppress(NotFoundError):
+                found = self._read("get_metadata", *place.values(), operation=operation)
+                return cast("ObjectMetadata", found)
+        return None
+
+    def _list(self, bucket: str, prefix: str, limit: int, token: Any) -> Any:
+        """Return a page, and as its token the iterator over the others."""
+        most = limit if limit < _KEYS_PER_REQUEST else None
+        found = token or self._read("list_objects", bucket, prefix, most)
+        page = [*itertools.islice(found, limit)]
+        return page, found if len(page) == limit else None
+
+    def _delete(self, operation: str, place: _Place) -> None:
+        self._write("delete", [place], *place.values())
+
+    def _delete_many(self, bucket: str, keys: Sequence[str]) -> Any:
+        places = [{"Bucket": bucket, "Key": key} for key in keys]
+        return self._write("delete_batch", places, bucket, keys).errors
+
+    def _copy(self, source: _Place, target: _Place, in_parts: bool) -> None:
+        there = target["Bucket"] + self._suffixes[self._first]
+        self._write("copy", [target], *source.values(), there, target["Key"])
+
+    def _create_bucket(self, bucket: str) -> None:
+        self._write("create_bucket", [{"Bucket": bucket, "Key": ""}], bucket)
+
+
+class _RegionRelay(_Relay):
+    """One run of ``MultiRegionStorageProvider.relay``."""
+
+    _buckets = range(Outbox.BUCKETS, 2 * Outbox.BUCKETS)
+    _out: Mapping[str, float] = {}  # channels of regions that are out, and until when
+
+    def _due(self) -> Mapping[str, Any]:
+        now = self._monotonic()
+        here = [each for each in self._target._channels if self._out.get(each, now) <= now]
+        due = AtMost(self._outbox._clock.now())
+        return {"channel": OneOf(here or [""]), "sent_at": None, "created_at": due}
+
+    def _send_batch(self, bucket: int) -> int:
+        where, done = {**self._due(), "bucket": bucket}, 0
+        for row in self._events.select(where, sort="id", limit=self._batch):
+            if self._out.get(row.channel, 0.0) <= self._monotonic() and self._pay(row):
+                done += 1
+        return done
+
+    def _pay(self, row: _OutboxEvent) -> bool:
+        """Work a row off, and return whether that went well."""
+        target, alive = self._target, functools.partial(self._beat, row.bucket, self._owner)
+        region = target._channels[row.channel]
+        try:
+            target._align(region, row.payload, alive)
+        except InfrastructureError as error:
+            text, outcome = "region %s stays behind: %s", type(error).__name__
+            _warn("storage", "relay", outcome, text, region, error)
+            if _is_outage(error):
+                self._out = {**self._out, row.channel: self._monotonic() + target.PAUSE}
+            else:
+                self._put_off(row, target.RETRY)
+            return False
+        begun, end = map(float, row.message_id.split())
+        now = self._outbox._clock.now().timestamp()
+        if now >= end:
+            self._mark(row.bucket, [row])
+        else:
+            self._put_off(row, min(max(now - begun, 1.0), end - now))
+        return True
+
+    def _put_off(self, row: _OutboxEvent, seconds: float) -> None:
+        due = self._outbox._clock.now() + timedelta(seconds=seconds)
+        # Unless the write has ended meanwhile.
+        where = {"id": row.id, "message_id": row.message_id}
+        self._events.update_where(where, created_at=due)
 
 
 # === observability ================================================================================
@@ -22224,8 +22625,25 @@ class Infrastructure(_Closeable):
 
     @provided
     def storage(self) -> StorageProvider:
-        """The object storage, S3 or compatible."""
+        """The object storage, S3 or compatible. With ``S3_REGIONS`` it is ``regions``."""
+        if self.config.regions:
+            return self.regions
         return S3StorageProvider(self.config.storage, clock=self.clock, observer=self.observer)
+
+    def _stores(self) -> Mapping[str, StorageProvider]:
+        options: Any = {"clock": self.clock, "observer": self.observer}
+        configs = self.config.regions or {}
+        return {name: S3StorageProvider(config, **options) for name, config in configs.items()}
+
+    @provided
+    def regions(self) -> MultiRegionStorageProvider:
+        """The object storage in the regions of ``S3_REGIONS``. ``outbox`` has what is owed."""
+        stores = self._stores()
+        if not stores:
+            raise ConfigurationError("no regions are set: set S3_REGIONS")
+        suffixes = {name: each.bucket_suffix for name, each in (self.config.regions or {}).items()}
+        first = next(iter(stores))
+        return MultiRegionStorageProvider(stores, first, self.outbox, suffixes=suffixes)
 
     @provided
     def bus(self) -> EventBus:
@@ -22333,10 +22751,18 @@ class Infrastructure(_Closeable):
             "stream": config.events_url,
         }
         known = {**databases, "redis": "redis", "storage": "storage", "stream": "stream"}
+        if config.regions:
+            del known["storage"]
+            known |= {f"storage {name}": f"regions {name}" for name in config.regions}
         built = self._built_by_name()
+        for part in ("storage", "regions"):  # each region is asked
+            if isinstance(built.get(part), MultiRegionStorageProvider):
+                del built[part]
         if not config.events_url:  # it is in redis
             built.pop("stream", None)
-        asked = {name: part for name, part in known.items() if is_set[name] or part in built}
+        asked = {
+            name: part for name, part in known.items() if is_set.get(name, True) or part in built
+        }
         seen = {id(built.get(part)) for part in asked.values()}
         for part, service in built.items():
             if id(service) not in seen and hasattr(service, "health_check"):
@@ -22344,7 +22770,9 @@ class Infrastructure(_Closeable):
         return asked
 
     def _built_by_name(self) -> dict[str, Any]:
-        return {part._name: service for part, service in [*self._built.items()]}
+        found = {part._name: service for part, service in [*self._built.items()]}
+        stores = found["regions"].regions if "regions" in found else {}
+        return {**found, **{f"regions {name}": store for name, store in stores.items()}}
 
     def _start_check(self, part: str) -> _HealthCheck:
         with self._checking:
@@ -22358,7 +22786,8 @@ class Infrastructure(_Closeable):
     def _ask(self, part: str, answers: list[ServiceHealth]) -> None:
         try:
             self._check_open(part)
-            service = getattr(self, part)
+            getattr(self, part.split()[0])  # builds it
+            service = self._built_by_name()[part]
             found = service.health_check()
             pending = self._pending(part, service)
             up = self._state(part, latency=found.latency, version=found.server, pending=pending)
@@ -22685,6 +23114,11 @@ def _stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
 
 def _relay(arguments: Any) -> int:
     with Infrastructure.from_env() as services:
+        if arguments.regions:
+            with _stopped_by_signals(services.regions.stop):
+                done = services.regions.relay(once=arguments.once)
+            _say(f"{done} done, {services.regions.owed()} owed")
+            return 0
         with _stopped_by_signals(services.outbox.stop):
             sent = services.outbox.relay(services.stream, once=arguments.once)
         _say(f"{sent} events sent")
@@ -22991,11 +23425,13 @@ exit codes:
 _RELAY_HELP = """\
 Sends the events of the outbox, in the database that is set, to the stream at
 EVENTS_URL, or else at REDIS_URL, until SIGTERM or Ctrl-C. It then finishes the
-batch at work. Several relays may run at a time.
+batch at work. Several relays may run at a time. --regions makes the copies and
+deletes that are owed to the regions of S3_REGIONS instead.
 
 examples:
   infra relay
   infra relay --once
+  infra relay --regions
 
 exit codes:
   0  stopped, or with --once: all is sent
@@ -23175,6 +23611,7 @@ def _parser() -> Any:
         "relay", help="send the events of the outbox", **_help_of(_RELAY_HELP)
     )
     _flag(relay, "--once", "end when no event is left")
+    _flag(relay, "--regions", "copy to the other regions what is owed")
     vendor = commands.add_parser(
         "vendor", help="copy infra.py and fakes.py into a project", **_help_of(_VENDOR_HELP)
     )

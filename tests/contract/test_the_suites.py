@@ -67,6 +67,7 @@ def test_every_port_has_a_suite() -> None:
         infra.RedisCacheProvider,
         infra.VerificationCache,
         infra.StorageProvider,
+        infra.MultiRegionStorageProvider,
         infra.RedisEventBus,
         infra.SmsService,
         infra.RowMove,

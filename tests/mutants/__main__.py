@@ -20,6 +20,7 @@ from tests.mutants import (
     objects,
     operation,
     others,
+    regions,
     streams,
     suite,
 )
@@ -41,6 +42,7 @@ LISTS = (
     health.MUTANTS,
     streams.MUTANTS,
     audit.MUTANTS,
+    regions.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

@@ -88,11 +88,15 @@ MUTANTS: list[Mutant] = [
     ),
     report(
         "a service that is not set is asked",
-        Replace("Infrastructure._names_to_ask", "is_set[name] or part in built", "True"),
+        Replace("Infrastructure._names_to_ask", "is_set.get(name, True) or part in built", "True"),
     ),
     report(
         "a service that is built is not asked",
-        Replace("Infrastructure._names_to_ask", "is_set[name] or part in built", "is_set[name]"),
+        Replace(
+            "Infrastructure._names_to_ask",
+            "is_set.get(name, True) or part in built",
+            "is_set.get(name, True)",
+        ),
     ),
     report(
         "a service of two names is asked twice",

@@ -90,7 +90,8 @@ GOOD: Mapping[str, Any] = {
     "call": infra.Call("redis", "get", "ok", 0.1, 1), "outcome": "ok",
     "group": "g", "events": [], "message_id": "1", "older": 60, "actor": "user:1",
     "subject": "order:1", "stream": "order:1", "expected_version": 0, "fold": lambda state, _: 0,
-    "start": 0,
+    "start": 0, "regions": {"eu": STORAGE, "us": fakes.FakeStorageProvider()}, "primary": "eu",
+    "outbox": infra.Outbox(fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES)),
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {
@@ -143,7 +144,7 @@ def fake_services(clock: fakes.FakeClock) -> Iterator[Any]:
     for name in (
         "accounts", "exchange", "phone_users", "tokens", "users", "organizations", "benchmarks",
         "submissions", "redis", "cache", "verification", "bus", "storage", "sms", "stream",
-        "outbox", "inbox", "audit",
+        "outbox", "inbox", "audit", "regions",
     ):  # fmt: skip
         yield getattr(services, name)
     yield services

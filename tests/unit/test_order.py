@@ -15,8 +15,8 @@ import infra
 ORDER = (
     "errors", "clock", "values", "configuration", "call policy", "sockets", "database",
     "schema migrations", "records", "repositories", "redis", "cache", "verification", "storage",
-    "messaging", "sms", "data moves", "outbox and audit", "observability", "infrastructure",
-    "command line",
+    "messaging", "sms", "data moves", "outbox and audit", "regions", "observability",
+    "infrastructure", "command line",
 )  # fmt: skip
 #: they bind the others together
 LAST = {"infrastructure", "command line"}
