@@ -267,6 +267,7 @@ def drain(tasks: queue.SimpleQueue[Any]) -> None:
 
 def run(mutants: Sequence[Mutant]) -> int:
     """Run all mutants, print a line for each, and return 1 if one is not noticed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a mutant may run for ever: end it
     started = time.monotonic()
     tasks: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
     for kind in (OnServers, OnFakes):
