@@ -178,7 +178,8 @@ class EventStreamContract(Contract):
         ids = stream.append_many(channel, [note(number) for number in range(1001)])
         assert len({*ids}) == 1001
         with stream.consume(channel, "mail", worker, ordered=True):
-            backend.until(lambda: len(worker.notes) == 1001)
+            for count in range(91, 1002, 91):  # a busy machine may be slow, but goes on
+                backend.until(lambda count=count: len(worker.notes) >= count)  # type: ignore[misc]
         assert worker.notes == [str(number) for number in range(1001)]
 
     # --- failures
