@@ -9744,7 +9744,7 @@ class _FieldColumn:
         return ValidationError(f"{self._name} should {rule}")
 
 
-# Remembered: a bundle of fakes, which each of a user's tests may make, would take twice as long.
+# Remembered: without that, to make a repository takes three times as long.
 @functools.lru_cache(maxsize=500)
 def _record_shape(record: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the types of a record's fields, and the parameters that it takes by position."""
