@@ -607,6 +607,13 @@ def create_tables(pool: infra.ConnectionPool, *ports: Any) -> None:
         pool.execute(statement)
 
 
+def with_tables(url: str, *ports: Any) -> str:
+    """Create the tables in the database, and return its URL."""
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        create_tables(pool, *ports)
+    return url
+
+
 class Server(Cases):
     """On a server: the tables are those of ddl, and equal to the fake's."""
 
@@ -616,12 +623,9 @@ class Server(Cases):
     def pool(
         self, database: Callable[[str], str], shared_pool: Callable[[str], infra.ConnectionPool]
     ) -> infra.ConnectionPool:
-        if self.name in _made:
-            return shared_pool(_made[self.name])
-        _made[self.name] = database(self.name)
-        pool = shared_pool(_made[self.name])
-        create_tables(pool, *PORTS)
-        return pool
+        if self.name not in _made:
+            _made[self.name] = with_tables(database(self.name), *PORTS)
+        return shared_pool(_made[self.name])
 
     @pytest.fixture
     def backend(self, pool: infra.ConnectionPool) -> Backend:

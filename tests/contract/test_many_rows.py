@@ -16,7 +16,16 @@ import infra
 from tests.contract import refusals
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.databases import dialect_of, violation
-from tests.contract.test_columns import EARLY, LATE, Full, Fulls, Parcels, State, create_tables
+from tests.contract.test_columns import (
+    EARLY,
+    LATE,
+    Full,
+    Fulls,
+    Parcels,
+    State,
+    create_tables,
+    with_tables,
+)
 from tests.scale import PROVE
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -674,12 +683,9 @@ class Server(Cases):
     def pool(
         self, database: Callable[[str], str], shared_pool: Callable[[str], infra.ConnectionPool]
     ) -> infra.ConnectionPool:
-        if self.name in _made:
-            return shared_pool(_made[self.name])
-        _made[self.name] = database(self.name)
-        pool = shared_pool(_made[self.name])
-        create_tables(pool, *PORTS)
-        return pool
+        if self.name not in _made:
+            _made[self.name] = with_tables(database(self.name), *PORTS)
+        return shared_pool(_made[self.name])
 
     @pytest.fixture
     def backend(self, pool: infra.ConnectionPool) -> Backend:
